@@ -1,0 +1,243 @@
+"""Crystals with partly occupied sites: what a CIF says, and ordered supercells to start molecular dynamics from.
+
+Fractional coordinates x are rows; a symmetry operation is x → R x + t with integer R in the basis of the cell vectors.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.io.cif import parse_cif
+from ase.neighborlist import neighbor_list
+
+from insilico_nmr.errors import InputError
+
+# Images of an atom closer than this are one atom on a special position that the CIF rounded, Å.
+MERGE_A = 0.1
+# Above this a site counts as full.
+FULL = 0.999
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Atoms that symmetry makes equal: positions (n, 3) fractional in [0, 1), the first is the representative.
+
+    `operation` (n,) numbers an operation of the crystal that maps the representative to each position; `stabiliser`
+    numbers those that leave the representative where it is, up to whole cells.
+    """
+
+    label: str
+    element: str
+    wyckoff: str
+    occupancy: float
+    positions: np.ndarray
+    operation: np.ndarray
+    stabiliser: np.ndarray
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """Cell (3, 3) rows in Å, operations as rotations (g, 3, 3) int and translations (g, 3), orbits of atoms."""
+
+    cell: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
+    orbits: tuple[Orbit, ...]
+
+    def mobile_orbits(self, element: str) -> tuple[Orbit, ...]:
+        """Orbits of the mobile element. Raises InputError where there is none."""
+        found = tuple(orbit for orbit in self.orbits if orbit.element == element)
+        if not found:
+            present = ", ".join(sorted({orbit.element for orbit in self.orbits}))
+            raise InputError(f"no site of the mobile element {element}; the crystal has {present}")
+        return found
+
+    def host(self, mobile: str) -> Atoms:
+        """One cell of everything that does not move. Raises InputError where a host site is not full."""
+        fixed = [orbit for orbit in self.orbits if orbit.element != mobile]
+        for orbit in fixed:
+            if orbit.occupancy < FULL:
+                raise InputError(f"host site {orbit.label} has the occupancy {orbit.occupancy:g}; expected 1")
+        symbols = [orbit.element for orbit in fixed for _ in orbit.positions]
+        positions = np.concatenate([orbit.positions for orbit in fixed]) if fixed else np.empty((0, 3))
+        return Atoms(symbols, scaled_positions=positions, cell=self.cell, pbc=True)
+
+    def cartesian_rotations(self) -> np.ndarray:
+        """Rotations as orthogonal Cartesian matrices (g, 3, 3), active.
+
+        Raises InputError where the cell does not have the symmetry that the operations claim.
+        """
+        matrices = self.cell.T @ self.rotations @ np.linalg.inv(self.cell.T)
+        bent = np.abs(matrices @ np.swapaxes(matrices, 1, 2) - np.eye(3)).max(axis=(1, 2))
+        if bent.max() > 1e-4:
+            raise InputError(
+                f"the cell does not have the space group's symmetry (operation {bent.argmax()} strains it)"
+            )
+        return matrices
+
+
+def wrapped(positions: np.ndarray) -> np.ndarray:
+    """Fractional positions in [0, 1); what rounding left just below a whole number is that number, so 0."""
+    return np.where(np.abs(positions - np.round(positions)) < 1e-9, 0.0, positions % 1.0)
+
+
+def _orbit_positions(crystal_cell, rotations, translations, start, label) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions, an operation to each, and the stabiliser of one atom; a rounded special position is made exact."""
+    images = rotations @ start + translations
+    offset = images - start
+    offset -= np.round(offset)
+    stabiliser = np.nonzero(np.linalg.norm(offset @ crystal_cell, axis=1) < MERGE_A)[0]
+    start = start + offset[stabiliser].mean(axis=0)
+    images = rotations @ start + translations
+    operation: list[int] = []
+    for number, image in enumerate(images):
+        difference = images[operation] - image
+        difference -= np.round(difference)
+        if not (np.linalg.norm(difference @ crystal_cell, axis=1) < MERGE_A).any():
+            operation.append(number)
+    if len(operation) * len(stabiliser) != len(rotations):
+        raise InputError(
+            f"atom {label} at {np.round(start, 4).tolist()} lies near a special position but not on it: "
+            f"{len(operation)} images of it and {len(stabiliser)} operations that fix it do not make the "
+            f"{len(rotations)} operations of the space group"
+        )
+    # The identity comes first in every list, so that the representative is the first position.
+    return wrapped(images[operation]), np.array(operation), stabiliser
+
+
+def make_crystal(cell, rotations, translations, atoms: list[tuple[str, str, float, np.ndarray]]) -> Crystal:
+    """Crystal of one atom (label, element, occupancy, fractional position) per orbit. Raises InputError.
+
+    Operations that differ by whole cells are one. The identity must be among them; it is put first.
+    """
+    cell = np.asarray(cell, float)
+    distinct = {}
+    for rotation, translation in zip(np.asarray(rotations, int), np.asarray(translations, float), strict=True):
+        translation = wrapped(translation)
+        is_identity = (rotation == np.eye(3, dtype=int)).all() and not translation.any()
+        # Twelfths suffice to tell the translations of all space groups apart.
+        key = (not is_identity, rotation.tobytes(), tuple(np.round(translation * 24).astype(int) % 24))
+        distinct[key] = (rotation, translation)
+    if not any(not key[0] for key in distinct):
+        raise InputError("the identity is not among the symmetry operations")
+    operations = [value for key, value in sorted(distinct.items(), key=lambda item: item[0][0])]
+    rotations, translations = (np.array(part) for part in zip(*operations, strict=True))
+    orbits, taken = [], []
+    for label, element, occupancy, position in atoms:
+        if not np.isfinite(position).all():
+            raise InputError(f"atom {label} has no finite position")
+        if not 0 < occupancy <= 1:
+            raise InputError(f"atom {label} has the occupancy {occupancy:g}; expected more than 0 and at most 1")
+        if label in taken:
+            raise InputError(f"two atoms have the label {label}")
+        taken.append(label)
+        positions, operation, stabiliser = _orbit_positions(cell, rotations, translations, np.array(position), label)
+        orbits.append(Orbit(label, element, str(len(positions)), occupancy, positions, operation, stabiliser))
+    return Crystal(cell, rotations, translations, _with_wyckoff_letters(cell, orbits, len(rotations)))
+
+
+def _with_wyckoff_letters(cell: np.ndarray, orbits: list[Orbit], order: int) -> tuple[Orbit, ...]:
+    """Letters from spglib; where it finds another symmetry than the operations have, the multiplicity stands alone."""
+    positions = np.concatenate([orbit.positions for orbit in orbits])
+    kinds = np.repeat(np.arange(1, len(orbits) + 1), [len(orbit.positions) for orbit in orbits])
+    found = spglib.get_symmetry_dataset((cell, positions, kinds), symprec=1e-3)
+    if found is None or len(found.rotations) != order:
+        return tuple(orbits)
+    first = np.concatenate([[0], np.cumsum([len(orbit.positions) for orbit in orbits])[:-1]])
+    return tuple(
+        Orbit(**(vars(orbit) | {"wyckoff": orbit.wyckoff + found.wyckoffs[n]}))
+        for orbit, n in zip(orbits, first, strict=True)
+    )
+
+
+def read_crystal(path: str | Path) -> Crystal:
+    """Crystal of the first data block of a CIF, partial occupancies kept. Raises InputError naming file and atom."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        block = next(iter(parse_cif(str(path))))
+        atoms = block.get_unsymmetrized_structure()
+        rotations, translations = block.get_spacegroup(True).get_op()
+    except (StopIteration, RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise InputError(f"{path}: not a CIF with a cell, atoms and a space group ({error})") from None
+    if atoms.cell.rank < 3:
+        raise InputError(f"{path}: no cell")
+    labels = block.get("_atom_site_label") or [f"{symbol}{n + 1}" for n, symbol in enumerate(atoms.symbols)]
+    occupancies = block.get("_atom_site_occupancy") or [1.0] * len(atoms)
+    for label, value in zip(labels, occupancies, strict=True):
+        if not isinstance(value, int | float):
+            raise InputError(f"{path}: atom {label} has the occupancy {value!r}; expected a number")
+    try:
+        listed = zip(labels, atoms.symbols, occupancies, atoms.get_scaled_positions(wrap=False), strict=True)
+        return make_crystal(atoms.cell[:], rotations, translations, list(listed))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def ion_numbers(orbits: tuple[Orbit, ...], cells: int) -> list[int]:
+    """Ions per orbit in so many cells: full orbits full, the others rounded so that the total is the rounded sum."""
+    exact = np.array([orbit.occupancy * len(orbit.positions) * cells for orbit in orbits])
+    numbers = np.floor(exact + 1e-9).astype(int)
+    missing = round(exact.sum()) - numbers.sum()
+    for n in np.argsort(numbers - exact, kind="stable")[:missing]:
+        numbers[n] += 1
+    return numbers.tolist()
+
+
+def starting_structure(
+    crystal: Crystal, mobile: str, repeat: tuple[int, int, int], seed: int, min_distance_A: float
+) -> Atoms:
+    """Supercell at the stated occupancies: mobile ions first, then the host.
+
+    Full orbits are filled; ions of the others go to sites at random, no two ions of the mobile element closer than
+    `min_distance_A`. Raises InputError where a thousand attempts find no such arrangement.
+    """
+    if min(repeat) < 1:
+        raise InputError(f"repeat is {repeat}; expected three whole numbers of at least 1")
+    orbits = crystal.mobile_orbits(mobile)
+    shifts = np.stack(np.meshgrid(*map(np.arange, repeat), indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    supercell = crystal.cell * np.array(repeat)[:, None]
+    sites = [(orbit.positions + shifts).reshape(-1, 3) @ crystal.cell for orbit in orbits]
+    numbers = ion_numbers(orbits, len(shifts))
+    lattice = Atoms(mobile * sum(map(len, sites)), np.concatenate(sites), cell=supercell, pbc=True)
+    near = np.zeros((len(lattice), len(lattice)), bool)
+    near[neighbor_list("ij", lattice, min_distance_A)] = True
+    members = np.split(np.arange(len(lattice)), np.cumsum([len(positions) for positions in sites])[:-1])
+
+    rng = np.random.default_rng(seed)
+    for _ in range(1000):
+        chosen = _fill(members, numbers, near, rng)
+        if chosen is not None:
+            break
+    else:
+        raise InputError(
+            f"no arrangement of {sum(numbers)} {mobile} ions keeps all pairs {min_distance_A:g} Å apart; lower the distance"
+        )
+    host = crystal.host(mobile)
+    host_positions = (host.get_scaled_positions(wrap=False) + shifts).reshape(-1, 3) @ crystal.cell
+    return Atoms(
+        [mobile] * len(chosen) + list(host.symbols) * len(shifts),
+        np.concatenate([lattice.positions[chosen], host_positions]),
+        cell=supercell,
+        pbc=True,
+    )
+
+
+def _fill(members: list[np.ndarray], numbers: list[int], near: np.ndarray, rng) -> np.ndarray | None:
+    """One attempt: sites (ions,) with `numbers` of each orbit, no two near; None where it gets stuck."""
+    chosen: list[int] = []
+    blocked = np.zeros(len(near), bool)
+    # Fullest orbits first: they leave the least choice.
+    for n in sorted(range(len(members)), key=lambda n: -numbers[n] / len(members[n])):
+        left = numbers[n]
+        for site in rng.permutation(members[n]):
+            if left and not blocked[site]:
+                chosen.append(site)
+                blocked |= near[site]
+                left -= 1
+        if left:
+            return None
+    return np.array(chosen)

@@ -1,0 +1,367 @@
+"""Labelled snapshots: the contract between first-principles data and everything that learns from it.
+
+On disk: extended XYZ with energy (eV), forces (eV/Å), stress (eV/Å³) and per atom `efg` (atomic units) and/or
+`ms` (ppm) as nine columns, row-major, first index the induced field. In memory: ase.Atoms whose arrays "efg" and
+"ms" have shape (n, 3, 3); a tensor of NaN marks an atom without that label. Energy, forces and stress sit in the
+SinglePointCalculator that ASE makes. Each frame carries material, phase, group and source in `info`.
+Frames and atoms are counted from 0 in every message.
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path, sha256
+
+UNITS = {"energy": "eV", "forces": "eV/Ang", "stress": "eV/Ang^3", "efg": "au", "ms": "ppm"}
+TENSORS = ("efg", "ms")
+REQUIRED_INFO = ("material", "phase", "group", "source")
+CLOSEST_DISTANCE = 0.5  # Å; no chemical bond is that short
+# Extended XYZ holds eight decimals, so three rounded diagonal elements add up to 1.5e-8 at most.
+ROUNDING_AU = 2e-8
+RELATIVE_TRACE = 1e-6
+REGISTRY_COLUMNS = ("path", "sha256", "source", "licence", "units", "level_of_theory")
+
+
+def efg(atoms: Atoms) -> np.ndarray:
+    """Field gradients of a frame, shape (n, 3, 3), atomic units; NaN where an atom has no label."""
+    return _tensor(atoms, "efg")
+
+
+def ms(atoms: Atoms) -> np.ndarray:
+    """Magnetic shieldings of a frame, shape (n, 3, 3), ppm, antisymmetric part kept; NaN without a label."""
+    return _tensor(atoms, "ms")
+
+
+def _tensor(atoms: Atoms, name: str) -> np.ndarray:
+    if name not in atoms.arrays:
+        return np.full((len(atoms), 3, 3), np.nan)
+    return atoms.arrays[name].reshape(-1, 3, 3)
+
+
+def labelled(tensors: np.ndarray) -> np.ndarray:
+    """Which of the tensors (n, 3, 3) are labels and not NaN, shape (n,), bool."""
+    return ~np.isnan(tensors).all(axis=(1, 2))
+
+
+def read_frames(path: str | Path) -> list[Atoms]:
+    """Read the frames of an extended XYZ file, tensors as (n, 3, 3), whatever labels and info they carry.
+
+    Raises InputError for a missing, empty, truncated or malformed file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    _check_whole(path)
+    try:
+        frames = ase.io.read(path, index=":", format="extxyz")
+    except Exception as error:  # ASE raises whatever the bad line provokes
+        raise InputError(f"{path}: not extended XYZ that ASE reads ({error})") from None
+    for number, atoms in enumerate(frames):
+        for name in TENSORS:
+            if name not in atoms.arrays:
+                continue
+            columns = atoms.arrays.pop(name)
+            if columns.shape != (len(atoms), 9) or columns.dtype.kind not in "fi":
+                raise InputError(
+                    f"{path}, frame {number}: {name} must be nine real columns (row-major 3×3), "
+                    f"found {columns.shape[1:] or (1,)} of type {columns.dtype}"
+                )
+            atoms.arrays[name] = columns.astype(float).reshape(-1, 3, 3)
+    return frames
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that ends inside a frame: ASE would drop or misread its last lines without a word."""
+    try:
+        lines = path.read_text().split("\n")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file, expected extended XYZ") from None
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{path}: empty dataset, expected at least one frame")
+    if lines.pop() != "":
+        raise InputError(f"{path}: truncated, the last line has no end")
+    position, frame = 0, 0
+    while position < len(lines):
+        if not any(line.strip() for line in lines[position:]):
+            break
+        count = lines[position].strip()
+        if not count.isdigit() or int(count) == 0:
+            raise InputError(
+                f"{path}, line {position + 1}: expected the number of atoms of frame {frame}, found {count!r}"
+            )
+        position += 2 + int(count)
+        if position > len(lines):
+            raise InputError(f"{path}: truncated, frame {frame} should have {count} atoms")
+        frame += 1
+
+
+def write_frames(path: str | Path, frames: list[Atoms]) -> None:
+    """Write frames as extended XYZ, whole or not at all, with tensors (n, 3, 3) as nine columns. No checks."""
+    flat = []
+    for atoms in frames:
+        copy = atoms.copy()
+        copy.calc = atoms.calc
+        for name in TENSORS:
+            if name in copy.arrays:
+                copy.arrays[name] = np.asarray(copy.arrays[name], dtype=float).reshape(-1, 9)
+        flat.append(copy)
+    with atomic_path(path) as temporary:
+        ase.io.write(temporary, flat, format="extxyz")
+
+
+def read_dataset(path: str | Path) -> list[Atoms]:
+    """Read a dataset of labelled snapshots and hold it to the contract. Raises InputError (see `check_frames`)."""
+    frames = read_frames(path)
+    check_frames(frames, path)
+    return frames
+
+
+def write_dataset(path: str | Path, frames: list[Atoms]) -> None:
+    """Check labelled snapshots (see `check_frames`) and write them; nothing is written where one fails."""
+    check_frames(frames, path)
+    write_frames(path, frames)
+
+
+def check_frames(frames: list[Atoms], origin: str | Path) -> None:
+    """Hold labelled snapshots to the contract.
+
+    Raises InputError naming `origin`, frame and atom for: an empty dataset, missing info, unknown units, no cell,
+    non-finite numbers, two atoms on top of each other, tensors that cannot be (see `check_tensors`), a frame
+    without any label, and a frame that occurs twice.
+    """
+    if not frames:
+        raise InputError(f"{origin}: empty dataset, expected at least one frame")
+    for number, atoms in enumerate(frames):
+        where = f"{origin}, frame {number}"
+        _check_info(atoms, where)
+        _check_cell(atoms, where)
+        _check_finite(atoms, where)
+        _check_distances(atoms, where)
+    check_tensors(frames, origin)
+    for number, atoms in enumerate(frames):
+        if not _label_names(atoms):
+            raise InputError(
+                f"{origin}, frame {number}: no labels; expected at least one of {', '.join(UNITS)} with numbers"
+            )
+    _check_duplicates(frames, origin)
+
+
+def check_tensors(frames: list[Atoms], origin: str | Path) -> None:
+    """Refuse tensors that are partly NaN or infinite, and field gradients with a trace or not symmetric.
+
+    A trace or asymmetry below 1e-6 of the tensor's norm, or within the file's rounding (2e-8 a.u.), is let pass.
+    Raises InputError naming `origin`, frame and atom.
+    """
+    for number, atoms in enumerate(frames):
+        for name in TENSORS:
+            if name not in atoms.arrays:
+                continue
+            tensors = _tensor(atoms, name)
+            bad = labelled(tensors) & ~np.isfinite(tensors).all(axis=(1, 2))
+            _refuse(bad, atoms, f"{origin}, frame {number}", f"{name} is not finite (NaN only as a whole tensor)")
+        gradients = efg(atoms)
+        known = labelled(gradients)
+        allowed = RELATIVE_TRACE * np.linalg.norm(gradients, axis=(1, 2)) + ROUNDING_AU
+        trace = np.trace(gradients, axis1=1, axis2=2)
+        skew = np.abs(gradients - gradients.transpose(0, 2, 1)).max(axis=(1, 2))
+        where = f"{origin}, frame {number}"
+        _refuse(
+            known & (np.abs(trace) > allowed),
+            atoms,
+            where,
+            "field gradient has a trace of {:.2e} a.u.; it must vanish (were the digits cut?)",
+            trace,
+        )
+        _refuse(
+            known & (skew > allowed),
+            atoms,
+            where,
+            "field gradient is not symmetric (by {:.2e} a.u.)",
+            skew,
+        )
+
+
+def _refuse(bad: np.ndarray, atoms: Atoms, where: str, message: str, values: np.ndarray | None = None) -> None:
+    """Raise InputError for the first atom in the mask `bad`, shape (n,), with its value in the message."""
+    if not bad.any():
+        return
+    atom = int(np.argmax(bad))
+    text = message if values is None else message.format(values[atom])
+    raise InputError(f"{where}, atom {atom} ({atoms.symbols[atom]}): {text}")
+
+
+def _check_info(atoms: Atoms, where: str) -> None:
+    missing = [key for key in REQUIRED_INFO if str(atoms.info.get(key, "")).strip() == ""]
+    if missing:
+        raise InputError(
+            f"{where}: no {', '.join(missing)}; each frame must say {', '.join(REQUIRED_INFO)} "
+            "(ingest.py has flags for them)"
+        )
+    check_units({name: str(atoms.info[f"{name}_units"]) for name in UNITS if f"{name}_units" in atoms.info}, where)
+
+
+def check_units(stated: dict[str, str], origin: str | Path) -> None:
+    """Refuse units other than those of the contract. `stated` maps a quantity (energy, efg, …) to its unit."""
+    for quantity, unit in stated.items():
+        if quantity not in UNITS:
+            raise InputError(f"{origin}: unknown quantity {quantity!r}, expected one of {', '.join(UNITS)}")
+        if unit != UNITS[quantity]:
+            raise InputError(f"{origin}: unknown units {unit!r} for {quantity}, expected {UNITS[quantity]!r}")
+
+
+def _check_cell(atoms: Atoms, where: str) -> None:
+    if not np.isfinite(atoms.cell.array).all() or atoms.cell.volume < 1e-6:
+        raise InputError(f"{where}: no cell; expected three independent cell vectors")
+    if not atoms.pbc.all():
+        raise InputError(f'{where}: not periodic in all three directions, expected pbc="T T T"')
+
+
+def _check_finite(atoms: Atoms, where: str) -> None:
+    _refuse(~np.isfinite(atoms.positions).all(axis=1), atoms, where, "position is not finite")
+    results = atoms.calc.results if atoms.calc is not None else {}
+    for name in ("energy", "stress"):
+        if name in results and not np.isfinite(results[name]).all():
+            raise InputError(f"{where}: {name} is not finite")
+    if "forces" in results:
+        _refuse(~np.isfinite(results["forces"]).all(axis=1), atoms, where, "force is not finite")
+
+
+def _check_distances(atoms: Atoms, where: str) -> None:
+    first, second, distance = neighbor_list("ijd", atoms, CLOSEST_DISTANCE)
+    if len(first) > 0:
+        closest = int(np.argmin(distance))
+        i, j = int(first[closest]), int(second[closest])
+        raise InputError(
+            f"{where}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distance[closest]:.3f} Å "
+            f"apart, closer than {CLOSEST_DISTANCE} Å"
+        )
+
+
+def _label_names(atoms: Atoms) -> list[str]:
+    """Names of the labels that a frame has: energy, forces, stress, efg, ms."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    return [name for name in UNITS if name in results or (name in TENSORS and labelled(_tensor(atoms, name)).any())]
+
+
+def _check_duplicates(frames: list[Atoms], origin: str | Path) -> None:
+    seen: dict[tuple, int] = {}
+    for number, atoms in enumerate(frames):
+        # Adding zero turns −0 into 0, which has other bytes.
+        key = (
+            atoms.numbers.tobytes(),
+            (atoms.positions.round(5) + 0.0).tobytes(),
+            (atoms.cell.array.round(5) + 0.0).tobytes(),
+        )
+        if key in seen:
+            raise InputError(f"{origin}: frame {number} is a duplicate of frame {seen[key]} (same atoms and cell)")
+        seen[key] = number
+
+
+def _groups_by_phase(frames: list[Atoms]) -> dict[tuple[str, str], list[str]]:
+    """Groups of each (material, phase), sorted. Raises InputError where one group spans two of them."""
+    home: dict[str, tuple[str, str]] = {}
+    for number, atoms in enumerate(frames):
+        group, phase = str(atoms.info["group"]), (str(atoms.info["material"]), str(atoms.info["phase"]))
+        if home.setdefault(group, phase) != phase:
+            raise InputError(f"frame {number}: group {group!r} holds frames of {home[group]} and of {phase}")
+    phases = defaultdict(list)
+    for group in sorted(home):
+        phases[home[group]].append(group)
+    return {phase: phases[phase] for phase in sorted(phases)}
+
+
+def split_by_group(frames: list[Atoms], seed: int, fractions: tuple[float, ...] = (0.8, 0.1, 0.1)) -> list[np.ndarray]:
+    """Split frames into parts of about `fractions` of the groups, never splitting a group, stratified by phase.
+
+    Returns one array of frame indices, ascending, for each fraction (training first). Every phase has a group in
+    the first part; what rounding takes from a part in one phase is owed to it in the next. Same seed, same split.
+    Raises InputError where there are too few groups to fill every part: use `leave_group_out_folds` then.
+    """
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise InputError(f"split fractions {fractions} must be positive and add up to 1")
+    rng = np.random.default_rng(seed)
+    part_of = {}
+    owed = np.zeros(len(fractions))
+    for groups in _groups_by_phase(frames).values():
+        shuffled = [groups[i] for i in rng.permutation(len(groups))]
+        owed += len(groups) * np.asarray(fractions)
+        for position, group in enumerate(shuffled):
+            part = 0 if position == 0 else int(np.argmax(owed))
+            owed[part] -= 1
+            part_of[group] = part
+    parts = np.array([part_of[str(atoms.info["group"])] for atoms in frames])
+    split = [np.flatnonzero(parts == part) for part in range(len(fractions))]
+    if any(len(part) == 0 for part in split):
+        raise InputError(
+            f"{len(part_of)} groups are too few to fill parts of {fractions}; use leave-group-out folds instead"
+        )
+    return split
+
+
+def leave_group_out_folds(
+    frames: list[Atoms], n_folds: int | None = None, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds (training, held-out) of frame indices in which whole groups are held out, each exactly once.
+
+    With `n_folds` the groups of each phase are dealt in turn over the folds, in an order that `seed` shuffles;
+    without it every group is a fold of its own. Raises InputError with fewer groups than folds, or than two.
+    """
+    rng = np.random.default_rng(seed)
+    dealt = [
+        group
+        for groups in _groups_by_phase(frames).values()
+        for group in (groups[i] for i in rng.permutation(len(groups)))
+    ]
+    n_folds = len(dealt) if n_folds is None else n_folds
+    if not 2 <= n_folds <= len(dealt):
+        raise InputError(f"{n_folds} folds out of {len(dealt)} groups; expected at least 2 folds and a group for each")
+    fold_of = {group: position % n_folds for position, group in enumerate(dealt)}
+    folds = np.array([fold_of[str(atoms.info["group"])] for atoms in frames])
+    return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(n_folds)]
+
+
+def read_registry(registry: str | Path) -> dict[Path, dict[str, str]]:
+    """Rows of a registry, a CSV with the columns path, sha256, source, licence, units, level_of_theory.
+
+    Keys are resolved paths; a path in the table is relative to the registry's folder. Raises InputError for a
+    missing file, missing columns, or a path listed twice.
+    """
+    registry = Path(registry)
+    if not registry.is_file():
+        raise InputError(f"{registry}: no such registry")
+    with open(registry, newline="") as handle:
+        reader = csv.DictReader(handle)
+        missing = [name for name in REGISTRY_COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise InputError(f"{registry}: no column {', '.join(missing)}; expected {', '.join(REGISTRY_COLUMNS)}")
+        rows: dict[Path, dict[str, str]] = {}
+        for row in reader:
+            key = (registry.parent / row["path"]).resolve()
+            if key in rows:
+                raise InputError(f"{registry}: {row['path']} is listed twice")
+            rows[key] = row
+    return rows
+
+
+def check_registered(path: str | Path, registry: str | Path) -> dict[str, str]:
+    """Registry row of a file whose bytes are the registered ones.
+
+    Raises InputError where the file is missing or not listed, or where its checksum differs (expected and found).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    row = read_registry(registry).get(path.resolve())
+    if row is None:
+        raise InputError(f"{path}: not listed in {registry}; add its path and sha256")
+    found = sha256(path)
+    if found != row["sha256"]:
+        raise InputError(f"{path}: checksum differs from {registry}: expected {row['sha256']}, found {found}")
+    return row

@@ -1,0 +1,251 @@
+"""Correlation functions and spin-alignment echoes of spin 3/2 from the two-time propagator and the states' tensors.
+
+P[a, b, t] is the joint probability that an ion is in state a at time 0 and in b at time t. Everything that looks at two
+times only is a contraction of it. Hard ideal pulses; dipolar evolution and spin diffusion are not modelled.
+R. Böhmer, K. R. Jeffrey, M. Vogel, Prog. Nucl. Magn. Reson. Spectrosc. 50, 87 (2007).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import expm
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json
+from insilico_nmr.generator import check_generator, check_populations
+from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency
+from insilico_nmr.propagator import read_propagator
+
+# Largest mean number of jumps during one evolution time at which the frozen form is trusted (S₂(0) 3 to 4 % high).
+FROZEN_LIMIT = 0.02
+AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """Two-time propagator. Joint probability and its error (S, S, T), populations (S,), times (T,) in s."""
+
+    joint: np.ndarray
+    standard_error: np.ndarray
+    populations: np.ndarray
+    time_s: np.ndarray
+    temperature_K: float
+    exit_rate_per_s: float
+
+
+@dataclass(frozen=True)
+class SiteTensors:
+    """Field gradients of the states in a.u.: committee mean (S, 3, 3) and members (members, S, 3, 3)."""
+
+    mean: np.ndarray
+    members: np.ndarray
+    temperature_K: float
+    isotope: str
+
+
+def load_propagator(path: str | Path) -> Propagator:
+    """Propagator of a NetCDF file. Raises InputError naming the file where P is no joint probability.
+
+    Checked: Σ_ab P = 1 and rows that sum to p at all times, P(0) = diag(p), no element below 0 by more than its
+    error, times increasing. Says on stderr where the file ends before ions have decorrelated (`complete` = 0).
+    """
+    data = read_propagator(path)
+    missing = {"temperature_K", "mean_residence_time_s"} - set(data.attrs)
+    if missing:
+        raise InputError(f"{path}: attribute {', '.join(sorted(missing))} is missing; expected a propagator")
+    joint = data["P"].transpose("state_a", "state_b", "time").to_numpy()
+    error = data["P_se"].transpose("state_a", "state_b", "time").to_numpy()
+    populations, time_s = data["p"].to_numpy(), data["time"].to_numpy()
+    temperature_K, residence_s = float(data.attrs["temperature_K"]), float(data.attrs["mean_residence_time_s"])
+    if not (np.isfinite(joint).all() and np.isfinite(error).all() and (error >= 0).all()):
+        raise InputError(f"{path}: P and P_se must be finite, P_se not negative")
+    if np.any(joint < -6 * error - 1e-6):
+        raise InputError(f"{path}: P has negative elements; it must be a probability")
+    if not (np.isfinite(time_s).all() and time_s[0] >= 0 and (np.diff(time_s) > 0).all()):
+        raise InputError(f"{path}: time must be finite, not negative and increasing")
+    if not residence_s > 0 or not temperature_K > 0:
+        raise InputError(f"{path}: temperature_K and mean_residence_time_s must be positive")
+    try:
+        check_populations(populations, len(joint))
+    except InputError as error_of_p:
+        raise InputError(f"{path}: p: {error_of_p}") from None
+    if np.abs(joint.sum(axis=(0, 1)) - 1).max() > 1e-3:
+        raise InputError(f"{path}: P does not sum to 1 at every time; it must be the joint probability")
+    tolerance = 1e-3 + 6 * np.sqrt((error**2).sum(axis=1)).max()
+    if np.abs(joint.sum(axis=1) - populations[:, None]).max() > tolerance:
+        raise InputError(f"{path}: rows of P do not sum to p; the ions are not in equilibrium or P is conditional")
+    if time_s[0] == 0 and np.abs(joint[..., 0] - np.diag(populations)).max() > tolerance:
+        raise InputError(f"{path}: P at time 0 is not diag(p)")
+    if not data.attrs.get("complete", 1):
+        print(f"{path}: ends before ions have decorrelated; plateaus of fits are extrapolated", file=sys.stderr)
+    return Propagator(joint, error, populations, time_s, temperature_K, 1 / residence_s)
+
+
+def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
+    """Read site_tensors.json for states 0..state_count−1. Raises InputError for a state without a usable tensor."""
+    content = read_json(path)
+    missing = {"temperature_K", "isotope", "states"} - set(content)
+    if missing:
+        raise InputError(f"{path}: no key {', '.join(sorted(missing))}")
+    by_index = {state["index"]: state for state in content["states"]}
+    without = sorted(set(range(state_count)) - set(by_index))
+    if without:
+        raise InputError(f"{path}: no tensor for state {', '.join(map(str, without))}")
+    states = [by_index[index] for index in range(state_count)]
+    mean = np.array([state["tensor"] for state in states], dtype=float)
+    counts = {len(state["members"]) for state in states}
+    if len(counts) != 1:
+        raise InputError(f"{path}: the states have different numbers of committee members {sorted(counts)}")
+    members = np.array([state["members"] for state in states], dtype=float).reshape(state_count, -1, 3, 3)
+    members = members.transpose(1, 0, 2, 3)
+    for tensors in (mean[None], members):
+        if tensors.shape[1:] != (state_count, 3, 3) or not np.isfinite(tensors).all():
+            raise InputError(f"{path}: tensors must be finite and 3×3")
+        asymmetry = np.abs(tensors - tensors.swapaxes(-1, -2)).max(initial=0)
+        trace = np.abs(np.trace(tensors, axis1=-2, axis2=-1)).max(initial=0)
+        if max(asymmetry, trace) > 1e-5 * max(np.abs(mean).max(), 1e-6):
+            raise InputError(f"{path}: a field gradient must be symmetric and traceless")
+    return SiteTensors(mean, members, float(content["temperature_K"]), str(content["isotope"]))
+
+
+def contract(kernel: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """Σ_ab K_ab P_ab(t): kernels (..., S, S) and joint probabilities (S, S, T) to (..., T)."""
+    size = joint.shape[0]
+    return kernel.reshape(*kernel.shape[:-2], size * size) @ joint.reshape(size * size, -1)
+
+
+def contract_error(kernel: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+    """Standard error (T,) of Σ_ab K_ab P_ab(t) from that of P (S, S, T), to first order; K symmetric.
+
+    P is symmetric with rows that sum to p, so the pairs a < b are what is free, and
+    Σ_ab K_ab P_ab = Σ_a p_a K_aa − Σ_{a<b} (K_aa + K_bb − 2K_ab) P_ab. Pairs are taken as independent: their
+    covariance is not stored with P, so this is an estimate, not a bound.
+    """
+    start = np.diag(kernel)
+    loss = np.triu(start[:, None] + start[None, :] - 2 * kernel, 1)
+    return np.sqrt(np.einsum("ab,abt->t", loss**2, standard_error**2))
+
+
+def tensor_kernel(tensors: np.ndarray) -> np.ndarray:
+    """V_a:V_b in a.u.², shape (..., S, S), of tensors (..., S, 3, 3): the kernel of ⟨V(0):V(t)⟩."""
+    flat = tensors.reshape(*tensors.shape[:-2], 9)
+    return flat @ flat.swapaxes(-1, -2)
+
+
+def frequency_correlation_factor(nucleus: Nucleus) -> float:
+    """Hz² per a.u.² from ⟨V(0):V(t)⟩ to ⟨ν_Q(0)ν_Q(t)⟩, exact in a powder: (2/15)·(eQ/2h)² for spin 3/2."""
+    return 2 / 15 * frequency_unit(nucleus) ** 2
+
+
+def evolution_kernel(
+    tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None = None
+) -> np.ndarray:
+    """Powder average K_ab of sin(ω_a t_p)·sin(ω_b t_p), shape (S, S), of tensors (S, 3, 3) in a.u.; ω = 2πν_Q.
+
+    The grid grows with the phase (powder.directions_for_phase). With `direction` (3,), a single crystal with the
+    field along it. Raises InputError for a spin other than 3/2, where two satellites at ±ν_Q are not the whole spin.
+    """
+    _check_echo(nucleus, evolution_time_s)
+    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    kernel = np.zeros((len(tensors), len(tensors)))
+    for start in range(0, len(directions), 50_000):
+        block = slice(start, start + 50_000)
+        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
+        sines = np.sin(phases)
+        kernel += (sines * weights[block, None]).T @ sines
+    return kernel
+
+
+def frozen_echo(joint: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """S₂(t_p, t_m) = (9/20) Σ_ab P_ab(t_m)·K_ab(t_p), shape (T,): no jumps while the phases evolve."""
+    return AMPLITUDE * contract(kernel, joint)
+
+
+def frozen_echo_error(kernel: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+    """Sampling standard error of `frozen_echo`, shape (T,)."""
+    return AMPLITUDE * contract_error(kernel, standard_error)
+
+
+def jumps_during_evolution(exit_rate_per_s: float, evolution_time_s: float) -> bool:
+    """True where the frozen form is out of its range: exit rate times t_p above FROZEN_LIMIT."""
+    return exit_rate_per_s * evolution_time_s > FROZEN_LIMIT
+
+
+def matrix_echo(
+    generator: np.ndarray,
+    populations: np.ndarray,
+    tensors: np.ndarray,
+    evolution_time_s: float,
+    mixing_times_s: np.ndarray,
+    nucleus: Nucleus,
+    direction: np.ndarray | None = None,
+) -> np.ndarray:
+    """S₂ (T,) with jumps while the phases evolve: (9/20)⟨1ᵀ S e^{M t_m} S p⟩.
+
+    S = [e^{(M+iΩ)t_p} − e^{(M−iΩ)t_p}]/2i, Ω = diag ω_a(n), averaged over the powder or along `direction` (3,).
+    `generator` M (S, S) in column convention, 1/s, `populations` its stationary state (S,), `tensors` (S, 3, 3) a.u.
+    M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element.
+    """
+    _check_echo(nucleus, evolution_time_s)
+    check_generator(generator, populations)
+    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    size = len(tensors)
+    diagonal = np.arange(size)
+    kernel = np.zeros((size, size))  # [state at the end of mixing, state at its start]
+    for start in range(0, len(directions), 1024):
+        block = slice(start, start + 1024)
+        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
+        exponent = np.broadcast_to(generator * evolution_time_s, (len(phases), size, size)).astype(complex)
+        exponent[:, diagonal, diagonal] += 1j * phases
+        sine = expm(exponent).imag
+        before, after = sine @ populations, sine.sum(axis=1)
+        kernel += (after * weights[block, None]).T @ before
+    mixing = expm(generator * np.asarray(mixing_times_s, dtype=float)[:, None, None])
+    return AMPLITUDE * np.einsum("tba,ba->t", mixing, kernel)
+
+
+def spin_lattice_damping(mixing_times_s: np.ndarray, t1q_s: float | None) -> np.ndarray:
+    """exp(−t_m/T1Q), shape (T,); 1 where no quadrupolar relaxation time is given."""
+    if t1q_s is None:
+        return np.ones_like(mixing_times_s)
+    if not t1q_s > 0:
+        raise InputError(f"T1Q {t1q_s} s: a relaxation time must be positive")
+    return np.exp(-mixing_times_s / t1q_s)
+
+
+def plateau(populations: np.ndarray, kernel: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) of the frozen form for a connected network: pᵀKp/Σ_a p_a K_aa. 1 where nothing evolves."""
+    start = populations @ np.diag(kernel)
+    return float(populations @ kernel @ populations / start) if start > 0 else 1.0
+
+
+def plateau_long_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) at large t_p: Σ p² over electrically inequivalent tensors (S, 3, 3), those within 1e-3 being one."""
+    scale = np.linalg.norm(tensors, axis=(1, 2)).max()
+    equal = np.linalg.norm(tensors[:, None] - tensors[None], axis=(2, 3)) <= 1e-3 * scale
+    return float(populations @ equal @ populations)
+
+
+def plateau_short_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
+    """|V̄|²/⟨|V|²⟩: S₂(∞)/S₂(0) at small t_p, and that of ⟨V(0):V(t)⟩."""
+    return plateau(populations, tensor_kernel(tensors))
+
+
+def _orientations(
+    tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the largest phase."""
+    if direction is not None:
+        return np.asarray(direction, dtype=float)[None] / np.linalg.norm(direction), np.ones(1)
+    largest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
+    return directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)
+
+
+def _check_echo(nucleus: Nucleus, evolution_time_s: float) -> None:
+    if nucleus.spin != 1.5:
+        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 3/2")
+    if not (np.isfinite(evolution_time_s) and evolution_time_s > 0):
+        raise InputError(f"evolution time {evolution_time_s} s: must be positive")

@@ -1,0 +1,17 @@
+"""Errors that a user can act on, and the one place where a script turns them into a message."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """An input that cannot be trusted. The message names the file, key or atom and says what was expected."""
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run the `main` of a command-line program; an InputError becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except (InputError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

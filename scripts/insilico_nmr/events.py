@@ -1,0 +1,333 @@
+"""Jumps in molecular dynamics, core to core: occupations of the sites, counts and exposures of every jump class.
+
+An ion is at a site while it is within the core radius of it, and stays assigned to the last core it was in until it
+enters another one (hysteresis): rattling at the border of a core is no jump. Exposure of a class is the time that ions
+spent at i with j empty, summed over its ordered pairs of sites (i, j): a rate is count over exposure.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from ase.data import atomic_numbers
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.sites import directed_classes, site_orbits, site_positions
+from insilico_nmr.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where every ion is in every frame; F frames, N ions, supercell of n1×n2×n3 cells with m sites each.
+
+    site : (F, N) int, site of the primitive cell that the ion is assigned to.
+    cell : (F, N, 3) int, cell of that site, unwrapped.
+    outside : (F, N) bool, the ion was in no core at that time.
+    displacement_A : (F, N, 3) float32, Cartesian, ion minus the site it is assigned to.
+    frame_s : time between frames.
+    """
+
+    sites: dict
+    repeat: tuple[int, int, int]
+    site: np.ndarray
+    cell: np.ndarray
+    outside: np.ndarray
+    displacement_A: np.ndarray
+    frame_s: float
+
+    @property
+    def n_sites(self) -> int:
+        """Sites of the supercell."""
+        return int(np.prod(self.repeat)) * len(self.sites["sites"])
+
+    @property
+    def supercell_site(self) -> np.ndarray:
+        """(F, N) int, number of the site in the supercell: cell number × m + site."""
+        n1, n2, n3 = self.repeat
+        folded = self.cell % np.array(self.repeat)
+        return ((folded[..., 0] * n2 + folded[..., 1]) * n3 + folded[..., 2]) * len(self.sites["sites"]) + self.site
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """Jumps in order of time, arrays of one length: time (s), ion, from and to (sites of the primitive cell), image.
+
+    `kind` (J,) is the row of `directed_classes(sites)`, or −1 for a pair of sites that no jump of the network joins.
+    `into_occupied` (J,) bool: another ion was still assigned to the target. `duration_s`: length of the trajectory.
+    """
+
+    time_s: np.ndarray
+    ion: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    image: np.ndarray
+    kind: np.ndarray
+    into_occupied: np.ndarray
+    duration_s: float
+
+
+def supercell_repeat(trajectory: Trajectory, sites: dict) -> tuple[int, int, int]:
+    """Cells of the network along each edge of the trajectory's cell.
+
+    Raises InputError where the trajectory's cell is not a supercell of the network's, within 3 % in strain.
+    """
+    matrix = trajectory.cell @ np.linalg.inv(np.array(sites["cell"]))
+    repeat = np.round(np.diag(matrix)).astype(int)
+    if repeat.min() < 1 or np.abs(matrix - np.diag(repeat)).max() > 0.03 * repeat.max():
+        raise InputError(
+            f"the trajectory's cell is not a multiple of the cell of the sites: found {np.round(matrix, 3).tolist()}"
+        )
+    return tuple(repeat.tolist())
+
+
+def host_drift(trajectory: Trajectory, sites: dict) -> np.ndarray:
+    """Mean displacement (F, 3) in Å of the host from where the crystal has it, 0 for a network without host.
+
+    Every host atom is matched once, in the first frame, with the nearest host site of its element. Units that turn
+    on their places do not shift the mean.
+    """
+    frames = len(trajectory.positions)
+    host = trajectory.numbers != atomic_numbers[sites["mobile"]]
+    if not host.any() or not sites["host"]:
+        return np.zeros((frames, 3))
+    cell = np.array(sites["cell"])
+    reference = np.array([atom["position"] for atom in sites["host"]])
+    kinds = np.array([atomic_numbers[atom["element"]] for atom in sites["host"]])
+    unknown = set(trajectory.numbers[host]) - set(kinds)
+    if unknown:
+        raise InputError(f"the trajectory has atoms of number {min(unknown)}, which the host of the sites has not")
+    first = trajectory.positions[0, host] @ np.linalg.inv(cell)
+    offset = first[:, None] - reference
+    offset = (offset - np.round(offset)) @ cell
+    away = np.linalg.norm(offset, axis=-1)
+    away[trajectory.numbers[host][:, None] != kinds] = np.inf
+    start = offset[np.arange(len(first)), away.argmin(axis=1)].mean(axis=0)
+    moved = trajectory.positions[:, host].mean(axis=1, dtype=float)
+    return start + moved - moved[0]
+
+
+@numba.njit(cache=True)
+def _assign(positions, drift, inverse, cell, basis, radius, site, image, outside):
+    """Fill site, image, outside frame by frame; an ion that was in no core yet gets −1."""
+    frames, ions = site.shape
+    for frame in range(frames):
+        for ion in range(ions):
+            f = np.empty(3)
+            for k in range(3):
+                f[k] = 0.0
+                for c in range(3):
+                    f[k] += (positions[frame, ion, c] - drift[frame, c]) * inverse[c, k]
+            nearest, best = -1, radius * radius
+            best_image = np.zeros(3, np.int64)
+            for s in range(len(basis)):
+                square = 0.0
+                n0, n1, n2 = np.round(f[0] - basis[s, 0]), np.round(f[1] - basis[s, 1]), np.round(f[2] - basis[s, 2])
+                d0, d1, d2 = f[0] - basis[s, 0] - n0, f[1] - basis[s, 1] - n1, f[2] - basis[s, 2] - n2
+                for c in range(3):
+                    x = d0 * cell[0, c] + d1 * cell[1, c] + d2 * cell[2, c]
+                    square += x * x
+                if square < best:
+                    best, nearest = square, s
+                    best_image[0], best_image[1], best_image[2] = int(n0), int(n1), int(n2)
+            outside[frame, ion] = nearest < 0
+            if nearest >= 0:
+                site[frame, ion] = nearest
+                image[frame, ion] = best_image
+            elif frame > 0:
+                site[frame, ion] = site[frame - 1, ion]
+                image[frame, ion] = image[frame - 1, ion]
+            else:
+                site[frame, ion] = -1
+
+
+def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignment:
+    """Assign every ion of the mobile element to a site in every frame.
+
+    An ion that starts outside every core counts as in the first core it enters. Raises InputError for a core radius
+    that does not fit the cell, a trajectory without mobile ions or of too few frames, and for an ion that never
+    enters a core.
+    """
+    cell = np.array(sites["cell"], float)
+    repeat = supercell_repeat(trajectory, sites)
+    # A trajectory's cell that is slightly strained is read in fractions of its own cells.
+    cell = trajectory.cell / np.array(repeat)[:, None]
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    if not 0 < core_radius_A < heights.min() / 2:
+        raise InputError(
+            f"the core radius is {core_radius_A:g} Å; expected more than 0 and less than {heights.min() / 2:.2f} Å"
+        )
+    mobile = np.nonzero(trajectory.numbers == atomic_numbers[sites["mobile"]])[0]
+    frames = len(trajectory.positions)
+    if len(mobile) == 0 or frames < 2:
+        raise InputError(f"{frames} frames with {len(mobile)} {sites['mobile']} ions: nothing to follow")
+    basis = site_positions(sites)
+    drift = host_drift(trajectory, sites)
+    positions = np.ascontiguousarray(trajectory.positions[:, mobile])
+    site = np.empty((frames, len(mobile)), np.int32)
+    image = np.zeros((frames, len(mobile), 3), np.int32)
+    outside = np.empty((frames, len(mobile)), np.bool_)
+    _assign(positions, drift, np.linalg.inv(cell), cell, basis, core_radius_A, site, image, outside)
+
+    first = (site >= 0).argmax(axis=0)
+    lost = np.nonzero((site < 0).all(axis=0))[0]
+    if len(lost):
+        raise InputError(f"ion {sites['mobile']}{mobile[lost[0]]} never comes within {core_radius_A:g} Å of a site")
+    for ion in np.nonzero(first)[0]:
+        site[: first[ion], ion] = site[first[ion], ion]
+        image[: first[ion], ion] = image[first[ion], ion]
+    displacement = positions - drift[:, None] - (basis[site] + image) @ cell
+    frame_s = float(trajectory.time_ps[1] - trajectory.time_ps[0]) * 1e-12
+    return Assignment(sites, repeat, site, image, outside, displacement.astype(np.float32), frame_s)
+
+
+def mean_displacements(assignment: Assignment) -> dict[str, np.ndarray]:
+    """Mean of ion minus site (3,) in Å for each orbit's representative, over ions in cores, turned back to it.
+
+    Orbits that no ion visited are absent.
+    """
+    sites = assignment.sites["sites"]
+    rotations = np.array([site["rotation"] for site in sites])
+    # V = R V0: displacements of a site are turned into the representative's frame by Rᵀ.
+    sums, visits = np.zeros((len(sites), 3)), np.zeros(len(sites))
+    inside = ~assignment.outside
+    np.add.at(sums, assignment.site[inside], assignment.displacement_A[inside])
+    np.add.at(visits, assignment.site[inside], 1)
+    turned = np.einsum("sji,sj->si", rotations, sums)
+    orbit = np.array(site_orbits(assignment.sites))
+    return {
+        str(label): turned[orbit == label].sum(axis=0) / visits[orbit == label].sum()
+        for label in dict.fromkeys(orbit)
+        if visits[orbit == label].sum() > 0
+    }
+
+
+def _occupation(assignment: Assignment) -> np.ndarray:
+    """(F, S) uint8, ions assigned to each site of the supercell."""
+    frames, _ = assignment.site.shape
+    count = np.zeros((frames, assignment.n_sites), np.uint8)
+    np.add.at(count, (np.arange(frames)[:, None], assignment.supercell_site), 1)
+    return count
+
+
+def find_jumps(assignment: Assignment) -> Jumps:
+    """Every change of core. A jump from site i of cell n to site j of cell n' has the image n' − n."""
+    site, cell = assignment.site, assignment.cell
+    changed = (site[1:] != site[:-1]) | (cell[1:] != cell[:-1]).any(axis=-1)
+    frame, ion = np.nonzero(changed)
+    start, end = site[frame, ion], site[frame + 1, ion]
+    image = cell[frame + 1, ion] - cell[frame, ion]
+    rows = {key: n for n, key in enumerate(directed_classes(assignment.sites))}
+    orbit = site_orbits(assignment.sites)
+    kinds = {
+        (jump["from"], jump["to"], *jump["image"]): rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]]
+        for jump in assignment.sites["jumps"]
+    }
+    kind = [kinds.get(key, -1) for key in zip(start.tolist(), end.tolist(), *image.T.tolist(), strict=True)]
+    target = assignment.supercell_site[frame + 1, ion]
+    return Jumps(
+        time_s=(frame + 1) * assignment.frame_s,
+        ion=ion,
+        start=start,
+        end=end,
+        image=image,
+        kind=np.array(kind, int),
+        into_occupied=_occupation(assignment)[frame + 1, target] > 1,
+        duration_s=len(site) * assignment.frame_s,
+    )
+
+
+@numba.njit(cache=True)
+def _exposed_frames(count, start, end, row, block, exposed):
+    """Add, for each block of frames and class, ions at `start` while `end` is empty."""
+    for frame in range(len(count)):
+        for jump in range(len(start)):
+            if count[frame, end[jump]] == 0:
+                exposed[block[frame], row[jump]] += count[frame, start[jump]]
+
+
+def blocks(frames: int, n_blocks: int) -> np.ndarray:
+    """Block number (frames,) of every frame, blocks as equal as can be."""
+    return np.arange(frames) * n_blocks // frames
+
+
+def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and exposures in s, both (blocks, directed classes), in the order of `directed_classes(sites)`."""
+    sites, (n1, n2, n3) = assignment.sites, assignment.repeat
+    classes = directed_classes(sites)
+    rows = {key: n for n, key in enumerate(classes)}
+    orbit, m = site_orbits(sites), len(sites["sites"])
+    cells = np.stack(np.meshgrid(*map(np.arange, (n1, n2, n3)), indexing="ij"), axis=-1).reshape(-1, 3)
+
+    def number(cell: np.ndarray, site: int) -> np.ndarray:
+        folded = cell % np.array(assignment.repeat)
+        return ((folded[:, 0] * n2 + folded[:, 1]) * n3 + folded[:, 2]) * m + site
+
+    start = np.concatenate([number(cells, jump["from"]) for jump in sites["jumps"]])
+    end = np.concatenate([number(cells + jump["image"], jump["to"]) for jump in sites["jumps"]])
+    kinds = [rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]] for jump in sites["jumps"]]
+    frames = len(assignment.site)
+    block = blocks(frames, n_blocks)
+    exposed = np.zeros((n_blocks, len(classes)), np.int64)
+    _exposed_frames(_occupation(assignment), start, end, np.repeat(kinds, len(cells)), block, exposed)
+
+    counts = np.zeros((n_blocks, len(classes)), np.int64)
+    listed = jumps.kind >= 0
+    at = np.minimum(np.round(jumps.time_s[listed] / assignment.frame_s).astype(int), frames - 1)
+    np.add.at(counts, (block[at], jumps.kind[listed]), 1)
+    return counts, exposed * assignment.frame_s
+
+
+def occupancies(assignment: Assignment, n_blocks: int = 10) -> dict[str, dict[str, float]]:
+    """Ions per site of every orbit, and its standard error over blocks of time."""
+    orbit = np.array(site_orbits(assignment.sites))
+    block = blocks(len(assignment.site), n_blocks)
+    cells = int(np.prod(assignment.repeat))
+    found = {}
+    for label in dict.fromkeys(orbit.tolist()):
+        per_frame = (orbit == label)[assignment.site].sum(axis=1) / (cells * (orbit == label).sum())
+        means = np.array([per_frame[block == b].mean() for b in range(n_blocks)])
+        found[label] = {
+            "ions_per_site": float(per_frame.mean()),
+            "standard_error": float(means.std(ddof=1) / np.sqrt(n_blocks)),
+        }
+    return found
+
+
+def summary(assignment: Assignment, jumps: Jumps) -> dict:
+    """What the assignment left out, and how correlated the jumps are; plain values for JSON.
+
+    `returned_fraction`: jumps that are undone by the same ion's next jump. `jump_diffusion_A2_per_ps`: Σ d²/(6 N t) of
+    the jumps, what tracer diffusion would be without correlation; `site_diffusion_A2_per_ps` follows the mean squared
+    displacement of the assigned sites over the longest tenth of the run.
+    """
+    orbit, cell = site_orbits(assignment.sites), np.array(assignment.sites["cell"])
+    basis = site_positions(assignment.sites)
+    unlisted = jumps.kind < 0
+    strangers = Counter(
+        f"{orbit[a]}-{orbit[b]}" for a, b in zip(jumps.start[unlisted], jumps.end[unlisted], strict=True)
+    )
+    count = _occupation(assignment)
+    steps = (basis[jumps.end] + jumps.image - basis[jumps.start]) @ cell
+    ions, ps = assignment.site.shape[1], jumps.duration_s * 1e12
+    order = np.lexsort((jumps.time_s, jumps.ion))
+    same_ion = jumps.ion[order][1:] == jumps.ion[order][:-1]
+    undone = same_ion & (np.linalg.norm(steps[order][1:] + steps[order][:-1], axis=1) < 1e-3)
+    places = (basis[assignment.site] + assignment.cell) @ cell
+    lag = max(1, len(places) // 10)
+    msd = ((places[lag:] - places[:-lag]) ** 2).sum(axis=-1).mean()
+    return {
+        "ions": ions,
+        "frames": len(assignment.site),
+        "duration_s": jumps.duration_s,
+        "outside_fraction": float(assignment.outside.mean()),
+        "double_occupied_fraction": float((count > 1).sum() / ((count > 0).sum())),
+        "jumps": int((~unlisted).sum()),
+        "jumps_unlisted": int(unlisted.sum()),
+        "unlisted_by_orbits": dict(strangers.most_common()),
+        "into_occupied_fraction": float(jumps.into_occupied.mean()) if len(steps) else 0.0,
+        "returned_fraction": float(undone.sum() / max(len(steps), 1)),
+        "jump_diffusion_A2_per_ps": float((steps**2).sum() / (6 * ions * ps)),
+        "site_diffusion_A2_per_ps": float(msd / (6 * lag * assignment.frame_s * 1e12)),
+        "occupancies": occupancies(assignment),
+    }

@@ -1,0 +1,200 @@
+"""Fits that an experimenter makes: stretched exponentials of echo decays, Arrhenius lines of rates.
+
+Both weight by the errors given. Where the scatter about the curve exceeds those errors, the covariance is scaled up
+by the reduced χ²; it is never scaled down.
+"""
+
+from dataclasses import dataclass
+
+import lmfit
+import numpy as np
+from scipy import constants
+from scipy.special import gamma, psi
+
+from insilico_nmr.errors import InputError
+
+BOLTZMANN_EV_PER_K = constants.k / constants.e
+BETA_RANGE = (0.1, 2.0)
+# A curve is not known better than this part of its first point (powder grid, state model): a floor under every error,
+# which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
+RELATIVE_FLOOR = 1e-3
+
+
+class FitFailed(InputError):
+    """A fit that has no trustworthy result. `last_parameters` holds where it stopped; no decay time is given."""
+
+    def __init__(self, reason: str, last_parameters: dict[str, float]):
+        self.last_parameters = last_parameters
+        at = ", ".join(f"{name} = {value:.4g}" for name, value in last_parameters.items())
+        super().__init__(f"fit failed: {reason}" + (f" (stopped at {at})" if at else ""))
+
+
+@dataclass(frozen=True)
+class DecayFit:
+    """{A·exp[−(t/τ)^β] + B}·exp(−t/T1Q) with standard errors; `covariance` (4, 4) of (A, ln τ, β, B)."""
+
+    amplitude: float
+    tau_s: float
+    beta: float
+    plateau: float
+    covariance: np.ndarray
+    reduced_chi_square: float
+
+    @property
+    def amplitude_se(self) -> float:
+        return float(np.sqrt(self.covariance[0, 0]))
+
+    @property
+    def log_tau_se(self) -> float:
+        """Standard error of ln τ, that is the relative one of τ and of 1/τ."""
+        return float(np.sqrt(self.covariance[1, 1]))
+
+    @property
+    def tau_se_s(self) -> float:
+        return self.tau_s * self.log_tau_se
+
+    @property
+    def beta_se(self) -> float:
+        return float(np.sqrt(self.covariance[2, 2]))
+
+    @property
+    def plateau_se(self) -> float:
+        return float(np.sqrt(self.covariance[3, 3]))
+
+    @property
+    def rate_interval_per_s(self) -> tuple[float, float]:
+        """95 % interval of 1/τ, symmetric in ln τ."""
+        factor = np.exp(1.96 * self.log_tau_se)
+        return 1 / self.tau_s / factor, factor / self.tau_s
+
+    @property
+    def mean_decay_time_s(self) -> float:
+        """⟨τ⟩ = (τ/β)·Γ(1/β), the area under the stretched exponential."""
+        return self.tau_s / self.beta * float(gamma(1 / self.beta))
+
+    @property
+    def mean_decay_time_se_s(self) -> float:
+        """Standard error of ⟨τ⟩, first order in ln τ and β with their covariance."""
+        slope = np.array([1.0, -(1 + psi(1 / self.beta) / self.beta) / self.beta])
+        return self.mean_decay_time_s * float(np.sqrt(slope @ self.covariance[1:3, 1:3] @ slope))
+
+
+def decay_curve(
+    time_s: np.ndarray, amplitude: float, tau_s: float, beta: float, plateau: float, t1q_s: float | None = None
+) -> np.ndarray:
+    """{A·exp[−(t/τ)^β] + B}·exp(−t/T1Q), same shape as `time_s`; no relaxation where `t1q_s` is None."""
+    damping = 1.0 if t1q_s is None else np.exp(-time_s / t1q_s)
+    return (amplitude * np.exp(-((time_s / tau_s) ** beta)) + plateau) * damping
+
+
+def fit_decay(
+    time_s: np.ndarray, signal: np.ndarray, standard_error: np.ndarray | None = None, t1q_s: float | None = None
+) -> DecayFit:
+    """Weighted fit of a stretched exponential with plateau; T1Q, where given, is held fixed. Shapes (T,).
+
+    Raises InputError for unusable data, and FitFailed where the signal does not decay by more than its error, the
+    optimiser does not converge, β ends at a bound (0.1, 2), τ lies a decade outside the times, or ln τ is known to
+    no better than 1.
+    """
+    time_s, signal = np.asarray(time_s, dtype=float), np.asarray(signal, dtype=float)
+    error = np.zeros_like(signal) if standard_error is None else np.asarray(standard_error, dtype=float)
+    if not time_s.shape == signal.shape == error.shape or time_s.ndim != 1 or len(time_s) < 6:
+        raise InputError(f"decay of shape {signal.shape} at times {time_s.shape}: need at least 6 points")
+    if not (np.isfinite(time_s).all() and np.isfinite(signal).all() and np.isfinite(error).all()):
+        raise InputError("decay: times, signal and errors must be finite")
+    if np.any(time_s < 0) or np.any(np.diff(time_s) <= 0) or np.any(error < 0):
+        raise InputError("decay: times must increase from 0 or above, errors must not be negative")
+    # Without relaxation the curve runs from A + B to B: the scale of the signal and the starting values.
+    bare = signal if t1q_s is None else signal * np.exp(np.minimum(time_s / t1q_s, 50.0))
+    sigma = np.hypot(error, RELATIVE_FLOOR * max(abs(signal[0]), np.abs(signal).max()))
+    seen = time_s <= (np.inf if t1q_s is None else 3 * t1q_s)
+    drop = bare[0] - bare[seen][-1]
+    if abs(drop) <= 3 * np.hypot(sigma[0], sigma[seen][-1]):
+        raise FitFailed("the signal does not decay by more than its error", {"S(0)": bare[0], "drop": drop})
+    below = np.nonzero((bare[0] - bare) / drop > 1 - np.exp(-1))[0]
+    start_s = max(time_s[below[0]], time_s[1])
+
+    parameters = lmfit.Parameters()
+    parameters.add("amplitude", drop)
+    parameters.add("log_tau", np.log(start_s))
+    parameters.add("beta", 0.8, min=BETA_RANGE[0], max=BETA_RANGE[1])
+    parameters.add("plateau", bare[seen][-1])
+
+    def residual(p: lmfit.Parameters) -> np.ndarray:
+        tau_s = np.exp(np.clip(p["log_tau"].value, -200, 200))
+        curve = decay_curve(time_s, p["amplitude"].value, tau_s, p["beta"].value, p["plateau"].value, t1q_s)
+        return (signal - curve) / sigma
+
+    result = lmfit.minimize(residual, parameters, method="leastsq", scale_covar=False)
+    last = {name: float(value.value) for name, value in result.params.items()}
+    log_tau = last.pop("log_tau")
+    last["tau_s"] = float(np.exp(np.clip(log_tau, -200, 200)))
+    if not result.success or getattr(result, "covar", None) is None or not np.isfinite(result.covar).all():
+        raise FitFailed("no convergence: " + " ".join(str(result.message).split()), last)
+    if min(last["beta"] - BETA_RANGE[0], BETA_RANGE[1] - last["beta"]) < 1e-3:
+        raise FitFailed(f"beta at the bound {last['beta']:.3g}", last)
+    if not time_s[time_s > 0][0] / 10 < last["tau_s"] < 10 * time_s[-1]:
+        raise FitFailed("tau lies outside the mixing times", last)
+    covariance = result.covar * max(1.0, result.redchi)
+    if covariance[1, 1] > 1:
+        raise FitFailed(f"tau is known within a factor {np.exp(np.sqrt(covariance[1, 1])):.3g} only", last)
+    return DecayFit(last["amplitude"], last["tau_s"], last["beta"], last["plateau"], covariance, float(result.redchi))
+
+
+@dataclass(frozen=True)
+class ArrheniusFit:
+    """ln k = ln ν − E_a/(k_B T). `covariance` (2, 2) of (ln ν, E_a in eV)."""
+
+    activation_energy_eV: float
+    log_prefactor: float
+    covariance: np.ndarray
+    reduced_chi_square: float
+
+    @property
+    def prefactor_per_s(self) -> float:
+        return float(np.exp(self.log_prefactor))
+
+    @property
+    def activation_energy_se_eV(self) -> float:
+        return float(np.sqrt(self.covariance[1, 1]))
+
+    @property
+    def activation_energy_interval_eV(self) -> tuple[float, float]:
+        """95 % interval."""
+        half = 1.96 * self.activation_energy_se_eV
+        return self.activation_energy_eV - half, self.activation_energy_eV + half
+
+    @property
+    def prefactor_interval_per_s(self) -> tuple[float, float]:
+        """95 % interval, symmetric in ln ν."""
+        half = 1.96 * float(np.sqrt(self.covariance[0, 0]))
+        return float(np.exp(self.log_prefactor - half)), float(np.exp(self.log_prefactor + half))
+
+    def rate(self, temperature_K: float) -> tuple[float, float, float]:
+        """Rate (1/s) on the line and its 95 % interval, the covariance of slope and intercept included."""
+        gradient = np.array([1.0, -1 / (BOLTZMANN_EV_PER_K * temperature_K)])
+        log_rate = self.log_prefactor + gradient[1] * self.activation_energy_eV
+        half = 1.96 * float(np.sqrt(gradient @ self.covariance @ gradient))
+        return float(np.exp(log_rate)), float(np.exp(log_rate - half)), float(np.exp(log_rate + half))
+
+
+def fit_arrhenius(temperatures_K: np.ndarray, rates: np.ndarray, standard_errors: np.ndarray) -> ArrheniusFit:
+    """Weighted line through ln k against 1/(k_B T); shapes (n,), any unit of rate (1/s or m²/s).
+
+    Raises InputError for fewer than two temperatures and for values that have no logarithm or no error.
+    """
+    temperatures_K, rates, errors = (np.asarray(a, dtype=float) for a in (temperatures_K, rates, standard_errors))
+    if not temperatures_K.shape == rates.shape == errors.shape or len(np.unique(temperatures_K)) < 2:
+        raise InputError("Arrhenius fit: need rates with errors at two different temperatures or more")
+    for name, values in (("temperatures", temperatures_K), ("rates", rates), ("standard errors", errors)):
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise InputError(f"Arrhenius fit: {name} must be finite and positive")
+    inverse = 1 / (BOLTZMANN_EV_PER_K * temperatures_K)
+    design = np.stack([np.ones_like(inverse), -inverse], axis=1)
+    weight = rates / errors
+    (log_prefactor, energy), *_ = np.linalg.lstsq(design * weight[:, None], np.log(rates) * weight, rcond=None)
+    misfit = (np.log(rates) - design @ [log_prefactor, energy]) * weight
+    freedom = len(rates) - 2
+    reduced = float(misfit @ misfit / freedom) if freedom else 0.0
+    covariance = np.linalg.inv((design * weight[:, None] ** 2).T @ design) * max(1.0, reduced)
+    return ArrheniusFit(float(energy), float(log_prefactor), covariance, reduced)

@@ -1,0 +1,407 @@
+"""The network of sites that ions jump on: primitive cell, rates at one temperature, and a periodic supercell of it.
+
+Ions exclude each other from sites and do not interact otherwise. A jump from site i to a vacant site j then has
+the rate k_ij whatever its surroundings, and where the rates obey detailed balance, k_ij / k_ji = w_j / w_i, every
+occupation pattern of a fixed number of ions has the weight Π w_i over the occupied sites (R. Kutner, Phys. Lett. A
+81, 239 (1981)). That is what makes the equilibrium averages at the end of this file exact.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import signal, stats
+from scipy.optimize import brentq
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json
+
+# Largest |Δ ln w| by which the rates around a closed loop of orbits may miss detailed balance.
+BALANCE_TOLERANCE = 1e-3
+# kmc.py keeps a bit for each jump of a site, and one for its ion, in 32 bits.
+MAX_SLOTS = 31
+
+Rates = dict[tuple[str, str, str], float]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A supercell of n1×n2×n3 cells with m sites each and z jump slots a site; S = n1 n2 n3 m sites.
+
+    Site number = cell number × m + site of the primitive cell; cells are numbered along a Z-order curve, which
+    keeps neighbours close in memory. A jump is numbered site × z + slot. The `jump_*` tables hold what is the same in
+    every cell, by jump of the primitive cell; jumps of one directed class fill a run of slots. An unused slot has the
+    target −1.
+
+    Attributes
+    ----------
+    cell : (3, 3) float, Å, primitive cell vectors as rows.
+    basis : (m, 3) float, Å, Cartesian positions of the primitive cell's sites.
+    orbit : (m,) str, orbit label of each site.
+    log_weight : (m,) float, ln of the Boltzmann weight of each site, the largest being 0.
+    supercell : (n1, n2, n3).
+    jump_target : (m z,) int32, site of the primitive cell at the end of the jump, or −1.
+    jump_image : (m z, 3) int32, cells crossed by the jump.
+    jump_back : (m z,) int32, slot, at the target, of the jump back.
+    jump_rate : (m z,) int32, directed class of the jump, a row of `rates`.
+    rates : (C,) float, 1/s, rates of the directed classes.
+    class_names : C tuples (class, from orbit, to orbit).
+    first_slot, width : (C,) int64, the run of slots of each directed class.
+    neighbour : (S z,) int32, site at the end of each jump.
+    """
+
+    cell: np.ndarray
+    basis: np.ndarray
+    orbit: tuple[str, ...]
+    log_weight: np.ndarray
+    supercell: tuple[int, int, int]
+    jump_target: np.ndarray
+    jump_image: np.ndarray
+    jump_back: np.ndarray
+    jump_rate: np.ndarray
+    rates: np.ndarray
+    class_names: tuple[tuple[str, str, str], ...]
+    first_slot: np.ndarray
+    width: np.ndarray
+    neighbour: np.ndarray
+
+    @property
+    def n_sites(self) -> int:
+        """S, the number of sites of the supercell."""
+        return int(np.prod(self.supercell)) * len(self.basis)
+
+    @property
+    def slots(self) -> int:
+        """z, the number of jump slots of every site."""
+        return len(self.jump_target) // len(self.basis)
+
+    @property
+    def used(self) -> np.ndarray:
+        """(m z,) bool, the slots of the primitive cell that hold a jump."""
+        return self.jump_target >= 0
+
+    @property
+    def links(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Start and end (sites of the primitive cell) and rate in 1/s of every jump of the primitive cell."""
+        start = np.repeat(np.arange(len(self.basis)), self.slots)[self.used]
+        return start, self.jump_target[self.used], self.rates[self.jump_rate[self.used]]
+
+    @property
+    def component(self) -> np.ndarray:
+        """(m,) int, label of the connected part of the network that each site of the primitive cell belongs to."""
+        start, end, rate = self.links
+        return connected_components(coo_array((rate, (start, end)), shape=(len(self.basis),) * 2), directed=False)[1]
+
+
+def read_rates(path: str | Path, temperature: float) -> Rates:
+    """Rates in 1/s by (class, from orbit, to orbit), from the "model" rows of a rate table at `temperature` (K).
+
+    Raises InputError where columns are missing, the temperature is absent or a row is double.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str, "origin": str})
+    except pd.errors.ParserError as error:
+        raise InputError(f"{path}: not a CSV table ({error})") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: empty, expected a table of rates") from None
+    columns = ["class", "from", "to", "temperature_K", "rate_per_s", "origin"]
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing")
+    table = table[table["origin"] == "model"]
+    if table.empty:
+        raise InputError(f"{path}: no row has the origin 'model', which kinetic Monte Carlo uses")
+    for column in ("temperature_K", "rate_per_s"):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise InputError(f"{path}: column {column} holds something that is not a number")
+    at_temperature = table[np.isclose(table["temperature_K"], temperature, rtol=1e-6, atol=0)]
+    if at_temperature.empty:
+        present = ", ".join(f"{value:g}" for value in sorted(table["temperature_K"].unique()))
+        raise InputError(f"{path}: no rates at {temperature:g} K; it has {present} K")
+    rates: Rates = {}
+    for row in at_temperature.itertuples(index=False, name=None):
+        named = dict(zip(table.columns, row, strict=True))
+        key = (named["class"], named["from"], named["to"])
+        if key in rates:
+            raise InputError(f"{path}: two rates for class {key[0]} from {key[1]} to {key[2]} at {temperature:g} K")
+        rates[key] = float(named["rate_per_s"])
+    return rates
+
+
+def read_lattice(sites: str | Path, rates: Rates, supercell: tuple[int, int, int]) -> Lattice:
+    """Lattice of a sites.json; see `build_lattice`."""
+    return build_lattice(read_json(sites), rates, supercell, str(sites))
+
+
+def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], source: str = "sites") -> Lattice:
+    """Replicate the network `sites` (content of a sites.json) into a supercell, with the given rates.
+
+    Jumps of rate zero are left out. Raises InputError, naming the offending site or class of `source`, where jumps
+    lack their reverse, are double or lead nowhere; where rates are missing, negative, not finite, all zero or break
+    detailed balance; where orbits are not linked, so that their occupations are undetermined; and where the
+    supercell is so small that a jump ends on an image of its own start.
+    """
+    cell, basis, orbit = _checked_cell(sites, source)
+    if len(supercell) != 3 or min(supercell) < 1:
+        raise InputError(f"the supercell is three positive whole numbers, not {supercell}")
+    jumps = _checked_jumps(sites, orbit, source)
+    _check_rates(jumps, rates, source)
+    jumps = [jump for jump in jumps if rates[jump["rate"]] > 0]
+    if not jumps:
+        raise InputError(f"{source}: every rate is zero, so that no ion can ever jump")
+    names = tuple(sorted({jump["rate"] for jump in jumps}))
+    log_weight = _log_weights(names, rates, orbit, source)
+
+    # Runs of slots: the classes that leave an orbit one after the other, each as wide as its busiest site needs.
+    m = len(basis)
+    leaving = Counter((jump["from"], jump["rate"]) for jump in jumps)
+    width = np.array([max(leaving[site, name] for site in range(m)) for name in names])
+    first_slot = np.array(
+        [width[[b < a and names[b][1] == name[1] for b in range(len(names))]].sum() for a, name in enumerate(names)]
+    )
+    z = int((first_slot + width).max())
+    if z > MAX_SLOTS:
+        crowded = names[int((first_slot + width).argmax())][1]
+        raise InputError(f"{source}: {z} jumps leave a site of orbit {crowded}; at most {MAX_SLOTS} are possible")
+    if int(np.prod(supercell, dtype=object)) * m * z >= 2**31:
+        raise InputError(f"a supercell of {supercell} holds more than 2^31 jumps: choose a smaller one")
+    slot_of, taken = {}, Counter()
+    for jump in jumps:
+        a, start = names.index(jump["rate"]), jump["from"]
+        slot_of[start, jump["to"], jump["image"]] = first_slot[a] + taken[start, a]
+        taken[start, a] += 1
+    target = np.full((m, z), -1, np.int32)
+    back, of_class = np.zeros((m, z), np.int32), np.zeros((m, z), np.int32)
+    image = np.zeros((m, z, 3), np.int32)
+    for jump in jumps:
+        at = jump["from"], slot_of[jump["from"], jump["to"], jump["image"]]
+        target[at], image[at], of_class[at] = jump["to"], jump["image"], names.index(jump["rate"])
+        back[at] = slot_of[jump["to"], jump["from"], tuple(-x for x in jump["image"])]
+
+    cells, number = _z_order(supercell)
+    reached = (cells[:, None, None, :] + image) % np.array(supercell)
+    neighbour = (number[tuple(np.moveaxis(reached, -1, 0))] * m + target).astype(np.int32)
+    itself = ((neighbour[0] == np.arange(m)[:, None]) & (target >= 0)).any(1)
+    if itself.any():
+        site = int(itself.argmax())
+        raise InputError(
+            f"{source}: in a supercell of {supercell} site {site} ({orbit[site]}) is its own neighbour: "
+            "choose a larger one"
+        )
+    return Lattice(
+        cell=cell,
+        basis=basis,
+        orbit=orbit,
+        log_weight=log_weight,
+        supercell=tuple(int(n) for n in supercell),
+        jump_target=target.ravel(),
+        jump_image=image.reshape(-1, 3),
+        jump_back=back.ravel(),
+        jump_rate=of_class.ravel(),
+        rates=np.array([rates[name] for name in names]),
+        class_names=names,
+        first_slot=first_slot,
+        width=width,
+        neighbour=neighbour.ravel(),
+    )
+
+
+def _z_order(supercell: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (n, 3) along a Z-order curve that starts at (0, 0, 0), and the number of each cell, (n1, n2, n3)."""
+    cells = np.stack(np.meshgrid(*map(np.arange, supercell), indexing="ij"), axis=-1).reshape(-1, 3)
+    key = np.zeros(len(cells), np.int64)
+    for bit in range(int(max(supercell)).bit_length()):
+        for axis in range(3):
+            key |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
+    order = np.argsort(key)
+    number = np.empty(len(cells), np.int64)
+    number[order] = np.arange(len(cells))
+    return cells[order], number.reshape(supercell)
+
+
+def _checked_cell(sites: dict, source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Cell (3, 3) in Å, Cartesian positions (m, 3) in Å and orbit labels of a sites.json."""
+    for key in ("cell", "sites", "jumps"):
+        if key not in sites:
+            raise InputError(f"{source}: key '{key}' is missing")
+    cell = np.array(sites["cell"], float)
+    if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
+        raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
+    if not sites["sites"]:
+        raise InputError(f"{source}: no sites")
+    for number, site in enumerate(sites["sites"]):
+        if site.get("index") != number:
+            raise InputError(f"{source}: site {number} has the index {site.get('index')}; sites are in order from 0")
+        position = np.array(site.get("position", []), float)
+        if position.shape != (3,) or not np.isfinite(position).all() or "orbit" not in site:
+            raise InputError(f"{source}: site {number} lacks an orbit or three finite coordinates")
+    basis = np.array([site["position"] for site in sites["sites"]], float) @ cell
+    return cell, basis, tuple(site["orbit"] for site in sites["sites"])
+
+
+def _checked_jumps(sites: dict, orbit: tuple[str, ...], source: str) -> list[dict]:
+    """Jumps as dicts of from, to, image (tuple) and rate (class, from orbit, to orbit), each with its reverse."""
+    jumps, class_of = [], {}
+    for number, jump in enumerate(sites["jumps"]):
+        try:
+            start, end, image = int(jump["from"]), int(jump["to"]), tuple(int(x) for x in jump["image"])
+            name = jump["class"]
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{source}: jump {number} is not made of from, to, image and class") from None
+        if not (0 <= start < len(orbit) and 0 <= end < len(orbit) and len(image) == 3):
+            raise InputError(f"{source}: jump {number} ({start} to {end}) leads to a site that does not exist")
+        if (start, end, image) in class_of:
+            raise InputError(f"{source}: jump {number} from site {start} to {end}, image {image}, is there twice")
+        class_of[start, end, image] = name
+        rate = (name, orbit[start], orbit[end])
+        jumps.append({"from": start, "to": end, "image": image, "rate": rate})
+    for (start, end, image), name in class_of.items():
+        if class_of.get((end, start, tuple(-x for x in image))) != name:
+            raise InputError(
+                f"{source}: the jump of class {name} from site {start} ({orbit[start]}) to {end} ({orbit[end]}), "
+                f"image {image}, has no reverse of the same class"
+            )
+    return jumps
+
+
+def _check_rates(jumps: list[dict], rates: Rates, source: str) -> None:
+    """Every directed class that occurs has a rate, finite and not negative, and is reversible."""
+    for name, start, end in sorted({jump["rate"] for jump in jumps}):
+        if (name, start, end) not in rates:
+            raise InputError(f"{source}: no rate is given for class {name} from {start} to {end}")
+        rate = rates[name, start, end]
+        if not np.isfinite(rate) or rate < 0:
+            raise InputError(f"class {name} from {start} to {end} has the rate {rate}; expected a number ≥ 0 in 1/s")
+        if rate == 0 and rates.get((name, end, start), 0) > 0:
+            raise InputError(f"class {name}: rate zero from {start} to {end} but not back breaks detailed balance")
+
+
+def _log_weights(
+    names: tuple[tuple[str, str, str], ...], rates: Rates, orbit: tuple[str, ...], source: str
+) -> np.ndarray:
+    """ln w of every site, shape (m,), from w_to / w_from = k(from → to) / k(to → from), class by class."""
+    log_weight = {orbit[0]: 0.0}
+    grown = True
+    while grown:
+        grown = False
+        for name, start, end in names:
+            if start in log_weight and end not in log_weight:
+                log_weight[end] = log_weight[start] + np.log(rates[name, start, end] / rates[name, end, start])
+                grown = True
+    for label in dict.fromkeys(orbit):
+        if label not in log_weight:
+            raise InputError(
+                f"{source}: no jump links orbit {label} with {orbit[0]}, so that their occupations are undetermined"
+            )
+    for name, start, end in names:
+        miss = np.log(rates[name, start, end] / rates[name, end, start]) - (log_weight[end] - log_weight[start])
+        if abs(miss) > BALANCE_TOLERANCE:
+            raise InputError(
+                f"class {name} between {start} and {end} breaks detailed balance with the other classes by "
+                f"{abs(miss):.3g} in ln(rate ratio): the rate model must be thermodynamically consistent"
+            )
+    values = np.array([log_weight[label] for label in orbit])
+    return values - values.max()
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Exact averages over all ways to place `n_ions` ions, weighted by Π w_i.
+
+    occupation : (m,) ⟨n_a⟩ of the primitive cell's sites, between 0 and 1.
+    exit_rate : jumps per ion and second.
+    """
+
+    n_ions: int
+    occupation: np.ndarray
+    exit_rate: float
+
+    @property
+    def population(self) -> np.ndarray:
+        """p, (m,): probability that a given ion is on each site of the primitive cell, Σ = 1."""
+        return self.occupation / self.occupation.sum()
+
+
+def number_of_ions(lattice: Lattice, concentration: float) -> int:
+    """Ions in the supercell at `concentration` ions per site. Raises InputError unless 0 < ions < sites."""
+    if not 0 < concentration < 1:
+        raise InputError(f"the concentration is {concentration}; expected more than 0 and less than 1 ions per site")
+    n_ions = round(concentration * lattice.n_sites)
+    if not 0 < n_ions < lattice.n_sites:
+        raise InputError(
+            f"a concentration of {concentration} puts {n_ions} ions on {lattice.n_sites} sites: "
+            "choose a larger supercell"
+        )
+    return n_ions
+
+
+def _groups(lattice: Lattice, n_ions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sites of one energy, their number and Fermi occupation at the filling: group of each site (m,), (G,), (G,).
+
+    The binomial distributions of the groups, conditioned on the total, are the exact distribution of fixed n_ions.
+    """
+    log_weight, group = np.unique(np.round(lattice.log_weight, 9), return_inverse=True)
+    size = np.bincount(group) * (lattice.n_sites // len(lattice.basis))
+    reach = 60.0 - log_weight.min()
+    potential = brentq(lambda mu: (size * expit(log_weight + mu)).sum() - n_ions, -reach, reach, xtol=1e-13)
+    return group, size, expit(log_weight + potential)
+
+
+def equilibrium(lattice: Lattice, n_ions: int) -> Equilibrium:
+    """Exact canonical averages of exclusion without interactions, at any size of the supercell.
+
+    The number of ions in a group of equal sites is binomial given that all add up to n_ions. For two sites of
+    different weight, ⟨n_a(1 − n_b)⟩ follows from detailed balance, w_b⟨n_a(1 − n_b)⟩ = w_a⟨n_b(1 − n_a)⟩, and
+    ⟨n_a(1 − n_b)⟩ − ⟨n_b(1 − n_a)⟩ = ⟨n_a⟩ − ⟨n_b⟩.
+    """
+    group, size, filling = _groups(lattice, n_ions)
+    chance = [stats.binom.pmf(np.arange(min(n, n_ions) + 1), n, f) for n, f in zip(size, filling, strict=True)]
+    occupation, pairs = np.empty(len(size)), np.empty(len(size))
+    for g in range(len(size)):
+        rest = np.ones(1)
+        for h in range(len(size)):
+            if h != g:
+                rest = signal.convolve(rest, chance[h])[: n_ions + 1]
+        count = np.arange(max(0, n_ions + 1 - len(rest)), len(chance[g]))
+        joint = chance[g][count] * rest[n_ions - count]
+        joint /= joint.sum()
+        occupation[g] = (joint * count).sum() / size[g]
+        pairs[g] = (joint * count * (size[g] - count)).sum() / max(size[g] * (size[g] - 1), 1)
+
+    start, end, rate = lattice.links
+    gain = lattice.log_weight[end] - lattice.log_weight[start]
+    same = group[start] == group[end]
+    free = np.where(
+        same,
+        pairs[group[start]],
+        (occupation[group[start]] - occupation[group[end]]) / -np.expm1(np.where(same, 1.0, gain)),
+    )
+    per_site = occupation[group]
+    return Equilibrium(n_ions, per_site, float((rate * free).sum() / per_site.sum()))
+
+
+def random_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:
+    """Sites of n_ions ions placed without regard to energy, shape (n_ions,), int32."""
+    return rng.choice(lattice.n_sites, n_ions, replace=False).astype(np.int32)
+
+
+def equilibrium_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:
+    """Sites of n_ions ions drawn from the exact equilibrium distribution, shape (n_ions,), int32.
+
+    Numbers per group of equal sites are binomial and are drawn until they add up; inside a group all placements
+    are alike. No run-in is needed, however slow the slowest jumps are.
+    """
+    group, size, filling = _groups(lattice, n_ions)
+    numbers = np.empty((0, len(size)), np.int64)
+    while not len(numbers):
+        drawn = rng.binomial(size, filling, size=(500, len(size)))
+        numbers = drawn[drawn.sum(1) == n_ions]
+    member = np.tile(group, lattice.n_sites // len(lattice.basis))
+    placed = [rng.choice(np.nonzero(member == g)[0], n, replace=False) for g, n in enumerate(numbers[0])]
+    # Which ion is where must not depend on the group it was drawn with.
+    return rng.permutation(np.concatenate(placed)).astype(np.int32)

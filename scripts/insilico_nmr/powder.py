@@ -1,0 +1,88 @@
+"""Directions of the magnetic field in a powder, and first-order quadrupolar frequencies along them.
+
+A first-order frequency is even in the field's direction, so every grid here covers one hemisphere.
+"""
+
+import numpy as np
+from scipy.integrate import lebedev_rule
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.nuclei import Nucleus
+
+# Degrees of scipy's Lebedev rules that `directions_for_phase` chooses from; 131 (5810 points) is the largest.
+LEBEDEV_DEGREES = (21, 41, 71, 101, 131)
+
+
+def lebedev(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lebedev's quadrature folded on a hemisphere: unit vectors (n, 3) and weights (n,) of sum 1.
+
+    Exact for spherical harmonics up to `degree` (an odd number that scipy.integrate.lebedev_rule knows).
+    """
+    points, weights = lebedev_rule(degree)
+    x, y, z = points
+    upper = (z > 0) | ((z == 0) & ((y > 0) | ((y == 0) & (x > 0))))
+    return points.T[upper], weights[upper] / weights[upper].sum()
+
+
+def zcw(minimum_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Zaremba-Conroy-Wolfsberg set on a hemisphere: unit vectors (n, 3) and equal weights (n,), n ≥ `minimum_count`.
+
+    n is a Fibonacci number (Edén and Levitt, J. Magn. Reson. 132, 220 (1998)). Even in frequency space, so it
+    suits spectra; its error falls like 1/n only.
+    """
+    generator, count = 8, 13
+    while count < minimum_count:
+        generator, count = count, generator + count
+    index = np.arange(count)
+    z = (index + 0.5) / count
+    # generator/count is near the golden ratio; the exact integer product keeps the fraction exact.
+    azimuth = 2 * np.pi * ((index * generator) % count) / count
+    radius = np.sqrt(1 - z**2)
+    directions = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z], axis=1)
+    return directions, np.full(count, 1 / count)
+
+
+def directions_for_phase(largest_phase: float) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest grid on which averages of sin(φ_a)·sin(φ_b) have converged, φ = 2πν(n)t up to `largest_phase` rad.
+
+    Lebedev where a rule is large enough, else ZCW. Measured over random pairs of tensors, the average (at most ½)
+    is within 2e-6 for Lebedev of degree 4·phase + 15 (phase 1: 85 points, 10: 865, 29: 2905) and within 1.5e-4
+    for ZCW of 6·phase² points, 28657 at least (phase 100: 75025, 180: 196418). Raises InputError beyond 1000 rad.
+    """
+    if not (np.isfinite(largest_phase) and 0 <= largest_phase < 1000):
+        raise InputError(f"phase {largest_phase:g} rad: frequency times evolution time should be below 1000 rad")
+    for degree in LEBEDEV_DEGREES:
+        if degree >= 4 * largest_phase + 15:
+            return lebedev(degree)
+    return zcw(max(20_000, int(6 * largest_phase**2)))
+
+
+def frequency_unit(nucleus: Nucleus) -> float:
+    """Factor from nᵀVn (a.u.) to ν_Q (Hz): 3eQ/[2I(2I−1)h]; eQ/2h for I = 3/2. Raises InputError for I < 1."""
+    if nucleus.spin < 1:
+        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: a quadrupolar frequency needs spin 1 or more")
+    return 3 * nucleus.coupling_per_au / (2 * nucleus.spin * (2 * nucleus.spin - 1))
+
+
+def quadrupolar_frequency(tensors: np.ndarray, directions: np.ndarray, nucleus: Nucleus) -> np.ndarray:
+    """First-order ν_Q(n) in Hz, shape (n, ...), of field gradients (..., 3, 3) in a.u., field along (n, 3).
+
+    The transition m ↔ m−1 lies at ν_Q·(m − ½) (A. Abragam, The Principles of Nuclear Magnetism, VII): the
+    satellites of spin 3/2 at ±ν_Q and its central line unmoved.
+    """
+    # nᵀVn as a product of six distinct elements: one matrix multiplication instead of a triple contraction.
+    x, y, z = np.asarray(directions).T
+    products = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1)
+    rows, columns = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])
+    elements = np.asarray(tensors)[..., rows, columns]
+    return frequency_unit(nucleus) * np.tensordot(products, elements, axes=(1, -1))
+
+
+def transitions(spin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers m − ½ of ν_Q and intensities ∝ I(I+1) − m(m−1), sum 1, of the 2I transitions m ↔ m−1.
+
+    Spin 3/2: multipliers (1, 0, −1), intensities (0.3, 0.4, 0.3).
+    """
+    m = np.arange(spin, -spin, -1)
+    intensities = spin * (spin + 1) - m * (m - 1)
+    return m - 0.5, intensities / intensities.sum()

@@ -1,0 +1,369 @@
+"""Two-time site propagator P[a, b, t] and mean squared displacements, estimated while kinetic Monte Carlo runs.
+
+P[a, b, t] is the joint probability that one and the same ion is on site a of the primitive cell at time 0 and on b
+at time t. Exclusion changes its course but not its properties: jumps obey detailed balance, so that P(t) is
+symmetric and P − P(∞) is positive semidefinite and decays monotonically; P(0) = diag(p), and P(∞) = ppᵀ within each
+connected part of the network.
+
+Lags are whole ticks of 0.01 mean residence times, about ten in a decade. Origins are hierarchical: those of the
+lags up to ten residence times come every four residence times, those of each later decade every fifth of its longest
+lag, so that a lag of any length is sampled about as often as it brings something new and the estimator costs about as
+much as the events.
+
+Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation of the limit
+P(∞), and are scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876
+(1964)). So each matrix, and their mean, is symmetric, not negative, and has the row sums p. Standard errors are those
+of the mean over independent replicas.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numba import njit
+
+from insilico_nmr import kmc
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path, sha256
+from insilico_nmr.lattice import Lattice, equilibrium, equilibrium_occupation
+
+TICKS_PER_RESIDENCE = 100
+LAGS_PER_DECADE = 10
+SHORT_SPACING = 4 * TICKS_PER_RESIDENCE
+ORIGINS_PER_LAG = 5
+# A lag is measured where at least this many runs of its length fit into a replica.
+LAGS_PER_REPLICA = 4
+DECORRELATED = 0.01
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every replica does: `n_ions` ions, `n_ticks` ticks of `tick_s`, lags in ticks (L,)."""
+
+    lattice: Lattice
+    n_ions: int
+    seed: int
+    tick_s: float
+    n_ticks: int
+    lags: np.ndarray
+
+    @cached_property
+    def level(self) -> np.ndarray:
+        """Decade of each lag, (L,): 0 up to 10 ticks, 1 up to 100, and so on."""
+        return np.maximum(np.ceil(np.log10(self.lags) - 1e-9).astype(int) - 1, 0)
+
+    @cached_property
+    def spacing(self) -> np.ndarray:
+        """Ticks between the origins of each level."""
+        levels = np.arange(self.level.max() + 1)
+        return np.maximum(SHORT_SPACING, 10 ** (levels + 1) // ORIGINS_PER_LAG)
+
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """Origins to be remembered at each level: those a longest lag ago or later."""
+        longest = np.array([self.lags[self.level == level].max() for level in range(len(self.spacing))])
+        return longest // self.spacing + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that determines the numbers, the code included; stored runs of another are not used."""
+        code = [sha256(Path(__file__).with_name(name)) for name in ("kmc.py", "lattice.py", "propagator.py")]
+        facts = [self.n_ions, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
+        facts += [array.tolist() if array.size < 1000 else hashlib.sha256(array).hexdigest()
+                  for array in vars(self.lattice).values() if isinstance(array, np.ndarray)]  # fmt: skip
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def make_plan(lattice: Lattice, n_ions: int, seed: int, max_events: int, max_residence_times: float = 1e3) -> Plan:
+    """Plan replicas of `max_events` jumps each (expected number) with lags up to `max_residence_times`.
+
+    Raises InputError where the budget does not even cover one mean residence time.
+    """
+    residence_s = 1.0 / equilibrium(lattice, n_ions).exit_rate
+    n_ticks = int(max_events / n_ions * TICKS_PER_RESIDENCE)
+    longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks // LAGS_PER_REPLICA)
+    if longest < TICKS_PER_RESIDENCE:
+        raise InputError(
+            f"{max_events} jumps of {n_ions} ions do not cover lags of one mean residence time: "
+            f"at least {LAGS_PER_REPLICA * n_ions} jumps a replica are needed, and much more to see ions decorrelate"
+        )
+    exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
+    lags = np.unique(np.rint(10**exponents).astype(np.int64))
+    return Plan(lattice, n_ions, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags)
+
+
+@dataclass
+class Measurement:
+    """One replica under way.
+
+    remembered : (slots, N, 4) int32, ions' records at recent origins.
+    pairs : (L, m, m) int64, ions found on a at an origin and on b a lag later.
+    square, collective : (L,) float64, Å², Σ over ions and origins of |Δr|², and Σ over origins of |ΣΔr|².
+    origins, ticks : (L,) int64, origins of each lag; (1,) int64, ticks done.
+    """
+
+    state: kmc.State
+    remembered: np.ndarray
+    pairs: np.ndarray
+    square: np.ndarray
+    collective: np.ndarray
+    origins: np.ndarray
+    ticks: np.ndarray
+
+    @property
+    def sums(self) -> dict[str, np.ndarray]:
+        """What a finished replica leaves behind."""
+        return {
+            "pairs": self.pairs,
+            "square": self.square,
+            "collective": self.collective,
+            "origins": self.origins,
+            "executed": self.state.executed,
+        }
+
+
+def begin(plan: Plan, replica: int) -> Measurement:
+    """Replica at time 0, its ions drawn from the exact equilibrium distribution: no run-in is needed."""
+    sequence = np.random.SeedSequence([plan.seed, replica])
+    rng = np.random.default_rng(sequence)
+    sites = equilibrium_occupation(plan.lattice, plan.n_ions, rng)
+    state = kmc.start(plan.lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
+    m, n_lags = len(plan.lattice.basis), len(plan.lags)
+    return Measurement(
+        state,
+        remembered=np.zeros((plan.slots.sum(), plan.n_ions, 4), np.int32),
+        pairs=np.zeros((n_lags, m, m), np.int64),
+        square=np.zeros(n_lags),
+        collective=np.zeros(n_lags),
+        origins=np.zeros(n_lags, np.int64),
+        ticks=np.zeros(1, np.int64),
+    )
+
+
+def proceed(plan: Plan, measurement: Measurement) -> bool:
+    """Run one block of ticks. True while there is more to do; where blocks end changes no number."""
+    first = int(measurement.ticks[0])
+    block = int(np.clip(4_000_000 // plan.n_ions, 20, 1_000_000))
+    end = min(first + block, plan.n_ticks + 1)
+    tick, slot, lag = _tasks(plan, first, end)
+    if len(tick):
+        moments, snapshot = np.unique(tick, return_inverse=True)
+        snapshots = kmc.run_snapshots(plan.lattice, measurement.state, moments * plan.tick_s)
+        _accumulate(
+            snapshot, slot, lag, snapshots, plan.lattice.cell, plan.lattice.basis,
+            measurement.remembered, measurement.pairs, measurement.square, measurement.collective, measurement.origins,
+        )  # fmt: skip
+    measurement.ticks[0] = end
+    return end <= plan.n_ticks
+
+
+def _tasks(plan: Plan, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What to do at the ticks first..end−1, in order: tick, slot of the origin, index of the lag (−1: remember)."""
+    ticks, slots, lags = [], [], []
+    offset = np.concatenate([[0], np.cumsum(plan.slots)])
+    events = [(-1, 0, level) for level in range(len(plan.spacing))]
+    events += [(index, lag, plan.level[index]) for index, lag in enumerate(plan.lags)]
+    for index, lag, level in events:
+        spacing = plan.spacing[level]
+        origin = np.arange(max(0, -((lag - first) // spacing)), (end - 1 - lag) // spacing + 1)
+        ticks.append(origin * spacing + lag)
+        slots.append(offset[level] + origin % plan.slots[level])
+        lags.append(np.full(len(origin), index))
+    tick, slot, lag = map(np.concatenate, (ticks, slots, lags))
+    # A slot is read for its longest lag before it is written anew.
+    order = np.lexsort((slot, -lag, tick))
+    return tick[order], slot[order], lag[order]
+
+
+@njit(cache=True)
+def _accumulate(snapshot, slot, lag, snapshots, cell, basis, remembered, pairs, square, collective, origins):
+    """Carry out tasks in their order: add the pairs (remembered origin, snapshot) to the sums, or remember."""
+    for task in range(len(snapshot)):
+        now = snapshots[snapshot[task]]
+        then = remembered[slot[task]]
+        t = lag[task]
+        if t < 0:
+            then[:] = now
+            continue
+        squares = x = y = z = 0.0
+        count = pairs[t]
+        for n in range(len(now)):
+            a = then[n, 0]
+            b = now[n, 0]
+            count[a, b] += 1
+            u = now[n, 1] - then[n, 1]
+            v = now[n, 2] - then[n, 2]
+            w = now[n, 3] - then[n, 3]
+            if a == b and u == 0 and v == 0 and w == 0:
+                continue
+            dx = u * cell[0, 0] + v * cell[1, 0] + w * cell[2, 0] + basis[b, 0] - basis[a, 0]
+            dy = u * cell[0, 1] + v * cell[1, 1] + w * cell[2, 1] + basis[b, 1] - basis[a, 1]
+            dz = u * cell[0, 2] + v * cell[1, 2] + w * cell[2, 2] + basis[b, 2] - basis[a, 2]
+            squares += dx * dx + dy * dy + dz * dz
+            x += dx
+            y += dy
+            z += dz
+        square[t] += squares
+        collective[t] += x * x + y * y + z * z
+        origins[t] += 1
+
+
+def save_measurement(path: str | Path, plan: Plan, replica: int, measurement: Measurement) -> None:
+    """Write a replica under way to an .npz file, whole or not at all."""
+    own = {name: array for name, array in vars(measurement).items() if name != "state"}
+    state = {f"state_{name}": array for name, array in measurement.state.arrays.items()}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, replica=replica, fingerprint=plan.fingerprint, **own, **state)
+
+
+def load_measurement(path: str | Path, plan: Plan, replica: int) -> Measurement | None:
+    """The stored replica, or None where there is none, or one of another plan or replica."""
+    stored = _load(path, plan)
+    if stored is None or stored["replica"] != replica:
+        return None
+    del stored["replica"]
+    state = {name: stored.pop(f"state_{name}") for name in kmc.State.__dataclass_fields__}
+    return Measurement(kmc.State(**state), **stored)
+
+
+def save_sums(path: str | Path, plan: Plan, measurement: Measurement) -> None:
+    """Write what a finished replica leaves behind, whole or not at all."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, fingerprint=plan.fingerprint, **measurement.sums)
+
+
+def load_sums(path: str | Path, plan: Plan) -> dict[str, np.ndarray] | None:
+    """The sums of a finished replica, or None where there are none, or those of another plan."""
+    return _load(path, plan)
+
+
+def _load(path: str | Path, plan: Plan) -> dict[str, np.ndarray] | None:
+    if not Path(path).exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = dict(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a stored simulation ({error}); delete it to start again") from None
+    return stored if str(stored.pop("fingerprint", "")) == plan.fingerprint else None
+
+
+def limit(lattice: Lattice, population: np.ndarray) -> np.ndarray:
+    """P(∞), (m, m): ppᵀ within each connected part of the network, over the population of that part."""
+    component = lattice.component
+    same = component[:, None] == component
+    return np.where(same, np.outer(population, population) / (same @ population), 0.0)
+
+
+def consistent(pairs: np.ndarray, population: np.ndarray, at_infinity: np.ndarray) -> np.ndarray:
+    """Joint probabilities from counts of pairs, (..., m, m): symmetric, not negative, row sums = population."""
+    matrix = 0.5 * (pairs + np.swapaxes(pairs, -1, -2)) + at_infinity
+    matrix /= matrix.sum((-1, -2), keepdims=True)
+    for _ in range(200):
+        scale = np.sqrt(population / matrix.sum(-1))
+        matrix = matrix * scale[..., :, None] * scale[..., None, :]
+        if np.abs(scale - 1).max() < 1e-13:
+            break
+    return matrix
+
+
+def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
+    """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
+
+    P (state_a, state_b, time), p (state), msd (time) = ⟨|Δr|²⟩ per ion and msd_collective (time) = ⟨|ΣΔr|²⟩/N in Å²,
+    each but p with `_se`. Time is in s and starts with 0. P is held at P(∞) from the lag on where it has decorrelated:
+    where max|P − P(∞)| plus its standard error is below 1 % of max P(∞). The largest element of the positive
+    semidefinite P − P(∞) is on its diagonal, and the same for all sites of an orbit: so the mean diagonal per orbit
+    tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s` says when; the displacements go on.
+    Otherwise `complete` is 0: the grid ends before ions have decorrelated, or noise hides that they have.
+    `residual` and `residual_se` are the value met at that lag, or at the last one.
+    """
+    if len(replicas) < 2:
+        raise InputError("standard errors need at least two replicas")
+    lattice, n = plan.lattice, plan.n_ions
+    exact = equilibrium(lattice, n)
+    p = exact.population
+    at_infinity = limit(lattice, p)
+    matrices = np.array([consistent(sums["pairs"], p, at_infinity) for sums in replicas])
+    probability, error = _mean_and_error(matrices)
+
+    orbit = np.array(lattice.orbit)
+    excess = np.diagonal(matrices - at_infinity, axis1=-2, axis2=-1)
+    of_orbit = np.stack([excess[..., orbit == label].mean(-1) for label in np.unique(orbit)], -1)
+    residual, residual_se = (values / at_infinity.max() for values in _mean_and_error(of_orbit))
+    below = (residual + residual_se < DECORRELATED).all(-1)
+    complete = bool(below.any())
+    met = int(below.argmax()) if complete else len(below) - 1
+    if complete:
+        probability[met:] = at_infinity
+        error[met:] = 0.0
+
+    origins = np.array([sums["origins"] for sums in replicas])
+    msd, msd_se = _mean_and_error(np.array([sums["square"] for sums in replicas]) / (origins * n))
+    collective, collective_se = _mean_and_error(np.array([sums["collective"] for sums in replicas]) / (origins * n))
+    time = np.concatenate([[0.0], plan.lags * plan.tick_s])
+    worst = residual[met].argmax()
+    attributes = {
+        "temperature_K": float(temperature),
+        "mean_residence_time_s": 1.0 / exact.exit_rate,
+        "exit_rate_per_s": exact.exit_rate,
+        "seed": plan.seed,
+        "replicas": len(replicas),
+        "n_ions": n,
+        "n_sites": lattice.n_sites,
+        "supercell": list(lattice.supercell),
+        "jumps_executed": int(sum(sums["executed"].sum() for sums in replicas)),
+        "complete": int(complete),
+        "residual": float(residual[met][worst]),
+        "residual_se": float(residual_se[met][worst]),
+    }
+    if complete:
+        attributes["decorrelation_time_s"] = float(time[met + 1])
+    matrix, curve = ("state_a", "state_b", "time"), ("time",)
+    first = np.diag(p)[..., None]
+    return xr.Dataset(
+        {
+            "P": (matrix, np.concatenate([first, np.moveaxis(probability, 0, -1)], -1)),
+            "P_se": (matrix, np.concatenate([0 * first, np.moveaxis(error, 0, -1)], -1)),
+            "P_infinity": (("state_a", "state_b"), at_infinity),
+            "p": (("state",), p),
+            "msd": (curve, np.concatenate([[0.0], msd]), {"units": "angstrom^2"}),
+            "msd_se": (curve, np.concatenate([[0.0], msd_se]), {"units": "angstrom^2"}),
+            "msd_collective": (curve, np.concatenate([[0.0], collective]), {"units": "angstrom^2"}),
+            "msd_collective_se": (curve, np.concatenate([[0.0], collective_se]), {"units": "angstrom^2"}),
+        },
+        coords={"time": ("time", time, {"units": "s"})},
+        attrs=attributes,
+    )
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over replicas, the first axis, and its standard error."""
+    return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
+
+
+def write_propagator(path: str | Path, dataset: xr.Dataset) -> None:
+    """Write a propagator as NetCDF, whole or not at all. Raises InputError where a value is not finite."""
+    for name, values in dataset.variables.items():
+        if not np.isfinite(values.values).all():
+            raise InputError(f"{path}: {name} of the propagator holds values that are not finite")
+    with atomic_path(path) as temporary:
+        dataset.to_netcdf(temporary, engine="netcdf4")
+
+
+def read_propagator(path: str | Path) -> xr.Dataset:
+    """Read a propagator into memory. Raises InputError naming what is missing."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        dataset = xr.load_dataset(path, engine="netcdf4")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a NetCDF file ({error})") from None
+    for name in ("P", "P_se", "p", "msd", "msd_se", "msd_collective", "msd_collective_se", "time"):
+        if name not in dataset.variables:
+            raise InputError(f"{path}: variable {name} is missing; expected a propagator")
+    return dataset

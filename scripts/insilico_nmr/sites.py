@@ -1,0 +1,230 @@
+"""The network of sites that mobile ions jump on, from a crystal: sites, symmetry maps, jumps and their classes.
+
+A jump class is an orbit of unordered pairs of sites under the space group, so that the jump there and the jump back
+belong to one class and pairs of equal distance that symmetry does not relate are told apart. The network is kept as
+the content of a sites.json:
+
+    cell        3×3, Å, rows
+    mobile      element
+    sites       index, orbit, wyckoff, position (fractional), representative (index), rotation (3×3 Cartesian, active:
+                V = R V0 Rᵀ turns the representative's tensor into this site's)
+    stabilisers representative's index → Cartesian matrices of its site symmetry group
+    jumps       from, to, image (cell of the target), class; both directions of every jump
+    classes     name, from (orbit), to (orbit), distance (Å)
+    host        element, position (fractional) of one cell of what does not move
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from insilico_nmr.crystal import Crystal, wrapped
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json, write_json
+
+
+def build_sites(crystal: Crystal, mobile: str, jump_cutoff_A: float) -> dict:
+    """Content of sites.json: sites of `mobile`, and a jump for every pair of sites within `jump_cutoff_A`.
+
+    Raises InputError where two sites coincide, or no pair lies within the cutoff.
+    """
+    orbits = crystal.mobile_orbits(mobile)
+    turns = crystal.cartesian_rotations()
+    sites, stabilisers = [], {}
+    for orbit in orbits:
+        representative = len(sites)
+        stabilisers[str(representative)] = _distinct(turns[orbit.stabiliser]).tolist()
+        for position, operation in zip(orbit.positions, orbit.operation, strict=True):
+            sites.append(
+                {
+                    "index": len(sites),
+                    "orbit": orbit.label,
+                    "wyckoff": orbit.wyckoff,
+                    "position": position.tolist(),
+                    "representative": representative,
+                    "rotation": turns[operation].tolist(),
+                }
+            )
+    jumps, classes = _jumps_and_classes(crystal, sites, jump_cutoff_A)
+    host = crystal.host(mobile)
+    return {
+        "cell": crystal.cell.tolist(),
+        "mobile": mobile,
+        "sites": sites,
+        "stabilisers": stabilisers,
+        "jumps": jumps,
+        "classes": classes,
+        "host": [
+            {"element": element, "position": position.tolist()}
+            for element, position in zip(host.symbols, host.get_scaled_positions(), strict=True)
+        ],
+    }
+
+
+def _distinct(matrices: np.ndarray) -> np.ndarray:
+    """Matrices (n, 3, 3) without repetition (operations that differ by a centring translation turn alike)."""
+    _, first = np.unique(np.round(matrices, 6).reshape(len(matrices), 9), axis=0, return_index=True)
+    return matrices[np.sort(first)]
+
+
+def _jumps_and_classes(crystal: Crystal, sites: list[dict], cutoff: float) -> tuple[list[dict], list[dict]]:
+    """Directed jumps within the cutoff, and their classes, each class named by its orbits and distance."""
+    positions = np.array([site["position"] for site in sites])
+    lattice = Atoms("X" * len(sites), scaled_positions=positions, cell=crystal.cell, pbc=True)
+    start, end, image, distance = neighbor_list("ijSd", lattice, cutoff)
+    if len(distance) == 0:
+        raise InputError(f"no two sites lie within {cutoff:g} Å of each other; raise the jump cutoff")
+    if distance.min() < 0.3:
+        closest = distance.argmin()
+        raise InputError(f"sites {start[closest]} and {end[closest]} are {distance.min():.2f} Å apart: the same site?")
+    moved_to, moved_by = _permutations(crystal, positions)
+    keys = zip(start.tolist(), end.tolist(), map(tuple, image.tolist()), strict=True)
+    length = dict(zip(keys, np.round(distance, 6).tolist(), strict=True))
+    class_of, members = {}, []
+    for a, b, shift in sorted(length, key=lambda key: (key[0], length[key], key[1], key[2])):
+        if (a, b, shift) in class_of:
+            continue
+        # Images of the pair under all operations, in both directions.
+        ends = moved_by[:, b] + shift @ np.swapaxes(crystal.rotations, 1, 2) - moved_by[:, a]
+        orbit = set()
+        for i, j, cells in zip(moved_to[:, a].tolist(), moved_to[:, b].tolist(), ends.tolist(), strict=True):
+            orbit |= {(i, j, tuple(cells)), (j, i, tuple(-x for x in cells))}
+        class_of |= dict.fromkeys(orbit, len(members))
+        members.append((sites[a]["orbit"], sites[b]["orbit"], length[a, b, shift]))
+    missing = set(length) ^ set(class_of)
+    if missing:
+        a, b, shift = min(missing)
+        raise InputError(
+            f"the pair of sites {a} and {b} (image {shift}) lies at the jump cutoff {cutoff:g} Å, so that rounding "
+            "lets only some of its images in; choose another cutoff"
+        )
+    names = _names(members)
+    classes = [
+        {"name": name, "from": first, "to": second, "distance": distance}
+        for name, (first, second, distance) in zip(names, members, strict=True)
+    ]
+    jumps = [
+        {"from": a, "to": b, "image": list(shift), "class": names[class_of[a, b, shift]]} for a, b, shift in length
+    ]
+    return jumps, classes
+
+
+def _permutations(crystal: Crystal, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each operation takes each site: index (g, m) and cell (g, m, 3), R x_i + t = x_index + cell."""
+    images = np.einsum("gij,mj->gmi", crystal.rotations, positions) + crystal.translations[:, None]
+    difference = images[:, :, None] - positions
+    cells = np.round(difference)
+    away = np.linalg.norm((difference - cells) @ crystal.cell, axis=-1)
+    index = away.argmin(axis=-1)
+    if away.min(axis=-1).max() > 1e-2:
+        raise InputError("the symmetry operations do not map the sites onto each other")
+    return index, np.take_along_axis(cells, index[..., None, None], axis=2)[:, :, 0].astype(int)
+
+
+def _names(pairs: list[tuple[str, str, float]]) -> list[str]:
+    """Names such as Li1-Li2:2.95; classes that would share a name get the letters a, b, … in order."""
+    plain = [f"{a}-{b}:{length:.2f}" for a, b, length in pairs]
+    letters = [chr(ord("a") + plain[:n].count(name)) for n, name in enumerate(plain)]
+    return [name + letter * (plain.count(name) > 1) for name, letter in zip(plain, letters, strict=True)]
+
+
+def refined(crystal: Crystal, mobile: str, displacement_A: dict[str, np.ndarray]) -> Crystal:
+    """Crystal whose mobile orbits are moved by a Cartesian displacement (3,) in Å of each representative.
+
+    Only the part that the site symmetry allows is taken, so that no orbit splits. Raises InputError where an orbit
+    has no displacement.
+    """
+    turns = crystal.cartesian_rotations()
+    orbits = []
+    for orbit in crystal.orbits:
+        if orbit.element == mobile:
+            if orbit.label not in displacement_A:
+                raise InputError(f"no displacement for orbit {orbit.label}: did no ion visit it?")
+            allowed = turns[orbit.stabiliser].mean(axis=0) @ displacement_A[orbit.label]
+            start = orbit.positions[0] + np.linalg.solve(crystal.cell.T, allowed)
+            images = crystal.rotations[orbit.operation] @ start + crystal.translations[orbit.operation]
+            orbit = replace(orbit, positions=wrapped(images))
+        orbits.append(orbit)
+    return replace(crystal, orbits=tuple(orbits))
+
+
+def site_positions(sites: dict) -> np.ndarray:
+    """Fractional positions (m, 3) of the sites."""
+    return np.array([site["position"] for site in sites["sites"]], float)
+
+
+def site_orbits(sites: dict) -> list[str]:
+    """Orbit label of each site."""
+    return [site["orbit"] for site in sites["sites"]]
+
+
+def directed_classes(sites: dict) -> list[tuple[str, str, str]]:
+    """(class, from orbit, to orbit) of every rate of the network: one for a class inside an orbit, else two."""
+    found = []
+    for entry in sites["classes"]:
+        found.append((entry["name"], entry["from"], entry["to"]))
+        if entry["from"] != entry["to"]:
+            found.append((entry["name"], entry["to"], entry["from"]))
+    return found
+
+
+def write_sites(path: str | Path, sites: dict) -> None:
+    """Write sites.json atomically, after the checks of `read_sites`."""
+    check_sites(sites, str(path))
+    write_json(path, sites)
+
+
+def read_sites(path: str | Path) -> dict:
+    """Read and check a sites.json. Raises InputError naming file and site or jump."""
+    sites = read_json(path)
+    check_sites(sites, str(path))
+    return sites
+
+
+def check_sites(sites: dict, source: str) -> None:
+    """Raise InputError, naming the site, jump or class, where the contract in the module's docstring is not kept."""
+    for key in ("cell", "mobile", "sites", "stabilisers", "jumps", "classes", "host"):
+        if key not in sites:
+            raise InputError(f"{source}: key '{key}' is missing")
+    cell = np.array(sites["cell"], float)
+    if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
+        raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
+    for number, site in enumerate(sites["sites"]):
+        _check_site(number, site, sites, source)
+    names = [entry["name"] for entry in sites["classes"]]
+    if len(set(names)) < len(names):
+        raise InputError(f"{source}: two jump classes share a name")
+    orbits_of = {entry["name"]: {entry["from"], entry["to"]} for entry in sites["classes"]}
+    orbit = site_orbits(sites)
+    known = {(jump["from"], jump["to"], tuple(jump["image"])): jump["class"] for jump in sites["jumps"]}
+    for (a, b, image), name in known.items():
+        if not (0 <= a < len(orbit) and 0 <= b < len(orbit)):
+            raise InputError(f"{source}: the jump from site {a} to {b} leads to a site that does not exist")
+        if orbits_of.get(name) != {orbit[a], orbit[b]}:
+            raise InputError(
+                f"{source}: the jump from site {a} ({orbit[a]}) to {b} ({orbit[b]}) has the class '{name}', which is "
+                "not listed under 'classes' for these orbits"
+            )
+        if known.get((b, a, tuple(-x for x in image))) != name:
+            raise InputError(f"{source}: the jump from site {a} to {b}, image {image}, has no reverse of its class")
+
+
+def _check_site(number: int, site: dict, sites: dict, source: str) -> None:
+    missing = {"index", "orbit", "wyckoff", "position", "representative", "rotation"} - set(site)
+    if missing:
+        raise InputError(f"{source}: site {number} lacks {', '.join(sorted(missing))}")
+    if site["index"] != number:
+        raise InputError(f"{source}: site {number} has the index {site['index']}; sites are in order from 0")
+    position, rotation = np.array(site["position"], float), np.array(site["rotation"], float)
+    if position.shape != (3,) or not np.isfinite(position).all():
+        raise InputError(f"{source}: site {number} lacks three finite coordinates")
+    if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
+        raise InputError(f"{source}: the rotation of site {number} is not orthogonal")
+    representative = site["representative"]
+    if not 0 <= representative < len(sites["sites"]) or sites["sites"][representative]["orbit"] != site["orbit"]:
+        raise InputError(f"{source}: the representative of site {number} is not a site of its orbit {site['orbit']}")
+    if str(representative) not in sites["stabilisers"]:
+        raise InputError(f"{source}: no stabiliser for site {representative}, the representative of site {number}")

@@ -1,0 +1,59 @@
+"""Trajectories on disk: HDF5 with unwrapped positions of all atoms and the thermodynamic record.
+
+Datasets: positions (frames, atoms, 3) float32 Å, unwrapped; numbers (atoms,); cell (3, 3) Å; time_ps, temperature_K
+(instantaneous), potential_energy_eV, each (frames,). Attribute: target_temperature_K.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ase import Atoms
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A molecular-dynamics run in the canonical ensemble; shapes and units as in the module's docstring."""
+
+    positions: np.ndarray
+    numbers: np.ndarray
+    cell: np.ndarray
+    time_ps: np.ndarray
+    temperature_K: np.ndarray
+    potential_energy_eV: np.ndarray
+    target_temperature_K: float
+
+    def frame(self, index: int) -> Atoms:
+        """One frame as periodic atoms."""
+        return Atoms(self.numbers, self.positions[index].astype(float), cell=self.cell, pbc=True)
+
+
+ARRAYS = ("positions", "numbers", "cell", "time_ps", "temperature_K", "potential_energy_eV")
+
+
+def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
+    """Write atomically, compressed."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as handle:
+        for name in ARRAYS:
+            values = np.asarray(getattr(trajectory, name))
+            if name == "positions":
+                values = values.astype(np.float32)
+            handle.create_dataset(name, data=values, compression="gzip", shuffle=True)
+        handle.attrs["target_temperature_K"] = trajectory.target_temperature_K
+
+
+def read_trajectory(path: str | Path) -> Trajectory:
+    """Read what `write_trajectory` wrote. Raises InputError for a missing, foreign or non-finite file."""
+    try:
+        with h5py.File(path) as handle:
+            arrays = {name: handle[name][...] for name in ARRAYS}
+            target = float(handle.attrs["target_temperature_K"])
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: not a trajectory of this study ({error})") from None
+    if not np.isfinite(arrays["positions"]).all():
+        raise InputError(f"{path}: positions are not finite")
+    return Trajectory(**arrays, target_temperature_K=target)

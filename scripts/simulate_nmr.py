@@ -1,0 +1,212 @@
+"""Tensor correlation function and 7Li spin-alignment echoes at one temperature, with fits.
+
+Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
+the standard error over replicas of the propagator, *_sd_model the standard deviation over the tensor committee.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import pandas as pd
+from insilico_nmr import echo
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path
+from insilico_nmr.fits import FitFailed, fit_decay
+from insilico_nmr.nuclei import quadrupolar_nucleus
+
+
+def fit_row(
+    time_s: np.ndarray, signal: np.ndarray, error: np.ndarray, members: np.ndarray, t1q_s: float | None
+) -> dict[str, float | str]:
+    """Cells of one fit: of the mean curve with its error, and the spread of 1/τ over the members' curves (M, T).
+
+    A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`.
+    """
+    try:
+        fit = fit_decay(time_s, signal, error, t1q_s)
+    except FitFailed as failure:
+        return {"status": str(failure)}
+    low, high = fit.rate_interval_per_s
+    row = {
+        "tau_s": fit.tau_s,
+        "tau_se_s": fit.tau_se_s,
+        "beta": fit.beta,
+        "beta_se": fit.beta_se,
+        "amplitude": fit.amplitude,
+        "amplitude_se": fit.amplitude_se,
+        "plateau": fit.plateau,
+        "plateau_se": fit.plateau_se,
+        "mean_decay_time_s": fit.mean_decay_time_s,
+        "mean_decay_time_se_s": fit.mean_decay_time_se_s,
+        "rate_per_s": 1 / fit.tau_s,
+        "rate_ci_low_per_s": low,
+        "rate_ci_high_per_s": high,
+        "reduced_chi_square": fit.reduced_chi_square,
+        "status": "ok",
+    }
+    if len(members) > 1:
+        try:
+            rates = [1 / fit_decay(time_s, curve, error, t1q_s).tau_s for curve in members]
+            row["rate_sd_model_per_s"] = np.std(rates, ddof=1)
+        except FitFailed as failure:
+            row["status"] = f"ok for the mean; a committee member: {failure}"
+    return row
+
+
+def member_spread(curves: np.ndarray) -> np.ndarray | None:
+    """Standard deviation over committee members of curves (M, T); None (an empty column) for fewer than two."""
+    return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
+    parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 3/2 (default: %(default)s)")
+    parser.add_argument(
+        "--evolution-times-us",
+        type=float,
+        nargs="+",
+        default=[5, 10, 20, 50, 100],
+        help="evolution times t_p of the echo, microseconds (default: 5 10 20 50 100)",
+    )
+    parser.add_argument(
+        "--t1q-s", type=float, help="quadrupolar relaxation time during mixing, s; damps S2 and is held in its fit"
+    )
+    parser.add_argument("--out-echo", required=True, help="CSV of S2(t_p, t_m)")
+    parser.add_argument("--out-correlation", required=True, help="CSV of the tensor correlation function")
+    parser.add_argument("--out-fits", required=True, help="CSV of fits, one row for each curve")
+    arguments = parser.parse_args()
+
+    propagator = echo.load_propagator(arguments.propagator)
+    states = echo.read_site_tensors(arguments.site_tensors, len(propagator.populations))
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    if abs(states.temperature_K - propagator.temperature_K) > 0.5:
+        raise InputError(
+            f"{arguments.site_tensors} is at {states.temperature_K:g} K, {arguments.propagator} at "
+            f"{propagator.temperature_K:g} K: they must be of one temperature"
+        )
+    if len(states.members) < 2:
+        print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
+
+    time_s, joint = propagator.time_s, propagator.joint
+    exit_rate = propagator.exit_rate_per_s
+    common = {"temperature_K": propagator.temperature_K}
+    jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
+    fits = []
+
+    kernel = echo.tensor_kernel(states.mean)
+    correlation = echo.contract(kernel, joint)
+    error = echo.contract_error(kernel, propagator.standard_error)
+    members = echo.contract(echo.tensor_kernel(states.members), joint)
+    start = propagator.populations @ np.diag(kernel)
+    if not start > 0:
+        raise InputError(f"{arguments.site_tensors}: every tensor vanishes; there is no quadrupolar signal to follow")
+    factor = echo.frequency_correlation_factor(nucleus)
+    correlation_table = pd.DataFrame(
+        {
+            **common,
+            "mixing_time_s": time_s,
+            "tensor_correlation_au2": correlation,
+            "tensor_correlation_se_sampling_au2": error,
+            "tensor_correlation_sd_model_au2": member_spread(members),
+            "frequency_correlation_Hz2": factor * correlation,
+            "frequency_correlation_se_sampling_Hz2": factor * error,
+            "normalised": correlation / start,
+        }
+    )
+    fits.append(
+        {
+            **common,
+            "observable": "tensor_correlation",
+            **jumps,
+            **fit_row(time_s, correlation / start, error / start, members / start, None),
+            "plateau_ratio": echo.plateau(propagator.populations, kernel),
+            "flag": "ok",
+        }
+    )
+
+    damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
+    echo_tables = []
+    for evolution_time_us in arguments.evolution_times_us:
+        evolution_time_s = evolution_time_us * 1e-6
+        kernel = echo.evolution_kernel(states.mean, evolution_time_s, nucleus)
+        signal = damping * echo.frozen_echo(joint, kernel)
+        error = damping * echo.frozen_echo_error(kernel, propagator.standard_error)
+        members = np.array(
+            [
+                damping * echo.frozen_echo(joint, echo.evolution_kernel(member, evolution_time_s, nucleus))
+                for member in states.members
+            ]
+        )
+        flag = "jumps_during_evolution" if echo.jumps_during_evolution(exit_rate, evolution_time_s) else "ok"
+        echo_tables.append(
+            pd.DataFrame(
+                {
+                    **common,
+                    "evolution_time_us": evolution_time_us,
+                    "mixing_time_s": time_s,
+                    "S2": signal,
+                    "S2_se_sampling": error,
+                    "S2_sd_model": member_spread(members),
+                    "flag": flag,
+                }
+            )
+        )
+        fits.append(
+            {
+                **common,
+                "observable": "spin_alignment_echo",
+                "evolution_time_us": evolution_time_us,
+                "t1q_s": arguments.t1q_s,
+                **jumps,
+                **fit_row(time_s, signal, error, members, arguments.t1q_s),
+                "plateau_ratio": echo.plateau(propagator.populations, kernel),
+                "flag": flag,
+            }
+        )
+
+    fit_table = pd.DataFrame(fits).reindex(
+        columns=[
+            "temperature_K",
+            "observable",
+            "evolution_time_us",
+            "t1q_s",
+            "rate_per_s",
+            "rate_ci_low_per_s",
+            "rate_ci_high_per_s",
+            "rate_sd_model_per_s",
+            "exit_rate_per_s",
+            "mean_jump_time_s",
+            "tau_s",
+            "tau_se_s",
+            "beta",
+            "beta_se",
+            "amplitude",
+            "amplitude_se",
+            "plateau",
+            "plateau_se",
+            "mean_decay_time_s",
+            "mean_decay_time_se_s",
+            "reduced_chi_square",
+            "plateau_ratio",
+            "flag",
+            "status",
+        ]
+    )
+    # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
+    fit_table.insert(10, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
+    fit_table["plateau_ratio_short_evolution"] = echo.plateau_short_evolution(propagator.populations, states.mean)
+    fit_table["plateau_ratio_long_evolution"] = echo.plateau_long_evolution(propagator.populations, states.mean)
+    for path, table in (
+        (arguments.out_echo, pd.concat(echo_tables)),
+        (arguments.out_correlation, correlation_table),
+        (arguments.out_fits, fit_table),
+    ):
+        with atomic_path(path) as temporary:
+            table.to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,365 @@
+"""Correlation functions and spin-alignment echoes against closed forms and an independent simulation."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from insilico_nmr import echo, powder, tensors
+from insilico_nmr.errors import InputError
+from insilico_nmr.fits import fit_decay
+from insilico_nmr.generator import bare_rates, column_generator, mean_field_generator, occupations
+from insilico_nmr.lattice import build_lattice
+from insilico_nmr.nuclei import nucleus, quadrupolar_nucleus
+from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
+
+LITHIUM = quadrupolar_nucleus("7Li")
+
+
+def field_gradient(coupling_Hz: float, eta: float = 0.0, rotation: np.ndarray | None = None) -> np.ndarray:
+    """Tensor in a.u. with this |C_Q| of 7Li."""
+    rotation = np.eye(3) if rotation is None else rotation
+    values = coupling_Hz / LITHIUM.coupling_per_au * np.array([-(1 - eta) / 2, -(1 + eta) / 2, 1])
+    return rotation @ np.diag(values) @ rotation.T
+
+
+def about_y(degrees: float) -> np.ndarray:
+    return Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+
+
+def random_tensors(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    turns = Rotation.random(count, random_state=seed).as_matrix()
+    return np.array([field_gradient(rng.uniform(5e4, 2e5), rng.uniform(0, 1), turn) for turn in turns])
+
+
+def joint_of(generator: np.ndarray, populations: np.ndarray, time_s: np.ndarray) -> np.ndarray:
+    """Exact P[a, b, t] = p_a [e^{Mt}]_ba of one ion."""
+    return np.einsum("a,tba->abt", populations, expm(generator * time_s[:, None, None]))
+
+
+TWO_SITES = np.array([field_gradient(2e5), field_gradient(2e5, 0, about_y(60))])
+HALVES = np.ones(2) / 2
+
+
+def test_grids_are_normalised_hemispheres_and_integrate_second_rank_products():
+    a, b = random_tensors(2)
+    for directions, weights in (powder.lebedev(21), powder.zcw(5000)):
+        np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
+        assert weights.sum() == pytest.approx(1)
+        assert directions[:, 2].min() >= 0
+        nu_a, nu_b = powder.quadrupolar_frequency(np.array([a, b]), directions, LITHIUM).T
+        expected = echo.frequency_correlation_factor(LITHIUM) * (a * b).sum()
+        assert weights @ (nu_a * nu_b) == pytest.approx(expected, rel=2e-3 if len(weights) > 4000 else 1e-10)
+        assert abs(weights @ nu_a) < 1e-3 * np.abs(nu_a).max()
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_second_moment_of_the_satellites(eta):
+    directions, weights = powder.lebedev(21)
+    nu = powder.quadrupolar_frequency(field_gradient(1.3e5, eta), directions, LITHIUM)
+    assert weights @ nu**2 == pytest.approx((1.3e5 / 2) ** 2 * (1 + eta**2 / 3) / 5, rel=1e-10)
+
+
+def test_frequency_along_the_principal_axes():
+    nu = powder.quadrupolar_frequency(field_gradient(1e5, 0.4), np.eye(3), LITHIUM)
+    np.testing.assert_allclose(nu, [-1.5e4, -3.5e4, 5e4])  # C_Q/2 along z
+
+
+@pytest.mark.parametrize(
+    ("isotope", "multipliers", "intensities"),
+    [("2H", [0.5, -0.5], [1, 1]), ("7Li", [1, 0, -1], [3, 4, 3]), ("27Al", [2, 1, 0, -1, -2], [5, 8, 9, 8, 5])],
+)
+def test_transitions(isotope, multipliers, intensities):
+    found = powder.transitions(nucleus(isotope).spin)
+    np.testing.assert_allclose(found[0], multipliers)
+    np.testing.assert_allclose(found[1], np.array(intensities) / sum(intensities))
+
+
+def test_deuterium_splitting_is_three_quarters_of_the_coupling():
+    deuterium = quadrupolar_nucleus("2H")
+    tensor = np.diag([-0.5, -0.5, 1.0])
+    nu = powder.quadrupolar_frequency(tensor, np.eye(3)[2:], deuterium)[0]
+    assert nu * powder.transitions(1)[0][0] == pytest.approx(0.75 * deuterium.coupling_per_au)
+
+
+@pytest.mark.parametrize("phase", [1.0, 9.0, 28.0, 60.0])
+def test_chosen_grid_has_converged(phase):
+    states = random_tensors(3)
+    largest = np.abs(np.linalg.eigvalsh(states)).max() * abs(powder.frequency_unit(LITHIUM))
+    evolution_time_s = phase / (2 * np.pi * largest)
+    directions, weights = powder.zcw(500_000)
+    sines = np.sin(2 * np.pi * evolution_time_s * powder.quadrupolar_frequency(states, directions, LITHIUM))
+    reference = (sines * weights[:, None]).T @ sines
+    kernel = echo.evolution_kernel(states, evolution_time_s, LITHIUM)
+    assert np.abs(kernel - reference).max() < 2e-4
+
+
+def test_echo_becomes_the_correlation_function_at_short_evolution_times():
+    states = random_tensors(4)
+    evolution_time_s = 1e-8
+    kernel = echo.evolution_kernel(states, evolution_time_s, LITHIUM)
+    factor = (2 * np.pi * evolution_time_s) ** 2 * echo.frequency_correlation_factor(LITHIUM)
+    np.testing.assert_allclose(kernel, factor * echo.tensor_kernel(states), rtol=0, atol=1e-3 * kernel.max())
+
+
+def test_powder_echo_does_not_depend_on_the_frame_and_a_single_crystal_turns_with_it():
+    states, turn = random_tensors(3), Rotation.random(random_state=4).as_matrix()
+    turned = np.einsum("ij,njk,lk->nil", turn, states, turn)
+    for evolution_time_s in (5e-6, 1e-4):
+        kernel = echo.evolution_kernel(states, evolution_time_s, LITHIUM)
+        np.testing.assert_allclose(echo.evolution_kernel(turned, evolution_time_s, LITHIUM), kernel, atol=3e-4)
+    field = np.array([0.3, -0.2, 0.9])
+    np.testing.assert_allclose(
+        echo.evolution_kernel(turned, 2e-5, LITHIUM, direction=turn @ field),
+        echo.evolution_kernel(states, 2e-5, LITHIUM, direction=field),
+        atol=1e-10,
+    )
+    np.testing.assert_allclose(echo.tensor_kernel(turned), echo.tensor_kernel(states), atol=1e-12)
+
+
+def test_two_site_echo_decays_with_twice_the_rate_to_its_plateau():
+    rate = 30.0
+    time_s = np.concatenate([[0], np.geomspace(1e-4, 0.3, 50)])
+    generator = column_generator(rate * np.ones((2, 2)))
+    kernel = echo.evolution_kernel(TWO_SITES, 2e-5, LITHIUM)
+    signal = echo.frozen_echo(joint_of(generator, HALVES, time_s), kernel)
+    level = echo.plateau(HALVES, kernel)
+    np.testing.assert_allclose(signal / signal[0], level + (1 - level) * np.exp(-2 * rate * time_s), rtol=1e-10)
+    assert signal[0] == pytest.approx(9 / 20 * np.diag(kernel).mean())
+    fit = fit_decay(time_s, signal)
+    assert 1 / fit.tau_s == pytest.approx(2 * rate, rel=1e-4)
+    assert fit.beta == pytest.approx(1, abs=1e-4)
+    assert fit.plateau / signal[0] == pytest.approx(level, rel=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_decay_rate_of_equal_connected_states_is_n_over_n_minus_one_exit_rates(count):
+    rate = 100.0
+    generator = column_generator(rate * np.ones((count, count)))
+    populations = np.ones(count) / count
+    time_s = np.geomspace(1e-6, 1.0, 80)
+    kernel = echo.evolution_kernel(random_tensors(count), 5e-5, LITHIUM)
+    signal = echo.frozen_echo(joint_of(generator, populations, time_s), kernel)
+    exit_rate = rate * (count - 1)
+    assert 1 / fit_decay(time_s, signal).tau_s / exit_rate == pytest.approx(count / (count - 1), rel=1e-3)
+
+
+def test_plateaus_at_long_and_short_evolution_times():
+    # Three electrically inequivalent tensors on four states: populations of equal tensors add before squaring.
+    states = np.array([*random_tensors(3), random_tensors(3)[0]])
+    populations = np.array([0.1, 0.3, 0.4, 0.2])
+    long_time = echo.plateau(populations, echo.evolution_kernel(states, 1e-3, LITHIUM))
+    assert echo.plateau_long_evolution(populations, states) == pytest.approx(0.3**2 + 0.3**2 + 0.4**2)
+    assert long_time == pytest.approx(0.34, abs=0.01)
+    short_time = echo.plateau(populations, echo.evolution_kernel(states, 1e-8, LITHIUM))
+    assert short_time == pytest.approx(echo.plateau_short_evolution(populations, states), rel=1e-3)
+    mean = np.einsum("s,sij->ij", populations, states)
+    expected = (mean**2).sum() / (populations @ (states**2).sum(axis=(1, 2)))
+    assert echo.plateau_short_evolution(populations, states) == pytest.approx(expected)
+
+
+def test_plateau_of_the_two_site_correlation_function():
+    a, b = random_tensors(2)
+    expected = ((a + b) ** 2).sum() / (2 * ((a**2).sum() + (b**2).sum()))
+    assert echo.plateau_short_evolution(HALVES, np.array([a, b])) == pytest.approx(expected)
+
+
+def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
+    evolution_time_s = 2e-5
+    for jumps, excess, tolerance in ((0.02, 0.03, 0.005), (0.2, 0.34, 0.01)):
+        generator = column_generator(jumps / evolution_time_s * np.ones((2, 2)))
+        exact = echo.matrix_echo(generator, HALVES, TWO_SITES, evolution_time_s, np.zeros(1), LITHIUM)[0]
+        frozen = echo.AMPLITUDE * np.diag(echo.evolution_kernel(TWO_SITES, evolution_time_s, LITHIUM)).mean()
+        assert frozen / exact - 1 == pytest.approx(excess, abs=tolerance)
+        assert echo.jumps_during_evolution(jumps / evolution_time_s, evolution_time_s) == (jumps > 0.02)
+
+
+def test_matrix_form_is_the_frozen_form_for_rare_jumps():
+    rates = np.random.default_rng(0).uniform(0.5, 2, size=(4, 4))
+    generator = column_generator(rates + rates.T)
+    populations, states = np.ones(4) / 4, random_tensors(4)
+    time_s = np.array([0.0, 0.02, 0.1, 1.0])
+    exact = echo.matrix_echo(generator, populations, states, 1e-5, time_s, LITHIUM)
+    frozen = echo.frozen_echo(joint_of(generator, populations, time_s), echo.evolution_kernel(states, 1e-5, LITHIUM))
+    np.testing.assert_allclose(exact, frozen, rtol=2e-4)
+
+
+def test_matrix_form_against_random_paths_with_unequal_populations():
+    # Independent of any matrix: phases summed along telegraph paths on a fine time grid.
+    evolution_time_s, mixing_s, field = 2e-5, 3e-5, np.array([0.2, 0.5, 0.8])
+    forward, backward = 2e4, 1e4
+    populations = np.array([1 / 3, 2 / 3])
+    generator = column_generator(np.array([[0, forward], [backward, 0]]))
+    exact = echo.matrix_echo(
+        generator, populations, TWO_SITES, evolution_time_s, np.array([mixing_s]), LITHIUM, direction=field
+    )[0]
+    rng = np.random.default_rng(3)
+    step_s, paths = 1e-7, 100_000
+    omega = 2 * np.pi * powder.quadrupolar_frequency(TWO_SITES, field[None] / np.linalg.norm(field), LITHIUM)[0]
+    state = (rng.random(paths) < populations[1]).astype(int)
+    phases = np.zeros((2, paths))
+    steps = round(evolution_time_s / step_s)
+    leave = 1 - np.exp(-np.array([forward, backward]) * step_s)
+    for step in range(2 * steps + round(mixing_s / step_s)):
+        after = state ^ (rng.random(paths) < leave[state])
+        mean_omega = 0.5 * (omega[state] + omega[after])
+        if step < steps:
+            phases[0] += mean_omega * step_s
+        elif step >= steps + round(mixing_s / step_s):
+            phases[1] += mean_omega * step_s
+        state = after
+    samples = echo.AMPLITUDE * np.sin(phases[0]) * np.sin(phases[1])
+    error = samples.std() / np.sqrt(paths)
+    assert error < 0.002
+    assert exact == pytest.approx(samples.mean(), abs=4 * error)
+
+
+def test_matrix_form_at_fast_jumps_is_the_echo_of_the_mean_tensor():
+    generator = column_generator(1e10 * np.ones((2, 2)))
+    mean = TWO_SITES.mean(axis=0)[None]
+    fast = echo.matrix_echo(generator, HALVES, TWO_SITES, 2e-5, np.array([0.0, 1.0]), LITHIUM)
+    expected = echo.AMPLITUDE * echo.evolution_kernel(mean, 2e-5, LITHIUM)[0, 0]
+    np.testing.assert_allclose(fast, expected, rtol=1e-3)
+
+
+def test_relaxation_multiplies_and_is_optional():
+    time_s = np.array([0.0, 2.0])
+    np.testing.assert_allclose(echo.spin_lattice_damping(time_s, 4.0), [1, np.exp(-0.5)])
+    np.testing.assert_array_equal(echo.spin_lattice_damping(time_s, None), 1)
+    with pytest.raises(InputError, match="T1Q"):
+        echo.spin_lattice_damping(time_s, 0.0)
+
+
+def test_sampling_error_is_the_scatter_of_resampled_propagators():
+    # Free are the pairs a < b; P is symmetric and its rows sum to p.
+    rng = np.random.default_rng(0)
+    size, samples = 4, 20_000
+    factor = rng.normal(size=(size, size))
+    kernel = factor @ factor.T
+    pair_error = rng.uniform(0.001, 0.003, size=(size, size))
+    noise = np.triu(pair_error * rng.normal(size=(samples, size, size)), 1)
+    noise += noise.swapaxes(1, 2)
+    noise -= noise.sum(axis=2)[:, :, None] * np.eye(size)
+    scatter = np.einsum("ab,nab->n", kernel, noise).std()
+    error = echo.contract_error(kernel, noise.std(axis=0)[..., None])[0]
+    assert error == pytest.approx(scatter, rel=0.03)
+
+
+def test_wrong_spins_and_times_are_refused():
+    with pytest.raises(InputError, match="spin 3/2"):
+        echo.evolution_kernel(TWO_SITES, 1e-5, quadrupolar_nucleus("2H"))
+    with pytest.raises(InputError, match="evolution time"):
+        echo.evolution_kernel(TWO_SITES, 0.0, LITHIUM)
+    with pytest.raises(InputError, match="spin"):
+        powder.quadrupolar_frequency(TWO_SITES, np.eye(3), nucleus("31P"))
+    with pytest.raises(InputError, match="below 1000 rad"):
+        echo.evolution_kernel(TWO_SITES, 1.0, LITHIUM)
+    with pytest.raises(InputError, match="sum to 1"):
+        echo.matrix_echo(column_generator(np.ones((2, 2))), np.ones(2), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
+    with pytest.raises(InputError, match="stationary"):
+        echo.matrix_echo(column_generator(np.ones((2, 2))), np.array([0.9, 0.1]), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
+
+
+def write_propagator(path, joint, populations, time_s, **changes):
+    data = xr.Dataset(
+        {
+            "P": (("state_a", "state_b", "time"), joint),
+            "P_se": (("state_a", "state_b", "time"), np.zeros_like(joint)),
+            "p": (("state",), populations),
+            **{name: ("time", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
+            **{name: ("time", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
+        },
+        coords={"time": time_s},
+        attrs={"temperature_K": 200.0, "mean_residence_time_s": 0.1, **changes},
+    )
+    data.to_netcdf(path)
+
+
+def test_propagator_file_round_trip_and_refusals(tmp_path):
+    time_s = np.array([0.0, 0.1, 1.0])
+    joint = joint_of(column_generator(10 * np.ones((2, 2))), HALVES, time_s)
+    path = tmp_path / "P.nc"
+    write_propagator(path, joint, HALVES, time_s)
+    read = echo.load_propagator(path)
+    np.testing.assert_allclose(read.joint, joint)
+    assert read.exit_rate_per_s == pytest.approx(10)
+    write_propagator(tmp_path / "conditional.nc", 2 * joint, HALVES, time_s)
+    with pytest.raises(InputError, match=r"conditional.nc: P does not sum to 1"):
+        echo.load_propagator(tmp_path / "conditional.nc")
+    write_propagator(tmp_path / "sum.nc", joint, HALVES * 1.1, time_s)
+    with pytest.raises(InputError, match=r"sum.nc: p: .*sum to 1"):
+        echo.load_propagator(tmp_path / "sum.nc")
+    bad = joint.copy()
+    bad[0, 0, 1] = np.nan
+    write_propagator(tmp_path / "nan.nc", bad, HALVES, time_s)
+    with pytest.raises(InputError, match="finite"):
+        echo.load_propagator(tmp_path / "nan.nc")
+    with pytest.raises(InputError, match="no such file"):
+        echo.load_propagator(tmp_path / "missing.nc")
+
+
+def test_site_tensor_refusals(tmp_path):
+    states = [
+        {"index": i, "tensor": tensor.tolist(), "members": [tensor.tolist()]} for i, tensor in enumerate(TWO_SITES)
+    ]
+    path = tmp_path / "T.json"
+    content = {"temperature_K": 200, "isotope": "7Li", "states": states}
+    path.write_text(json.dumps(content))
+    np.testing.assert_allclose(echo.read_site_tensors(path, 2).members[0], TWO_SITES)
+    with pytest.raises(InputError, match=r"T.json: no tensor for state 2"):
+        echo.read_site_tensors(path, 3)
+    states[1]["tensor"] = np.eye(3).tolist()
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="traceless"):
+        echo.read_site_tensors(path, 2)
+
+
+def two_orbit_lattice():
+    """Chain A-B-A-B: one class, faster out of B, as a sites.json and rates of the study would say it."""
+    sites = {
+        "cell": (4 * np.eye(3)).tolist(),
+        "sites": [
+            {"index": 0, "orbit": "A", "position": [0, 0, 0]},
+            {"index": 1, "orbit": "B", "position": [0.5, 0, 0]},
+        ],
+        "jumps": [
+            {"from": 0, "to": 1, "image": [0, 0, 0], "class": "a"},
+            {"from": 1, "to": 0, "image": [0, 0, 0], "class": "a"},
+            {"from": 0, "to": 1, "image": [-1, 0, 0], "class": "a"},
+            {"from": 1, "to": 0, "image": [1, 0, 0], "class": "a"},
+        ],
+    }
+    return build_lattice(sites, {("a", "A", "B"): 1.0, ("a", "B", "A"): 5.0}, (3, 3, 3))
+
+
+@pytest.mark.parametrize("concentration", [0.01, 0.5, 0.93])
+def test_mean_field_generator_is_reversible_and_fills_to_the_concentration(concentration):
+    lattice = two_orbit_lattice()
+    np.testing.assert_allclose(bare_rates(lattice), [[0, 2], [10, 0]])  # two images of each neighbour
+    generator, populations, filled = mean_field_generator(lattice, concentration)
+    assert filled.mean() == pytest.approx(concentration)
+    # Fermi occupations: n/(1−n) is in the ratio of the Boltzmann weights at any filling.
+    odds = filled / (1 - filled)
+    assert odds[0] / odds[1] == pytest.approx(5)
+    flux = generator * populations
+    np.testing.assert_allclose(flux, flux.T, rtol=1e-9)
+    np.testing.assert_allclose(generator.sum(axis=0), 0, atol=1e-12)
+
+
+def test_generator_of_a_dilute_lattice_is_that_of_the_bare_rates():
+    generator, populations, _ = mean_field_generator(two_orbit_lattice(), 1e-9)
+    np.testing.assert_allclose(generator, [[-2, 10], [2, -10]], rtol=1e-7)
+    np.testing.assert_allclose(populations, [5 / 6, 1 / 6], rtol=1e-7)
+
+
+def test_occupations_refuse_impossible_fillings():
+    with pytest.raises(InputError, match="concentration"):
+        occupations(np.zeros(2), 1.0)
+
+
+def test_tensor_basis_agrees_with_the_kernel():
+    states = random_tensors(5)
+    components = tensors.to_components(states)
+    np.testing.assert_allclose(components @ components.T, echo.tensor_kernel(states), atol=1e-15)

@@ -1,0 +1,247 @@
+"""The estimated propagator against closed forms, and its exact properties."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from insilico_nmr import propagator
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import write_json
+from insilico_nmr.lattice import build_lattice, equilibrium
+from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
+from scipy.linalg import expm
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "run_kmc.py"
+
+
+def replica(plan, number):
+    measurement = propagator.begin(plan, number)
+    while propagator.proceed(plan, measurement):
+        pass
+    return measurement.sums
+
+
+def measured(lattice, n_ions, max_events, replicas=6, **options):
+    plan = propagator.make_plan(lattice, n_ions, 11, max_events, **options)
+    return propagator.combine(plan, [replica(plan, number) for number in range(replicas)], 300.0)
+
+
+def two_sites():
+    return isolated_sites("AB", [(0, 1, "ab")]), {("ab", "A", "B"): 3.0, ("ab", "B", "A"): 1.0}
+
+
+def three_sites():
+    """A–B–C with A and C linked too."""
+    rates = {key: value for key, value in THREE_RATES.items() if key[0] != "y"}
+    return isolated_sites("ABC", [(0, 1, "ab"), (1, 2, "bc"), (0, 2, "ac")]), rates
+
+
+@pytest.mark.parametrize("case", [two_sites, three_sites])
+def test_one_ion_follows_the_matrix_exponential(case):
+    """P(t) = diag(p) exp(Kt), K_ij = k(i → j), K_ii = −Σ_j k_ij."""
+    lattice = build_lattice(*case(), (1, 1, 1))
+    generator = np.zeros((len(lattice.basis),) * 2)
+    start, end, rate = lattice.links
+    np.add.at(generator, (start, end), rate)
+    generator -= np.diag(generator.sum(1))
+    p = np.exp(lattice.log_weight) / np.exp(lattice.log_weight).sum()
+    assert np.allclose(p @ generator, 0)
+    found = measured(lattice, 1, 40_000, replicas=10, max_residence_times=100)
+    assert found.attrs["mean_residence_time_s"] == pytest.approx(-1 / (p @ np.diag(generator)))
+    assert found.attrs["complete"] == 1
+    held = found.attrs["decorrelation_time_s"]
+    deviations = []
+    for n, t in enumerate(found["time"].values):
+        exact = np.diag(p) @ expm(generator * t)
+        if t >= held:
+            assert np.abs(exact - np.outer(p, p)).max() < 0.015 * np.outer(p, p).max()
+        elif n > 0:
+            deviation = np.abs(found["P"].values[..., n] - exact)
+            assert deviation.max() < 0.004
+            deviations.append((deviation / found["P_se"].values[..., n]).ravel())
+    # Standard errors are what they say (of ten replicas: Student's t with nine degrees of freedom).
+    assert 0.5 < np.sqrt(np.mean(np.square(deviations))) < 1.8
+
+
+@pytest.fixture(scope="module")
+def exclusion():
+    lattice = build_lattice(three_orbits(), THREE_RATES, (8, 8, 4))
+    plan = propagator.make_plan(lattice, 460, 5, 400_000, max_residence_times=200)
+    sums = [replica(plan, number) for number in range(6)]
+    return plan, sums, propagator.combine(plan, sums, 250.0)
+
+
+def test_it_is_a_joint_probability(exclusion):
+    plan, _, found = exclusion
+    exact = equilibrium(plan.lattice, 460)
+    joint, p = found["P"].values, found["p"].values
+    assert np.allclose(p, exact.occupation / exact.occupation.sum())
+    assert not np.allclose(p, exact.occupation)
+    assert np.array_equal(joint[..., 0], np.diag(p))
+    assert joint.min() >= 0
+    assert np.allclose(joint.sum(1), p[:, None], atol=1e-12)
+    assert np.allclose(joint, joint.transpose(1, 0, 2), atol=1e-15)
+    assert found.attrs["complete"] == 1
+    assert found.attrs["residual"] < 0.01
+    late = found["time"].values >= found.attrs["decorrelation_time_s"]
+    assert np.allclose(joint[..., late], np.outer(p, p)[..., None])
+    assert np.all(found["P_se"].values[..., 1 : np.argmax(late)] > 0)
+
+
+def test_it_decays_from_the_populations_to_their_product(exclusion):
+    _, _, found = exclusion
+    p = found["p"].values
+    excess = np.moveaxis(found["P"].values, -1, 0) - np.outer(p, p)
+    assert np.linalg.eigvalsh(excess).min() > -2e-4
+    stays = np.trace(excess, axis1=1, axis2=2)
+    assert np.all(np.diff(stays) < 1e-3)
+    # The first jump is made with the exit rate of each site.
+    short = found["P"].values[..., 1]
+    left = p - np.diag(short)
+    start, end, rate = exclusion[0].lattice.links
+    occupied = equilibrium(exclusion[0].lattice, 460).occupation
+    other = start != end
+    first = rate * occupied[start] * (1 - occupied[end]) / occupied.sum() * found["time"].values[1]
+    assert np.allclose(left, np.bincount(start[other], first[other]), rtol=0.08)
+
+
+def test_counts_are_symmetric_and_populated_as_in_equilibrium_before_they_are_made_so(exclusion):
+    """Detailed balance of tagged ions is found, not imposed: counts of ab and ba differ by noise only."""
+    plan, sums, found = exclusion
+    samples = np.array([s["origins"] for s in sums])[..., None, None] * plan.n_ions
+    raw = np.array([s["pairs"] for s in sums]) / samples
+    odd = raw - raw.transpose(0, 1, 3, 2)
+    error = odd.std(0, ddof=1) / np.sqrt(len(sums))
+    off = ~np.eye(3, dtype=bool)
+    assert np.sqrt(np.mean((odd.mean(0)[:, off] / error[:, off]) ** 2)) < 2
+    many = plan.lags <= propagator.TICKS_PER_RESIDENCE
+    assert np.abs(odd.mean(0)[many]).max() < 1e-3
+    assert np.abs(raw.sum(-1).mean(0) - found["p"].values).max() < 2e-3
+
+
+def test_collective_displacement_of_exclusion_on_a_bravais_lattice_is_that_of_independent_jumps():
+    """⟨|ΣΔr|²⟩/N = Γa²t at every filling and time (R. Kutner 1981), while a tracer falls behind by f(c) < 1."""
+    lattice = build_lattice(bravais("simple cubic"), ONE_RATE, (9, 9, 9))
+    found = measured(lattice, 510, 500_000, replicas=8, max_residence_times=30)
+    t, rate = found["time"].values[1:], found.attrs["exit_rate_per_s"]
+    ratio = found["msd_collective"].values[1:] / (rate * t)
+    error = found["msd_collective_se"].values[1:] / (rate * t)
+    assert np.all(error < 0.1)
+    assert np.sqrt(np.mean(((ratio - 1) / error) ** 2)) < 2
+    tracer = found["msd"].values[1:] / (rate * t)
+    assert tracer[0] == pytest.approx(1, abs=0.02)
+    # Filling 0.7: between 1 and the single-vacancy limit.
+    assert 0.653 < tracer[-1] < 0.85
+
+
+def test_parts_of_a_network_without_a_link_never_mix():
+    layer = bravais("honeycomb")
+    positions = [[x, y, z] for z in (0, 0.5) for x, y, _ in (site["position"] for site in layer["sites"])]
+    layers = network(layer["cell"], positions, "AAAA", {"nn": 1.0})
+    found = measured(build_lattice(layers, ONE_RATE, (8, 8, 2)), 100, 200_000, max_residence_times=50)
+    assert found.attrs["complete"] == 1
+    assert found["P"].values[:2, 2:].max() < 1e-5
+    assert found["P"].values[0, 1, -1] == pytest.approx(0.125)
+
+
+def test_a_budget_that_ends_before_decorrelation_is_told():
+    """Pairs with jumps a thousand times as fast as those between pairs: the budget goes into to and fro."""
+    sites = isolated_sites("AAAA", [(0, 1, "fast"), (1, 2, "slow"), (2, 3, "fast")])
+    lattice = build_lattice(sites, {("fast", "A", "A"): 1e5, ("slow", "A", "A"): 1.0}, (30, 1, 1))
+    found = measured(lattice, 40, 20_000, replicas=3)
+    assert found.attrs["complete"] == 0
+    assert "decorrelation_time_s" not in found.attrs
+    assert found.attrs["residual"] > 0.5
+    assert found["P"].values[0, 3, -1] < 0.01
+    assert found["time"].values[-1] <= 20_000 / 40 / 4 * found.attrs["mean_residence_time_s"]
+    with pytest.raises(InputError, match="do not cover lags of one mean residence time"):
+        propagator.make_plan(lattice, 40, 1, 100)
+
+
+def test_a_replica_stored_midway_goes_on_bit_for_bit(exclusion, tmp_path, monkeypatch):
+    plan, sums, _ = exclusion
+    measurement = propagator.begin(plan, 2)
+    for _ in range(3):
+        propagator.proceed(plan, measurement)
+    propagator.save_measurement(tmp_path / "current.npz", plan, 2, measurement)
+    assert propagator.load_measurement(tmp_path / "current.npz", plan, 1) is None
+    again = propagator.load_measurement(tmp_path / "current.npz", plan, 2)
+    assert 0 < again.ticks[0] < plan.n_ticks
+    while propagator.proceed(plan, again):
+        pass
+    for name, array in again.sums.items():
+        assert np.array_equal(array, sums[2][name]), name
+    other = propagator.make_plan(plan.lattice, 460, 6, 400_000, max_residence_times=200)
+    assert propagator.load_measurement(tmp_path / "current.npz", other, 2) is None
+
+
+def test_one_replica_gives_no_error_and_is_refused(exclusion):
+    plan, sums, _ = exclusion
+    with pytest.raises(InputError, match="at least two replicas"):
+        propagator.combine(plan, sums[:1], 250.0)
+
+
+def test_written_and_read_again(exclusion, tmp_path):
+    found = exclusion[2]
+    propagator.write_propagator(tmp_path / "P.nc", found)
+    xr.testing.assert_identical(propagator.read_propagator(tmp_path / "P.nc"), found)
+    broken = found.copy(deep=True)
+    broken["msd"][3] = np.nan
+    with pytest.raises(InputError, match="msd of the propagator"):
+        propagator.write_propagator(tmp_path / "broken.nc", broken)
+    found.drop_vars("msd_se").to_netcdf(tmp_path / "lacking.nc")
+    with pytest.raises(InputError, match="variable msd_se is missing"):
+        propagator.read_propagator(tmp_path / "lacking.nc")
+
+
+def command(folder, checkpoint, out, concentration=0.6):
+    return [
+        sys.executable, str(SCRIPT), str(folder / "sites.json"), "--rates", str(folder / "rates.csv"),
+        "--temperature", "300", "--concentration", str(concentration), "--supercell", "8", "8", "4",
+        "--seed", "3", "--replicas", "3", "--max-events", "1500000", "--max-residence-times", "50",
+        "--checkpoint", str(folder / checkpoint), "--out", str(folder / out),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    write_json(tmp_path / "sites.json", three_orbits())
+    rows = [f"{name},{start},{end},300,1,1,{rate!r},0,0,model" for (name, start, end), rate in THREE_RATES.items()]
+    header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+    (tmp_path / "rates.csv").write_text("\n".join([header, *rows]) + "\n")
+    return tmp_path
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(inputs):
+    killed = subprocess.Popen(command(inputs, "killed", "killed.nc"), stderr=subprocess.PIPE)
+    first = inputs / "killed" / "replica_0000.npz"
+    for _ in range(1200):
+        if first.exists() or killed.poll() is not None:
+            break
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert first.exists()
+    assert not (inputs / "killed.nc").exists()
+    again = subprocess.run(command(inputs, "killed", "killed.nc"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "replica 1/3" not in again.stderr
+    assert "ETA" in again.stderr
+    assert subprocess.run(command(inputs, "whole", "whole.nc"), capture_output=True).returncode == 0
+    xr.testing.assert_identical(
+        propagator.read_propagator(inputs / "killed.nc"), propagator.read_propagator(inputs / "whole.nc")
+    )
+    assert not any((inputs / "whole").iterdir())
+
+
+@pytest.mark.parametrize("concentration", [0, 1])
+def test_a_full_or_empty_lattice_is_refused(inputs, concentration):
+    ended = subprocess.run(command(inputs, "c", "P.nc", concentration), capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: the concentration is")
+    assert not (inputs / "P.nc").exists()

@@ -1,0 +1,150 @@
+"""Fits that recover what was put in, with errors that mean what they say, and diffusion from displacements."""
+
+import numpy as np
+import pytest
+from insilico_nmr import diffusion, fits
+from insilico_nmr.errors import InputError
+from scipy import constants
+from scipy.integrate import quad
+
+TIME_S = np.geomspace(1e-5, 1e1, 60)
+
+
+@pytest.mark.parametrize("beta", [0.4, 0.7, 1.0])
+@pytest.mark.parametrize("t1q_s", [None, 0.5])
+def test_stretched_exponential_is_recovered(beta, t1q_s):
+    signal = fits.decay_curve(TIME_S, 0.15, 3e-3, beta, 0.06, t1q_s)
+    fit = fits.fit_decay(TIME_S, signal, t1q_s=t1q_s)
+    assert fit.tau_s == pytest.approx(3e-3, rel=1e-4)
+    assert fit.beta == pytest.approx(beta, rel=1e-4)
+    assert fit.amplitude == pytest.approx(0.15, rel=1e-4)
+    assert fit.plateau == pytest.approx(0.06, rel=1e-4)
+
+
+def test_errors_cover_the_truth_as_often_as_they_should():
+    rng = np.random.default_rng(1)
+    clean = fits.decay_curve(TIME_S, 0.2, 1e-2, 0.7, 0.1)
+    pulls = []
+    for _ in range(100):
+        fit = fits.fit_decay(TIME_S, clean + 0.01 * rng.normal(size=60), np.full(60, 0.01))
+        low, high = fit.rate_interval_per_s
+        assert low < 1 / fit.tau_s < high
+        pulls.append([np.log(fit.tau_s / 1e-2) / fit.log_tau_se, (fit.plateau - 0.1) / fit.plateau_se])
+    spread = np.std(pulls, axis=0)
+    assert (spread > 0.7).all()
+    assert (spread < 1.3).all()
+
+
+def test_mean_decay_time_is_the_area_and_its_error_uses_the_covariance():
+    covariance = np.diag([0, 0.03**2, 0.02**2, 0])
+    fit = fits.DecayFit(1.0, 2.0, 0.6, 0.0, covariance, 1.0)
+    area, _ = quad(lambda t: np.exp(-((t / 2.0) ** 0.6)), 0, np.inf)
+    assert fit.mean_decay_time_s == pytest.approx(area, rel=1e-7)
+    step = 1e-5
+    up = fits.DecayFit(1.0, 2.0, 0.6 + step, 0.0, covariance, 1.0).mean_decay_time_s
+    slope = (up - fit.mean_decay_time_s) / step
+    assert fit.mean_decay_time_se_s == pytest.approx(np.hypot(0.03 * area, 0.02 * slope), rel=1e-3)
+    exponential = fits.DecayFit(1.0, 2.0, 1.0, 0.0, covariance, 1.0)
+    assert exponential.mean_decay_time_s == pytest.approx(2.0)
+
+
+def test_fit_of_a_flat_signal_fails_without_a_decay_time():
+    with pytest.raises(fits.FitFailed, match="does not decay") as failure:
+        fits.fit_decay(TIME_S, np.full(60, 0.2), np.full(60, 1e-3))
+    assert "tau_s" not in failure.value.last_parameters
+
+
+def test_fit_that_sees_only_the_start_of_a_decay_fails_and_says_where_it_stopped():
+    signal = fits.decay_curve(TIME_S, 1.0, 3e4, 1.0, 0.0)
+    rng = np.random.default_rng(0)
+    noisy = signal * (1 - 0.1 * TIME_S / TIME_S[-1]) + 0.01 * rng.normal(size=60)
+    with pytest.raises(fits.FitFailed, match="stopped at") as failure:
+        fits.fit_decay(TIME_S, noisy, np.full(60, 0.01))
+    assert {"amplitude", "tau_s", "beta", "plateau"} <= set(failure.value.last_parameters)
+
+
+def test_fit_at_the_bound_of_beta_fails():
+    step = np.where(TIME_S < 1e-2, 1.0, 0.2)
+    with pytest.raises(fits.FitFailed, match="beta"):
+        fits.fit_decay(TIME_S, step, np.full(60, 1e-3))
+
+
+def test_decay_data_are_checked():
+    with pytest.raises(InputError, match="finite"):
+        fits.fit_decay(TIME_S, np.full(60, np.nan))
+    with pytest.raises(InputError, match="at least 6"):
+        fits.fit_decay(TIME_S[:4], np.ones(4))
+    with pytest.raises(InputError, match="increase"):
+        fits.fit_decay(TIME_S[::-1], np.linspace(1, 0, 60))
+
+
+def test_arrhenius_line_is_recovered_with_honest_errors():
+    temperatures_K = np.array([200.0, 250.0, 300.0, 400.0])
+    truth = 1e12 * np.exp(-0.3 / (fits.BOLTZMANN_EV_PER_K * temperatures_K))
+    exact = fits.fit_arrhenius(temperatures_K, truth, 0.1 * truth)
+    assert exact.activation_energy_eV == pytest.approx(0.3)
+    assert exact.prefactor_per_s == pytest.approx(1e12)
+    assert exact.rate(300.0)[0] == pytest.approx(truth[2])
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        fit = fits.fit_arrhenius(temperatures_K, truth * np.exp(0.1 * rng.normal(size=4)), 0.1 * truth)
+        low, high = fit.activation_energy_interval_eV
+        inside += low < 0.3 < high
+    assert 0.9 < inside / 200 <= 1.0
+
+
+def test_arrhenius_interval_of_the_rate_is_narrowest_among_the_data():
+    temperatures_K = np.array([300.0, 400.0, 500.0])
+    rates = 1e12 * np.exp(-0.3 / (fits.BOLTZMANN_EV_PER_K * temperatures_K))
+    fit = fits.fit_arrhenius(temperatures_K, rates, 0.1 * rates)
+    widths = [np.log(fit.rate(t)[2] / fit.rate(t)[1]) for t in (150.0, 380.0)]
+    assert widths[0] > 3 * widths[1]
+    # 20 meV in a barrier is a factor 2.2 at 298 K.
+    assert np.exp(0.02 / (fits.BOLTZMANN_EV_PER_K * 298)) == pytest.approx(2.18, abs=0.01)
+
+
+def test_arrhenius_data_are_checked():
+    with pytest.raises(InputError, match="two different temperatures"):
+        fits.fit_arrhenius(np.array([300.0, 300.0]), np.ones(2), np.ones(2))
+    with pytest.raises(InputError, match="rates must be finite and positive"):
+        fits.fit_arrhenius(np.array([300.0, 400.0]), np.array([0.0, 1.0]), np.ones(2))
+
+
+def test_diffusion_coefficient_skips_the_correlated_start():
+    time_s = np.geomspace(1e-9, 1e-4, 50)
+    # Backward jumps: MSD starts six times steeper than it goes on; D from its long-time slope, 6 Å²·1e7/s.
+    msd = 6e7 * time_s + 30 * (1 - np.exp(-time_s / 1e-7))
+    found = diffusion.diffusion_coefficient(time_s, msd, 0.01 * msd)
+    assert found.diffusive
+    assert found.first_time_s > 1e-7
+    assert found.coefficient_m2_per_s / 1e-13 == pytest.approx(1, rel=0.03)
+    assert found.standard_error_m2_per_s > 0.01 * found.coefficient_m2_per_s / 2
+    assert abs(found.log_log_slope - 1) <= 0.05
+
+
+def test_trapped_ion_is_said_not_to_diffuse():
+    time_s = np.geomspace(1e-9, 1e-4, 50)
+    msd = 3 * (1 - np.exp(-time_s / 1e-8))
+    assert not diffusion.diffusion_coefficient(time_s, msd, 0.01 * msd).diffusive
+    with pytest.raises(InputError, match="need at least"):
+        diffusion.diffusion_coefficient(time_s, np.zeros(50), np.zeros(50))
+
+
+def test_random_walk_relations():
+    # One jump of 3 Å every ns in three dimensions without memory.
+    coefficient = 3.0**2 * 1e-20 * 1e9 / 6
+    assert diffusion.jump_rate(coefficient, 3.0) == pytest.approx(1e9)
+    assert diffusion.correlation_factor(coefficient, 1e9, 9.0) == pytest.approx(1)
+    assert diffusion.correlation_factor(0.65311 * coefficient, 1e9, 9.0) == pytest.approx(0.65311)
+    assert diffusion.jump_rate(0.5 * coefficient, 3.0, correlation=0.5) == pytest.approx(1e9)
+
+
+def test_nernst_einstein_conductivity():
+    # 1e-12 m²/s, 0.02 ions/Å³, 300 K, H_R = 0.5: n e²D/(kT·H_R).
+    expected = 0.02e30 * constants.e**2 * 1e-12 / (constants.k * 300) / 0.5
+    haven = diffusion.haven_ratio(1e-12, 2e-12)
+    assert haven == pytest.approx(0.5)
+    assert diffusion.conductivity(1e-12, haven, 0.02, 300.0) == pytest.approx(expected)
+    with pytest.raises(InputError, match="collective"):
+        diffusion.haven_ratio(1e-12, 0.0)
