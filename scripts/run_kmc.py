@@ -8,6 +8,7 @@ from pathlib import Path
 from insilico_nmr import propagator
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.lattice import number_of_ions, read_lattice, read_rates
+from insilico_nmr.sites import concentration
 
 CHECKPOINT_EVERY_S = 20.0
 
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
-    parser.add_argument("--concentration", type=float, required=True, help="mobile ions per site, between 0 and 1")
+    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: 1)")
     parser.add_argument("--replicas", type=int, default=4, help="independent runs, at least 2 (default: 4)")
@@ -38,7 +39,8 @@ def main() -> None:
 
     rates = read_rates(arguments.rates, arguments.temperature)
     lattice = read_lattice(arguments.sites, rates, tuple(arguments.supercell))
-    n_ions = number_of_ions(lattice, arguments.concentration)
+    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
+    n_ions = number_of_ions(lattice, filling)
     plan = propagator.make_plan(lattice, n_ions, arguments.seed, arguments.max_events, arguments.max_residence_times)
     folder = Path(arguments.checkpoint)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.generator import mean_field_generator
 from insilico_nmr.lattice import read_lattice, read_rates
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.sites import concentration
 from insilico_nmr.spectra import motional_spectra
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--rates", required=True, help="rate table; its 'model' rows at the temperature are used (CSV)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at the temperature (JSON)")
     parser.add_argument("--temperature", type=float, required=True, help="temperature, K")
-    parser.add_argument("--concentration", type=float, required=True, help="ions per site, between 0 and 1")
+    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
     parser.add_argument(
         "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
@@ -42,7 +43,8 @@ def main() -> None:
         raise InputError(
             f"{arguments.site_tensors} is at {states.temperature_K:g} K, but --temperature is {arguments.temperature:g}"
         )
-    generator, populations, _ = mean_field_generator(lattice, arguments.concentration)
+    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
+    generator, populations, _ = mean_field_generator(lattice, filling)
     axis_Hz, spectra = motional_spectra(
         generator, populations, states.mean, nucleus, arguments.lorentz_Hz, arguments.gauss_Hz
     )

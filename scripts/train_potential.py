@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
 from insilico_nmr import __version__
 from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import InputError, run_script
@@ -57,6 +56,7 @@ def main() -> None:
     parser.add_argument("--ridge", type=float, required=True, help="regulariser on the coefficients")
     parser.add_argument("--curvature", type=float, required=True, help="regulariser on their second differences")
     parser.add_argument("--wall", type=float, required=True, help="eV/Å², stiffness at separations never seen")
+    parser.add_argument("--coverage", type=float, required=True, help="summed spline value that earns a coefficient")
     args = parser.parse_args()
 
     frames = read_dataset(args.dataset)
@@ -74,7 +74,9 @@ def main() -> None:
         leg_intervals=args.leg_intervals,
         side_intervals=args.side_intervals,
     )
-    weights = Weights(args.energy_error, args.force_error, args.stress_error, args.ridge, args.curvature, args.wall)
+    weights = Weights(
+        args.energy_error, args.force_error, args.stress_error, args.ridge, args.curvature, args.wall, args.coverage
+    )
     equations = LeastSquares(frames, basis, weights)
     groups = sorted(equations.groups)
     if len(groups) < 2:

@@ -11,6 +11,7 @@ import spglib
 from ase import Atoms
 from ase.io.cif import parse_cif
 from ase.neighborlist import neighbor_list
+from ase.spacegroup.spacegroup import SpacegroupError
 
 from insilico_nmr.errors import InputError
 
@@ -161,7 +162,7 @@ def read_crystal(path: str | Path) -> Crystal:
         block = next(iter(parse_cif(str(path))))
         atoms = block.get_unsymmetrized_structure()
         rotations, translations = block.get_spacegroup(True).get_op()
-    except (StopIteration, RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+    except (StopIteration, RuntimeError, ValueError, KeyError, AssertionError, SpacegroupError) as error:
         raise InputError(f"{path}: not a CIF with a cell, atoms and a space group ({error})") from None
     if atoms.cell.rank < 3:
         raise InputError(f"{path}: no cell")
@@ -190,54 +191,98 @@ def ion_numbers(orbits: tuple[Orbit, ...], cells: int) -> list[int]:
 def starting_structure(
     crystal: Crystal, mobile: str, repeat: tuple[int, int, int], seed: int, min_distance_A: float
 ) -> Atoms:
-    """Supercell at the stated occupancies: mobile ions first, then the host.
+    """Supercell at the stated occupancies, mobile ions first, then the host; see `arrange` for how ions are placed."""
+    return supercell(crystal, mobile, repeat, arrange(crystal, mobile, repeat, seed, min_distance_A))
 
-    Full orbits are filled; ions of the others go to sites at random, no two ions of the mobile element closer than
-    `min_distance_A`. Raises InputError where a thousand attempts find no such arrangement.
-    """
-    if min(repeat) < 1:
-        raise InputError(f"repeat is {repeat}; expected three whole numbers of at least 1")
-    orbits = crystal.mobile_orbits(mobile)
-    shifts = np.stack(np.meshgrid(*map(np.arange, repeat), indexing="ij"), axis=-1).reshape(-1, 1, 3)
-    supercell = crystal.cell * np.array(repeat)[:, None]
-    sites = [(orbit.positions + shifts).reshape(-1, 3) @ crystal.cell for orbit in orbits]
-    numbers = ion_numbers(orbits, len(shifts))
-    lattice = Atoms(mobile * sum(map(len, sites)), np.concatenate(sites), cell=supercell, pbc=True)
-    near = np.zeros((len(lattice), len(lattice)), bool)
-    near[neighbor_list("ij", lattice, min_distance_A)] = True
-    members = np.split(np.arange(len(lattice)), np.cumsum([len(positions) for positions in sites])[:-1])
 
-    rng = np.random.default_rng(seed)
-    for _ in range(1000):
-        chosen = _fill(members, numbers, near, rng)
-        if chosen is not None:
-            break
-    else:
-        raise InputError(
-            f"no arrangement of {sum(numbers)} {mobile} ions keeps all pairs {min_distance_A:g} Å apart; lower the distance"
-        )
+def supercell_cells(repeat: tuple[int, int, int]) -> np.ndarray:
+    """Cells (n, 3) of a supercell, in the order of their numbers."""
+    return np.stack(np.meshgrid(*map(np.arange, repeat), indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def mobile_sites(crystal: Crystal, mobile: str, repeat: tuple[int, int, int]) -> np.ndarray:
+    """Positions (cells × m, 3), Å, of all sites of the mobile element; site number = cell number × m + site."""
+    basis = np.concatenate([orbit.positions for orbit in crystal.mobile_orbits(mobile)])
+    return (basis + supercell_cells(repeat)[:, None]).reshape(-1, 3) @ crystal.cell
+
+
+def supercell(crystal: Crystal, mobile: str, repeat: tuple[int, int, int], occupied: np.ndarray) -> Atoms:
+    """Ions on the numbered sites of `mobile_sites`, in that order, followed by the host."""
     host = crystal.host(mobile)
-    host_positions = (host.get_scaled_positions(wrap=False) + shifts).reshape(-1, 3) @ crystal.cell
+    cells = supercell_cells(repeat)
+    host_positions = (host.get_scaled_positions() + cells[:, None]).reshape(-1, 3) @ crystal.cell
     return Atoms(
-        [mobile] * len(chosen) + list(host.symbols) * len(shifts),
-        np.concatenate([lattice.positions[chosen], host_positions]),
-        cell=supercell,
+        [mobile] * len(occupied) + list(host.symbols) * len(cells),
+        np.concatenate([mobile_sites(crystal, mobile, repeat)[occupied], host_positions]),
+        cell=crystal.cell * np.array(repeat)[:, None],
         pbc=True,
     )
 
 
-def _fill(members: list[np.ndarray], numbers: list[int], near: np.ndarray, rng) -> np.ndarray | None:
-    """One attempt: sites (ions,) with `numbers` of each orbit, no two near; None where it gets stuck."""
+def arrange(
+    crystal: Crystal,
+    mobile: str,
+    repeat: tuple[int, int, int],
+    seed: int,
+    min_distance_A: float,
+    filled: int | None = None,
+    empty: int | None = None,
+) -> np.ndarray:
+    """Numbers of occupied sites, (ions,), at the stated occupancies in a supercell.
+
+    Full orbits are filled; ions of the others go to sites at random, no two ions closer than `min_distance_A`. Site
+    `filled` is occupied and site `empty` is not, whatever their orbits; both keep the distance from all other ions, and
+    an ion that finds its orbit full goes to another. Raises InputError where a thousand attempts find no arrangement.
+    """
+    if min(repeat) < 1:
+        raise InputError(f"repeat is {repeat}; expected three whole numbers of at least 1")
+    orbits = crystal.mobile_orbits(mobile)
+    positions = mobile_sites(crystal, mobile, repeat)
+    cells = int(np.prod(repeat))
+    lattice = Atoms(mobile * len(positions), positions, cell=crystal.cell * np.array(repeat)[:, None], pbc=True)
+    near = np.zeros((len(positions), len(positions)), bool)
+    near[neighbor_list("ij", lattice, min_distance_A)] = True
+    orbit_of = np.tile(np.repeat(np.arange(len(orbits)), [len(orbit.positions) for orbit in orbits]), cells)
+
+    blocked = np.zeros(len(positions), bool)
+    for site in (filled, empty):
+        if site is not None:
+            blocked |= near[site]
+            blocked[site] = True
+    numbers = np.array(ion_numbers(orbits, cells))
+    if filled is not None:
+        # The ion there is one of its orbit's, or of the fullest other one where its own has none.
+        own = orbit_of[filled]
+        numbers[own if numbers[own] else numbers.argmax()] -= 1
+    # Ions that the blocked sites leave without a place go where there is room.
+    room = np.bincount(orbit_of[~blocked], minlength=len(orbits))
+    surplus = np.maximum(numbers - room, 0).sum()
+    numbers = np.minimum(numbers, room)
+    for _ in range(surplus):
+        numbers[(room - numbers).argmax()] += 1
+    rng = np.random.default_rng(seed)
+    for _ in range(1000):
+        chosen = _fill(orbit_of, numbers, near, blocked.copy(), rng)
+        if chosen is not None:
+            return np.array(chosen if filled is None else [filled, *chosen])
+    raise InputError(
+        f"no arrangement of {sum(ion_numbers(orbits, cells))} {mobile} ions keeps all pairs "
+        f"{min_distance_A:g} Å apart; lower the distance"
+    )
+
+
+def _fill(orbit_of: np.ndarray, numbers: np.ndarray, near: np.ndarray, blocked: np.ndarray, rng) -> list[int] | None:
+    """One attempt: sites with `numbers` of each orbit, none blocked, no two near; None where it gets stuck."""
     chosen: list[int] = []
-    blocked = np.zeros(len(near), bool)
     # Fullest orbits first: they leave the least choice.
-    for n in sorted(range(len(members)), key=lambda n: -numbers[n] / len(members[n])):
-        left = numbers[n]
-        for site in rng.permutation(members[n]):
+    for orbit in np.argsort(-numbers / np.bincount(orbit_of, minlength=len(numbers)), kind="stable"):
+        left = numbers[orbit]
+        for site in rng.permutation(np.nonzero(orbit_of == orbit)[0]):
             if left and not blocked[site]:
-                chosen.append(site)
+                chosen.append(int(site))
                 blocked |= near[site]
+                blocked[site] = True
                 left -= 1
         if left:
             return None
-    return np.array(chosen)
+    return chosen

@@ -12,9 +12,16 @@ import numba
 import numpy as np
 from ase.data import atomic_numbers
 
+from insilico_nmr.crystal import supercell_cells
 from insilico_nmr.errors import InputError
 from insilico_nmr.sites import directed_classes, site_orbits, site_positions
 from insilico_nmr.trajectory import Trajectory
+
+
+def supercell_number(cells: np.ndarray, repeat: tuple[int, int, int]) -> np.ndarray:
+    """Number (...) of cells (..., 3) in a periodic supercell."""
+    n0, n1, n2 = np.moveaxis(cells % np.array(repeat), -1, 0)
+    return (n0 * repeat[1] + n1) * repeat[2] + n2
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,7 @@ class Assignment:
     @property
     def supercell_site(self) -> np.ndarray:
         """(F, N) int, number of the site in the supercell: cell number × m + site."""
-        n1, n2, n3 = self.repeat
-        folded = self.cell % np.array(self.repeat)
-        return ((folded[..., 0] * n2 + folded[..., 1]) * n3 + folded[..., 2]) * len(self.sites["sites"]) + self.site
+        return supercell_number(self.cell, self.repeat) * len(self.sites["sites"]) + self.site
 
 
 @dataclass(frozen=True)
@@ -253,18 +258,16 @@ def blocks(frames: int, n_blocks: int) -> np.ndarray:
 
 def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Counts and exposures in s, both (blocks, directed classes), in the order of `directed_classes(sites)`."""
-    sites, (n1, n2, n3) = assignment.sites, assignment.repeat
+    sites = assignment.sites
     classes = directed_classes(sites)
     rows = {key: n for n, key in enumerate(classes)}
     orbit, m = site_orbits(sites), len(sites["sites"])
-    cells = np.stack(np.meshgrid(*map(np.arange, (n1, n2, n3)), indexing="ij"), axis=-1).reshape(-1, 3)
-
-    def number(cell: np.ndarray, site: int) -> np.ndarray:
-        folded = cell % np.array(assignment.repeat)
-        return ((folded[:, 0] * n2 + folded[:, 1]) * n3 + folded[:, 2]) * m + site
-
-    start = np.concatenate([number(cells, jump["from"]) for jump in sites["jumps"]])
-    end = np.concatenate([number(cells + jump["image"], jump["to"]) for jump in sites["jumps"]])
+    cells = supercell_cells(assignment.repeat)
+    number = supercell_number(cells, assignment.repeat) * m
+    start = np.concatenate([number + jump["from"] for jump in sites["jumps"]])
+    end = np.concatenate(
+        [supercell_number(cells + jump["image"], assignment.repeat) * m + jump["to"] for jump in sites["jumps"]]
+    )
     kinds = [rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]] for jump in sites["jumps"]]
     frames = len(assignment.site)
     block = blocks(frames, n_blocks)
@@ -297,9 +300,10 @@ def occupancies(assignment: Assignment, n_blocks: int = 10) -> dict[str, dict[st
 def summary(assignment: Assignment, jumps: Jumps) -> dict:
     """What the assignment left out, and how correlated the jumps are; plain values for JSON.
 
-    `returned_fraction`: jumps that are undone by the same ion's next jump. `jump_diffusion_A2_per_ps`: Σ d²/(6 N t) of
-    the jumps, what tracer diffusion would be without correlation; `site_diffusion_A2_per_ps` follows the mean squared
-    displacement of the assigned sites over the longest tenth of the run.
+    `returned_fraction`: jumps that are undone by the same ion's next jump. Diffusion coefficients, Å²/ps:
+    "uncorrelated" is Σ d²/(6 N t) of the jumps, what a random walk of so many jumps would do; "sites" and "ions" are
+    slopes of the mean squared displacement, of the assigned sites and of the ions themselves, between lags of 1/8 and
+    1/4 of the run. The last two agree where the network of sites carries the whole transport.
     """
     orbit, cell = site_orbits(assignment.sites), np.array(assignment.sites["cell"])
     basis = site_positions(assignment.sites)
@@ -314,8 +318,6 @@ def summary(assignment: Assignment, jumps: Jumps) -> dict:
     same_ion = jumps.ion[order][1:] == jumps.ion[order][:-1]
     undone = same_ion & (np.linalg.norm(steps[order][1:] + steps[order][:-1], axis=1) < 1e-3)
     places = (basis[assignment.site] + assignment.cell) @ cell
-    lag = max(1, len(places) // 10)
-    msd = ((places[lag:] - places[:-lag]) ** 2).sum(axis=-1).mean()
     return {
         "ions": ions,
         "frames": len(assignment.site),
@@ -327,7 +329,17 @@ def summary(assignment: Assignment, jumps: Jumps) -> dict:
         "unlisted_by_orbits": dict(strangers.most_common()),
         "into_occupied_fraction": float(jumps.into_occupied.mean()) if len(steps) else 0.0,
         "returned_fraction": float(undone.sum() / max(len(steps), 1)),
-        "jump_diffusion_A2_per_ps": float((steps**2).sum() / (6 * ions * ps)),
-        "site_diffusion_A2_per_ps": float(msd / (6 * lag * assignment.frame_s * 1e12)),
+        "diffusion_A2_per_ps": {
+            "uncorrelated": float((steps**2).sum() / (6 * ions * ps)),
+            "sites": _diffusion(places, assignment.frame_s * 1e12),
+            "ions": _diffusion(places + assignment.displacement_A, assignment.frame_s * 1e12),
+        },
         "occupancies": occupancies(assignment),
     }
+
+
+def _diffusion(positions: np.ndarray, frame_ps: float) -> float:
+    """Slope/6 of the mean squared displacement of positions (F, N, 3), Å²/ps, between lags of F/8 and F/4."""
+    short, long = max(1, len(positions) // 8), max(2, len(positions) // 4)
+    msd = [((positions[lag:] - positions[:-lag]) ** 2).sum(axis=-1).mean() for lag in (short, long)]
+    return float((msd[1] - msd[0]) / (6 * (long - short) * frame_ps))

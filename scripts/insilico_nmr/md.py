@@ -80,8 +80,10 @@ class Engine:
         run("neighbor 1.0 bin")
         run("neigh_modify every 1 delay 0 check yes")
         run(f"timestep {timestep_fs * 1e-3!r}")
-        # Wrapping may have moved atoms by whole cells; undo it when positions are read.
-        self.offset = np.round(np.linalg.solve(cell.T, (atoms.positions - atoms.get_positions(wrap=True)).T).T) @ cell
+        # LAMMPS put the atoms into its box, some by whole cells; positions are read as the caller gave them.
+        self.offset = np.zeros_like(atoms.positions)
+        cells = np.linalg.solve(cell.T, (atoms.positions - self.positions()).T).T
+        self.offset = np.round(cells) @ cell
 
     def positions(self) -> np.ndarray:
         """Unwrapped positions (n, 3), Å."""
@@ -104,14 +106,23 @@ class Engine:
         self.lammps.close()
 
 
-def _check_sound(positions: np.ndarray, temperature: float, target: float, atoms: Atoms, last: np.ndarray) -> None:
-    """Stop a run whose potential blew up, naming the atoms that ran away."""
+def _advance(engine: Engine, steps: int, first: bool, target: float, last: np.ndarray) -> np.ndarray:
+    """Run `steps` and return the positions; a run whose potential blows up ends with the atoms that ran away."""
+    reason, positions = None, last
+    try:
+        engine.lammps.command(f"run {steps} post no" + ("" if first else " pre no"))
+        positions = engine.positions()
+    except Exception as error:  # LAMMPS loses atoms, or meets numbers that are none
+        reason = str(error).splitlines()[0]
     step = np.linalg.norm(positions - last, axis=1)
-    if np.isfinite(positions).all() and temperature < 5 * target + 500 and step.max() < 8.0:
-        return
+    if reason is None:
+        temperature = engine.lammps.get_thermo("temp")
+        if np.isfinite(positions).all() and temperature < 5 * target + 500 and step.max() < 8.0:
+            return positions
+        reason = f"T = {temperature:.0f} K"
     worst = np.argsort(np.nan_to_num(step, nan=np.inf))[-3:][::-1]
-    named = ", ".join(f"{atoms.symbols[i]}{i} ({step[i]:.1f} Å)" for i in worst)
-    raise InputError(f"the potential blew up (T = {temperature:.0f} K); atoms that moved most in one frame: {named}")
+    named = ", ".join(f"{engine.atoms.symbols[i]}{i} ({step[i]:.1f} Å)" for i in worst)
+    raise InputError(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}")
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0) -> Atoms:
@@ -138,13 +149,9 @@ def _chunk(atoms: Atoms, velocities: np.ndarray | None, potential: Path, run: Ru
     record = {"positions": [], "temperature_K": [], "potential_energy_eV": []}
     last = engine.positions()
     for frame in range(frames):
-        command(f"run {run.steps_per_frame} post no" + ("" if frame == 0 else " pre no"))
-        positions = engine.positions()
-        temperature = engine.lammps.get_thermo("temp")
-        _check_sound(positions, temperature, run.temperature_K, atoms, last)
-        last = positions
-        record["positions"].append(positions)
-        record["temperature_K"].append(temperature)
+        last = _advance(engine, run.steps_per_frame, frame == 0, run.temperature_K, last)
+        record["positions"].append(last)
+        record["temperature_K"].append(engine.lammps.get_thermo("temp"))
         record["potential_energy_eV"].append(engine.lammps.get_thermo("pe"))
     state = {"end_positions": engine.positions(), "end_velocities": engine.velocities()}
     engine.close()

@@ -6,6 +6,7 @@ the content of a sites.json:
 
     cell        3×3, Å, rows
     mobile      element
+    concentration   ions per site, from the crystal's occupancies
     sites       index, orbit, wyckoff, position (fractional), representative (index), rotation (3×3 Cartesian, active:
                 V = R V0 Rᵀ turns the representative's tensor into this site's)
     stabilisers representative's index → Cartesian matrices of its site symmetry group
@@ -53,6 +54,7 @@ def build_sites(crystal: Crystal, mobile: str, jump_cutoff_A: float) -> dict:
     return {
         "cell": crystal.cell.tolist(),
         "mobile": mobile,
+        "concentration": sum(orbit.occupancy * len(orbit.positions) for orbit in orbits) / len(sites),
         "sites": sites,
         "stabilisers": stabilisers,
         "jumps": jumps,
@@ -182,6 +184,14 @@ def read_sites(path: str | Path) -> dict:
     sites = read_json(path)
     check_sites(sites, str(path))
     return sites
+
+
+def concentration(path: str | Path) -> float:
+    """Mobile ions per site, from the occupancies of the crystal. Raises InputError where the file does not say."""
+    sites = read_json(path)
+    if "concentration" not in sites:
+        raise InputError(f"{path} does not say how many ions there are; give --concentration")
+    return sites["concentration"]
 
 
 def check_sites(sites: dict, source: str) -> None:

@@ -79,12 +79,12 @@ class TensorModel(nn.Module):
         return self.head(inputs["scalar_representation"], inputs["multipole_representation"])
 
 
-def graph(atoms: Atoms, cutoff: float) -> dict[str, torch.Tensor]:
+def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices."""
     first, second, vectors = neighbour_list("ijD", atoms, cutoff)
     return {
         properties.Z: torch.tensor(atoms.numbers, dtype=torch.long),
-        properties.Rij: torch.tensor(vectors, dtype=torch.float32),
+        properties.Rij: torch.tensor(vectors, dtype=dtype),
         properties.idx_i: torch.tensor(first, dtype=torch.long),
         properties.idx_j: torch.tensor(second, dtype=torch.long),
         properties.n_atoms: torch.tensor([len(atoms)]),
@@ -106,13 +106,13 @@ class TrainedModel:
 
         Raises InputError for an element that training never saw.
         """
-        unknown = sorted({symbol for symbol, z in zip(atoms.symbols, atoms.numbers) if z not in self.elements})
+        unknown = sorted(
+            {symbol for symbol, z in zip(atoms.symbols, atoms.numbers, strict=True) if z not in self.elements}
+        )
         if unknown:
             raise InputError(f"the tensor model was not trained on {', '.join(unknown)}")
         self.network.eval()
-        dtype = self.network.head.contract.weight.dtype
-        inputs = graph(atoms, self.architecture.cutoff)
-        inputs[properties.Rij] = inputs[properties.Rij].to(dtype)
+        inputs = graph(atoms, self.architecture.cutoff, self.network.head.contract.weight.dtype)
         components = self.network(inputs) * self.network.scales[inputs[properties.Z]][:, None]
         return np.einsum("nc,cij->nij", components.double().numpy(), L2_BASIS)
 

@@ -85,9 +85,7 @@ def euler_angles(axes: np.ndarray) -> np.ndarray:
     sine = np.hypot(axes[..., 0, 2], axes[..., 1, 2])
     beta = np.arctan2(sine, axes[..., 2, 2])
     pole = sine < 1e-10
-    alpha = np.where(
-        pole, np.arctan2(axes[..., 1, 0], axes[..., 0, 0]), np.arctan2(axes[..., 1, 2], axes[..., 0, 2])
-    )
+    alpha = np.where(pole, np.arctan2(axes[..., 1, 0], axes[..., 0, 0]), np.arctan2(axes[..., 1, 2], axes[..., 0, 2]))
     gamma = np.where(pole, 0.0, np.arctan2(axes[..., 2, 1], -axes[..., 2, 0]))
     # Another 180° about z: γ is defined modulo 180° (at the pole that freedom is in α instead).
     gamma_deg = np.degrees(gamma) % 180.0

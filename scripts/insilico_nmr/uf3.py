@@ -1,6 +1,6 @@
 """Ultra-fast force field (UF3): two- and three-body cubic B-splines fitted to energies, forces and stresses.
 
-E = Σ_i e(Z_i) + ½ Σ_{i≠j} V₂(r_ij) + Σ_i Σ_{j<k} V₃(r_ij, r_ik, r_jk) with V₂ = Σ c_n B_n and V₃ = Σ c_lmn B_l B_m B_n is
+E = Σ_i e(Z_i) + ½ Σ_{i≠j} V₂(r_ij) + Σ_i Σ_{j<k} V₃(r_ij, r_ik, r_jk), V₂ = Σ c_n B_n and V₃ = Σ c_lmn B_l B_m B_n, is
 linear in its coefficients, so that a regularised least-squares fit is exact and members of a committee cost one more
 solve each. S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023). LAMMPS evaluates it (pair_style uf3).
 
@@ -57,6 +57,11 @@ class Basis:
     def shape(self) -> tuple[int, int, int]:
         """Numbers of B-splines of a trio along leg, leg and far side, free ends included."""
         return self.leg_intervals + 3, self.leg_intervals + 3, self.side_intervals + 3
+
+    @property
+    def pair_spacing(self) -> float:
+        """Distance of the knots of a pair, Å."""
+        return (self.pair_cutoff - self.pair_min) / self.pair_intervals
 
     @property
     def pair_size(self) -> int:
@@ -185,9 +190,9 @@ def features(atoms: Atoms, basis: Basis) -> tuple[np.ndarray, np.ndarray, np.nda
     Multiplied by coefficients in eV they give eV, eV/Å and eV/Å³ (stress positive under tension, as in ASE).
     Raises InputError for an element that the basis lacks.
     """
-    unknown = set(atoms.symbols) - set(basis.elements)
+    unknown = sorted(set(atoms.symbols) - set(basis.elements))
     if unknown:
-        raise InputError(f"element {', '.join(sorted(unknown))}: the potential knows {', '.join(basis.elements)} only")
+        raise InputError(f"the potential knows {', '.join(basis.elements)} only, not {', '.join(unknown)}")
     index = {element: n for n, element in enumerate(basis.elements)}
     species = np.array([index[symbol] for symbol in atoms.symbols])
     count = len(basis.elements)
@@ -265,7 +270,8 @@ def _penalty(basis: Basis, ridge: float, curvature: float) -> sparse.csr_matrix:
 
 
 def _unseen_distance_walls(basis: Basis, frames: list[Atoms], stiffness: float) -> np.ndarray:
-    """Coefficients (F,) of a prior pair energy ½·stiffness·d², d the distance (Å) to the nearest separation seen.
+    """Coefficients (F,) of a prior pair energy ½·stiffness·d², d the distance (Å) to the nearest separation seen, less
+    one knot spacing.
 
     No snapshot says what happens at separations that none of them holds: below the shortest one, or between a bonded
     and a non-bonded shell. Splines left alone there fall into holes, so the prior closes those ranges: atoms cannot
@@ -284,6 +290,8 @@ def _unseen_distance_walls(basis: Basis, frames: list[Atoms], stiffness: float) 
         found = np.sort(np.concatenate([*distances, [0.5 * basis.pair_cutoff]]))
         right = np.searchsorted(found, greville).clip(0, len(found) - 1)
         nearest = np.minimum(np.abs(greville - found[right]), np.abs(greville - found[np.maximum(right - 1, 0)]))
+        # A spline reaches two knots to either side; the wall must not lean on separations that were seen.
+        nearest = np.maximum(nearest - basis.pair_spacing, 0.0)
         nearest[greville > 0.5 * basis.pair_cutoff] = 0.0
         start = len(basis.elements) + n * basis.pair_size
         prior[start : start + basis.pair_size] = 0.5 * stiffness * nearest**2

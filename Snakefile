@@ -1,0 +1,54 @@
+"""In-silico solid-state NMR of an ion conductor: from DFT snapshots to spectra, echoes and diffusion.
+
+Targets: all (default), figures (drawn from tables alone), tables. Configuration: config/README.md.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "study" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/md.smk"
+include: "rules/kmc.smk"
+include: "rules/nmr.smk"
+include: "rules/figures.smk"
+
+
+report: "report/workflow.rst"
+
+
+wildcard_constraints:
+    temperature=r"[0-9.]+",
+    member=r"[0-9]+",
+    arrangement=r"[0-9]+",
+
+
+onsuccess:
+    shell("echo 'study finished: figures in {RESULTS}/figures, tables in {RESULTS}/tables' >&2")
+
+
+rule all:
+    default_target: True
+    input:
+        expand("{root}/figures/{figure}.{suffix}", root=RESULTS, figure=FIGURES, suffix=["pdf", "png"]),
+        f"{RESULTS}/tables/agreement.csv",
+        f"{RESULTS}/data/CARD.md",
+        f"{RESULTS}/data/nmr_parameters.csv",
+        f"{RESULTS}/config.json",
+
+
+rule tables:
+    input:
+        expand("{root}/tables/{table}.csv", root=RESULTS, table=TABLES),
+
+
+rule figures:
+    input:
+        figure_targets(),

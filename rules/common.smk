@@ -1,0 +1,102 @@
+"""Configuration, names and helpers that all rules share. Standard library only: parsing stays light."""
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from insilico_nmr.config import load_and_validate
+from insilico_nmr.errors import InputError
+
+try:
+    config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
+except InputError as error:
+    sys.exit(f"error: configuration: {error}")
+
+RESULTS = f"results/{config['study']}"
+PUBLISHED = f"resources/published/{config['study']}"
+
+# The ten tables that figures are drawn from, and which figure reads which.
+FIGURE_TABLES = {
+    "dataset": ["dataset_histograms"],
+    "parity": ["tensor_metrics", "parity_components", "parity_parameters"],
+    "rates": ["rates"],
+    "echo": ["echo", "echo_fits"],
+    "spectra": ["spectra"],
+    "diffusion": ["diffusion"],
+}
+FIGURES = list(FIGURE_TABLES)
+TABLES = [*[name for names in FIGURE_TABLES.values() for name in names], "correlation", "agreement"]
+
+
+def numbers(values):
+    """Temperatures as they stand in file names."""
+    return [f"{value:g}" for value in values]
+
+
+HOT = numbers(config["md"]["rates"]["temperatures_K"])
+COLD = numbers(config["observables"]["temperatures_K"])
+MEMBERS = range(config["tensor_model"]["members"])
+
+
+def code(script):
+    """The script's file, first, and the library modules that it imports, found by reading their import statements."""
+    scripts = Path(workflow.basedir) / "scripts"
+    found, queue = [], [scripts / f"{script}.py"]
+    while queue:
+        path = queue.pop(0)
+        if path in found:
+            continue
+        found.append(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("insilico_nmr"):
+                package = node.module.replace(".", "/")
+                names = [f"{package}.py", *[f"{package}/{alias.name}.py" for alias in node.names]]
+            elif isinstance(node, ast.Import):
+                names = [f"{alias.name.replace('.', '/')}.py" for alias in node.names]
+            else:
+                continue
+            queue += [scripts / name for name in names if (scripts / name).is_file()]
+    return [os.path.relpath(path) for path in found]
+
+
+def flags(section, **names):
+    """Command-line flags from config keys: flags("potential", ridge="ridge", pair_cutoff="pair_cutoff_A")."""
+    values = config
+    for key in section.split("/"):
+        values = values.get(key, {})
+    words = []
+    for flag, key in names.items():
+        value = values.get(key)
+        if value is None:
+            continue
+        value = value if isinstance(value, list) else [value]
+        words.append(f"--{flag.replace('_', '-')} {' '.join(map(str, value))}")
+    return " ".join(words)
+
+
+def resume(rule_name, *parts):
+    """Folder with the state for going on after a kill; not a declared output, which Snakemake would delete."""
+    return "/".join([RESULTS, ".resume", rule_name, *map(str, parts)])
+
+
+def host_unit():
+    """The run_md.py flag for host units, or nothing."""
+    unit = config["material"].get("host_unit")
+    if unit is None:
+        return ""
+    return f"--host-unit {unit['centre']} {unit['ligand']} {unit['number']} {unit['cutoff_A']}"
+
+
+def figure_targets():
+    """Figures from the published tables where they ship, and from this study's own tables where they exist."""
+    roots = []
+    if all(Path(f"{PUBLISHED}/{table}.csv").exists() for table in TABLES):
+        roots.append(f"results/published/{config['study']}")
+    if all(Path(f"{RESULTS}/tables/{table}.csv").exists() for table in TABLES) or not roots:
+        roots.append(RESULTS)
+    return expand("{root}/figures/{figure}.{suffix}", root=roots, figure=FIGURES, suffix=["pdf", "png"])
+

@@ -1,0 +1,84 @@
+"""Labelled snapshots: ingest, dataset card, NMR parameters of every atom; the merged configuration."""
+
+
+rule record_config:
+    output:
+        f"{RESULTS}/config.json",
+    log:
+        f"{RESULTS}/logs/record_config.log",
+    params:
+        config=json.dumps(config, indent=1),
+    localrule: True
+    conda:
+        "../envs/base.yaml"
+    shell:
+        "printf '%s\\n' {params.config:q} > {output} 2> {log}"
+
+
+rule ingest:
+    input:
+        code=code("ingest"),
+        dataset=config["material"]["dataset"],
+        registry="resources/registry.csv",
+    output:
+        f"{RESULTS}/data/dataset.extxyz",
+    log:
+        f"{RESULTS}/logs/ingest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ingest.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    shell:
+        "python {input.code[0]} {input.dataset} --out {output} --registry {input.registry} > {log} 2>&1"
+
+
+rule dataset_card:
+    input:
+        code=code("dataset_card"),
+        dataset=rules.ingest.output,
+    output:
+        card=report(f"{RESULTS}/data/CARD.md", caption="../report/dataset.rst", category="Data"),
+        table=f"{RESULTS}/tables/dataset_histograms.csv",
+    log:
+        f"{RESULTS}/logs/dataset_card.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dataset_card.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        flags=flags("material", mobile="mobile", neighbour="neighbour"),
+        level=config["material"]["level_of_theory"],
+        drawn=config["material"]["drawn"],
+    shell:
+        "python {input.code[0]} {input.dataset} --out-card {output.card} --out-table {output.table} {params.flags}"
+        " --level-of-theory {params.level:q} --drawn {params.drawn:q} > {log} 2>&1"
+
+
+rule nmr_parameters:
+    input:
+        code=code("nmr_parameters"),
+        dataset=rules.ingest.output,
+    output:
+        f"{RESULTS}/data/nmr_parameters.csv",
+    log:
+        f"{RESULTS}/logs/nmr_parameters.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/nmr_parameters.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        isotope=config["material"]["isotope"],
+    shell:
+        "python {input.code[0]} {input.dataset} --isotopes {params.isotope} --out {output} > {log} 2>&1"

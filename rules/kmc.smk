@@ -1,0 +1,98 @@
+"""From counts and barriers to one rate model, and from it to the milliseconds: kinetic Monte Carlo."""
+
+
+rule run_neb:
+    input:
+        code=code("run_neb"),
+        crystal=config["material"]["structure"],
+        sites=rules.make_sites.output,
+        counts=rules.analyse_jumps.output.counts,
+        potential=rules.train_potential.output.config,
+        members=rules.train_potential.output.members,
+    output:
+        f"{RESULTS}/rates/barriers.csv",
+    log:
+        f"{RESULTS}/logs/run_neb.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_neb.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    conda:
+        "../envs/md.yaml"
+    params:
+        folder=subpath(input.potential, parent=True),
+        state=resume("run_neb"),
+        neb=flags(
+            "neb",
+            arrangements="arrangements",
+            images="images",
+            members="members",
+            max_force="max_force_eV_per_A",
+            seed="seed",
+        ),
+        cell=flags("md", repeat="supercell", min_distance="min_distance_A"),
+        rates=flags("rates", min_count="min_count"),
+    shell:
+        "python {input.code[0]} {input.crystal} --sites {input.sites} --counts {input.counts}"
+        " --potential {params.folder} {params.neb} {params.cell} {params.rates} --state {params.state}"
+        " --out {output} > {log} 2>&1"
+
+
+rule fit_rates:
+    input:
+        code=code("fit_rates"),
+        counts=rules.analyse_jumps.output.counts,
+        barriers=rules.run_neb.output,
+        sites=rules.make_sites.output,
+    output:
+        rates=f"{RESULTS}/tables/rates.csv",
+        model=f"{RESULTS}/rates/model.json",
+    log:
+        f"{RESULTS}/logs/fit_rates.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_rates.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        flags=flags(
+            "rates",
+            min_count="min_count",
+            neb_error="neb_error_eV",
+            prefactor="prefactor_per_s",
+            prefactor_factor="prefactor_factor",
+        ),
+        temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
+    shell:
+        "python {input.code[0]} {input.counts} --sites {input.sites} --neb {input.barriers} {params.flags}"
+        " --temperatures {params.temperatures} --out {output.rates} --model {output.model} > {log} 2>&1"
+
+
+rule run_kmc:
+    input:
+        code=code("run_kmc"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+    output:
+        f"{RESULTS}/kmc/propagator_{{temperature}}K.nc",
+    log:
+        f"{RESULTS}/logs/run_kmc_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_kmc_{{temperature}}K.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    conda:
+        "../envs/base.yaml"
+    params:
+        resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
+        flags=flags("kmc", supercell="supercell", replicas="replicas", max_events="max_events", seed="seed"),
+    shell:
+        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        " {params.flags} --checkpoint {params.resume} --out {output} > {log} 2>&1"

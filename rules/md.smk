@@ -1,0 +1,139 @@
+"""Sites of the crystal, molecular dynamics hot (rates) and cold (tensors), and the jumps in it."""
+
+
+rule make_sites:
+    input:
+        code=code("make_sites"),
+        crystal=config["material"]["structure"],
+    output:
+        f"{RESULTS}/sites/sites.json",
+    log:
+        f"{RESULTS}/logs/make_sites.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_sites.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        flags=flags("material", mobile="mobile"),
+        cutoff=flags("sites", jump_cutoff="jump_cutoff_A"),
+    shell:
+        "python {input.code[0]} {input.crystal} {params.flags} {params.cutoff} --out {output} > {log} 2>&1"
+
+
+rule make_structure:
+    input:
+        code=code("make_structure"),
+        crystal=config["material"]["structure"],
+    output:
+        f"{RESULTS}/md/start_{{arrangement}}.extxyz",
+    log:
+        f"{RESULTS}/logs/make_structure_{{arrangement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_structure_{{arrangement}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        mobile=flags("material", mobile="mobile"),
+        cell=flags("md", repeat="supercell", min_distance="min_distance_A"),
+        seed=lambda wildcards: config["md"]["seed"] + int(wildcards.arrangement),
+    shell:
+        "python {input.code[0]} {input.crystal} {params.mobile} {params.cell} --seed {params.seed} --out {output}"
+        " > {log} 2>&1"
+
+
+rule run_md_rates:
+    input:
+        code=code("run_md"),
+        start=f"{RESULTS}/md/start_0.extxyz",
+        potential=rules.train_potential.output.config,
+        member=f"{RESULTS}/potential/member_0.uf3",
+    output:
+        trajectory=f"{RESULTS}/md/rates_{{temperature}}K.h5",
+        checks=f"{RESULTS}/md/rates_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/run_md_rates_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_md_rates_{{temperature}}K.tsv"
+    threads: 1
+    priority: 20
+    resources:
+        mem_mb=2000,
+        runtime=600,
+    conda:
+        "../envs/md.yaml"
+    params:
+        folder=subpath(input.potential, parent=True),
+        resume=lambda wildcards: resume("run_md_rates", wildcards.temperature),
+        unit=host_unit(),
+        common=flags("md", timestep_fs="timestep_fs", interval_fs="interval_fs", damping_ps="damping_ps", seed="seed"),
+        length=flags("md/rates", equilibration_ps="equilibration_ps", production_ps="production_ps"),
+    shell:
+        "python {input.code[0]} {input.start} --potential {params.folder} --temperature {wildcards.temperature}"
+        " {params.length} {params.common} {params.unit} --resume {params.resume} --out {output.trajectory}"
+        " --out-checks {output.checks} > {log} 2>&1"
+
+
+rule run_md_tensors:
+    input:
+        code=code("run_md"),
+        start=f"{RESULTS}/md/start_{{arrangement}}.extxyz",
+        potential=rules.train_potential.output.config,
+        member=f"{RESULTS}/potential/member_0.uf3",
+    output:
+        trajectory=f"{RESULTS}/md/tensors_{{temperature}}K_{{arrangement}}.h5",
+        checks=f"{RESULTS}/md/tensors_{{temperature}}K_{{arrangement}}.json",
+    log:
+        f"{RESULTS}/logs/run_md_tensors_{{temperature}}K_{{arrangement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_md_tensors_{{temperature}}K_{{arrangement}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    conda:
+        "../envs/md.yaml"
+    params:
+        folder=subpath(input.potential, parent=True),
+        resume=lambda wildcards: resume("run_md_tensors", wildcards.temperature, wildcards.arrangement),
+        unit=host_unit(),
+        common=flags("md", timestep_fs="timestep_fs", interval_fs="interval_fs", damping_ps="damping_ps"),
+        length=flags("md/tensors", equilibration_ps="equilibration_ps", production_ps="production_ps"),
+        seed=lambda wildcards: config["md"]["seed"] + 100 * (1 + int(wildcards.arrangement)),
+    shell:
+        "python {input.code[0]} {input.start} --potential {params.folder} --temperature {wildcards.temperature}"
+        " {params.length} {params.common} --seed {params.seed} {params.unit} --resume {params.resume}"
+        " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
+
+
+rule analyse_jumps:
+    input:
+        code=code("analyse_jumps"),
+        trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT),
+        sites=rules.make_sites.output,
+    output:
+        counts=f"{RESULTS}/rates/counts.csv",
+        summary=f"{RESULTS}/rates/jumps.json",
+    log:
+        f"{RESULTS}/logs/analyse_jumps.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/analyse_jumps.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        "../envs/base.yaml"
+    params:
+        radius=flags("sites", core_radius="core_radius_A"),
+        seed=flags("md", seed="seed"),
+    shell:
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} {params.radius} {params.seed}"
+        " --out {output.counts} --summary {output.summary} > {log} 2>&1"

@@ -1,0 +1,162 @@
+"""What the spectrometer records: site tensors, echoes, spectra, diffusion, and the comparison with experiment."""
+
+
+rule average_tensors:
+    input:
+        code=code("average_tensors"),
+        trajectories=lambda wildcards: expand(
+            rules.run_md_tensors.output.trajectory,
+            temperature=wildcards.temperature,
+            arrangement=range(config["md"]["tensors"]["arrangements"]),
+        ),
+        sites=rules.make_sites.output,
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        f"{RESULTS}/nmr/site_tensors_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/average_tensors_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/average_tensors_{{temperature}}K.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        "../envs/ml.yaml"
+    params:
+        folder=f"{RESULTS}/tensor_model",
+        isotope=flags("material", isotope="isotope"),
+        radius=flags("sites", core_radius="core_radius_A"),
+        frames=flags("md/tensors", frames="frames"),
+    shell:
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} {params.isotope}"
+        " {params.radius} {params.frames} --threads {threads} --out {output} > {log} 2>&1"
+
+
+rule simulate_nmr:
+    input:
+        code=code("simulate_nmr"),
+        propagator=rules.run_kmc.output,
+        tensors=rules.average_tensors.output,
+    output:
+        echo=f"{RESULTS}/nmr/echo_{{temperature}}K.csv",
+        correlation=f"{RESULTS}/nmr/correlation_{{temperature}}K.csv",
+        fits=f"{RESULTS}/nmr/echo_fits_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_nmr_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_nmr_{{temperature}}K.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/base.yaml"
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s"),
+    shell:
+        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
+        " {params.flags} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
+        " > {log} 2>&1"
+
+
+rule simulate_spectra:
+    input:
+        code=code("simulate_spectra"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        tensors=rules.average_tensors.output,
+    output:
+        f"{RESULTS}/nmr/spectra_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_spectra_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_spectra_{{temperature}}K.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/base.yaml"
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=flags("observables", lorentz_Hz="lorentz_Hz"),
+    shell:
+        "python {input.code[0]} --sites {input.sites} --rates {input.rates} --site-tensors {input.tensors}"
+        " --temperature {wildcards.temperature} {params.isotope} {params.flags} --out {output} > {log} 2>&1"
+
+
+rule gather_table:
+    input:
+        code=code("gather_tables"),
+        parts=lambda wildcards: expand(
+            "{root}/nmr/{table}_{temperature}K.csv", root=RESULTS, table=wildcards.table, temperature=COLD
+        ),
+    output:
+        f"{RESULTS}/tables/{{table}}.csv",
+    wildcard_constraints:
+        table="echo|echo_fits|correlation|spectra",
+    log:
+        f"{RESULTS}/logs/gather_{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_{{table}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    shell:
+        "python {input.code[0]} {input.parts} --out {output} > {log} 2>&1"
+
+
+rule diffusion_table:
+    input:
+        code=code("diffusion_table"),
+        propagators=expand(rules.run_kmc.output, temperature=COLD),
+        sites=rules.make_sites.output,
+        jumps=rules.analyse_jumps.output.summary,
+    output:
+        f"{RESULTS}/tables/diffusion.csv",
+    log:
+        f"{RESULTS}/logs/diffusion_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/diffusion_table.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    shell:
+        "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites} --out {output}"
+        " > {log} 2>&1"
+
+
+rule compare_with_literature:
+    input:
+        code=code("compare_with_literature"),
+        rates=rules.fit_rates.output.rates,
+        diffusion=rules.diffusion_table.output,
+        fits=f"{RESULTS}/tables/echo_fits.csv",
+        literature=config["material"]["literature"],
+    output:
+        report(f"{RESULTS}/tables/agreement.csv", caption="../report/agreement.rst", category="Agreement"),
+    log:
+        f"{RESULTS}/logs/compare_with_literature.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_with_literature.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/base.yaml"
+    params:
+        material=flags("material", material="name", phase="phase"),
+        reference=flags("observables", reference_temperature="reference_temperature_K"),
+    shell:
+        "python {input.code[0]} --rates {input.rates} --diffusion {input.diffusion} --echo-fits {input.fits}"
+        " --literature {input.literature} {params.material} {params.reference} --out {output} > {log} 2>&1"

@@ -1,0 +1,111 @@
+"""Learning from the snapshots: a committee of tensor models, and one of potentials."""
+
+
+rule train_tensors:
+    input:
+        code=code("train_tensors"),
+        dataset=rules.ingest.output,
+    output:
+        config=f"{RESULTS}/tensor_model/member_{{member}}/config.json",
+        state=f"{RESULTS}/tensor_model/member_{{member}}/state.pt",
+    log:
+        f"{RESULTS}/logs/train_tensors_{{member}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_tensors_{{member}}.tsv"
+    threads: 1
+    priority: 10
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    conda:
+        "../envs/ml.yaml"
+    params:
+        folder=subpath(output.config, parent=True),
+        resume=lambda wildcards: resume("train_tensors", wildcards.member),
+        element=config["material"]["mobile"],
+        flags=flags(
+            "tensor_model",
+            members="members",
+            seed="seed",
+            cutoff="cutoff_A",
+            features="features",
+            interactions="interactions",
+            radial="radial",
+            epochs="epochs",
+            batch_size="batch_size",
+            learning_rate="learning_rate",
+            weight_decay="weight_decay",
+        ),
+    shell:
+        "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
+        " --member {wildcards.member} --element {params.element} {params.flags} --threads {threads} > {log} 2>&1"
+
+
+rule evaluate_tensors:
+    input:
+        code=code("evaluate_tensors"),
+        dataset=rules.ingest.output,
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        metrics=f"{RESULTS}/tables/tensor_metrics.csv",
+        components=f"{RESULTS}/tables/parity_components.csv",
+        parameters=f"{RESULTS}/tables/parity_parameters.csv",
+    log:
+        f"{RESULTS}/logs/evaluate_tensors.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_tensors.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    conda:
+        "../envs/ml.yaml"
+    params:
+        folder=f"{RESULTS}/tensor_model",
+        isotope=config["material"]["isotope"],
+    shell:
+        "python {input.code[0]} {input.dataset} --model {params.folder} --isotope {params.isotope}"
+        " --out-metrics {output.metrics} --out-components {output.components} --out-parameters {output.parameters}"
+        " > {log} 2>&1"
+
+
+rule train_potential:
+    input:
+        code=code("train_potential"),
+        dataset=rules.ingest.output,
+    output:
+        config=f"{RESULTS}/potential/config.json",
+        members=expand("{root}/potential/member_{n}.uf3", root=RESULTS, n=range(config["potential"]["members"])),
+    log:
+        f"{RESULTS}/logs/train_potential.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_potential.tsv"
+    threads: 1
+    priority: 20
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/md.yaml"
+    params:
+        folder=subpath(output.config, parent=True),
+        flags=flags(
+            "potential",
+            members="members",
+            seed="seed",
+            pair_cutoff="pair_cutoff_A",
+            pair_intervals="pair_intervals",
+            trio_cutoff="trio_cutoff_A",
+            leg_intervals="leg_intervals",
+            side_intervals="side_intervals",
+            energy_error="energy_error_eV",
+            force_error="force_error_eV_per_A",
+            stress_error="stress_error_eV_per_A3",
+            ridge="ridge",
+            curvature="curvature",
+            wall="wall_eV_per_A2",
+            coverage="coverage",
+        ),
+    shell:
+        "python {input.code[0]} {input.dataset} --out {params.folder} {params.flags} > {log} 2>&1"

@@ -1,0 +1,94 @@
+"""One thermodynamically consistent rate model from MD counts and NEB barriers, and its rates at any temperature.
+
+Barriers of NEB enter for the classes that MD saw fewer than --min-count times: their mean over arrangements of the
+other ions and committee members. The error is their standard deviation about the class means, pooled over all classes
+since each has few paths, and at least --neb-error. One path in one arrangement is off by that much, and the mean is
+given no smaller error: arrangements are drawn at random and not by their energy.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import write_json
+from insilico_nmr.rates import NebBarrier, fit_rates, model_table, read_counts, write_rates
+from insilico_nmr.sites import read_sites
+
+
+def read_barriers(path: Path, rare: set[str], least_error_eV: float) -> list[NebBarrier]:
+    """Mean of the converged barriers of each rare class, seen from both ends, with the pooled spread as error."""
+    table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str, "status": str})
+    missing = {"class", "from", "to", "status", "forward_eV", "backward_eV"} - set(table)
+    if missing:
+        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing")
+    sampled = []
+    converged = table[(table["status"] == "converged") & table["class"].isin(rare)]
+    for (name, start, end), rows in converged.groupby(["class", "from", "to"], sort=False):
+        sides = {(name, start, end): ["forward_eV"], (name, end, start): ["backward_eV"]}
+        if start == end:
+            # Both ends are the same kind of site: both barriers measure one number.
+            sides = {(name, start, end): ["forward_eV", "backward_eV"]}
+        for directed, columns in sides.items():
+            values = rows[columns].to_numpy(float).ravel()
+            if not np.isfinite(values).all():
+                raise InputError(f"{path}: class {name} has a converged row without a barrier")
+            sampled.append((directed, values))
+    freedom = sum(len(values) - 1 for _, values in sampled)
+    pooled = np.sqrt(sum(values.var() * len(values) for _, values in sampled) / freedom) if freedom else 0.0
+    error = max(least_error_eV, float(pooled))
+    return [NebBarrier(directed, float(values.mean()), error) for directed, values in sampled]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", type=Path, help="counts of analyse_jumps.py, CSV")
+    parser.add_argument("--sites", type=Path, required=True, help="sites.json")
+    parser.add_argument("--neb", type=Path, help="barriers of run_neb.py, CSV")
+    parser.add_argument("--min-count", type=int, required=True, help="rarer classes take their NEB barrier in")
+    parser.add_argument("--neb-error", type=float, required=True, help="eV, least error of a NEB barrier")
+    parser.add_argument("--prefactor", type=float, required=True, help="attempt frequency expected beforehand, 1/s")
+    parser.add_argument("--prefactor-factor", type=float, required=True, help="factor within which it is expected")
+    parser.add_argument("--temperatures", type=float, nargs="+", required=True, metavar="T", help="K, model rows")
+    parser.add_argument("--out", type=Path, required=True, help="rates, CSV")
+    parser.add_argument("--model", type=Path, required=True, help="parameters, JSON")
+    args = parser.parse_args()
+
+    sites, counts = read_sites(args.sites), read_counts(args.counts)
+    total = counts.groupby("class")["count"].sum()
+    rare = {entry["name"] for entry in sites["classes"] if total.get(entry["name"], 0) < args.min_count}
+    barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
+    model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor)
+    write_rates(args.out, counts.assign(origin="md"), model_table(model, args.temperatures, barriers))
+    write_json(
+        args.model,
+        {
+            "prefactor_per_s": model.prefactor_per_s,
+            "site_energies_eV": model.site_energies_eV,
+            "barrier_tops_eV": model.barrier_tops_eV,
+            "barriers_eV": [
+                dict(zip(("class", "from", "to", "barrier_eV", "standard_error_eV"), row, strict=True))
+                for row in ((*key, *model.barrier_eV(key)) for key in model.directed)
+            ],
+            "parameters": ["ln_prefactor", *model.orbits[1:], *(name for name, _, _ in model.classes)],
+            "covariance": model.covariance.tolist(),
+            "chi_squared": model.chi_squared,
+            "degrees_of_freedom": model.degrees_of_freedom,
+            "assumed_from_one_jump": [list(key) for key in model.assumed],
+            "barriers_held_at_zero": list(model.at_bound),
+            "neb": [
+                {"class": b.directed[0], "from": b.directed[1], "to": b.directed[2], "barrier_eV": b.energy_eV}
+                | {"error_eV": b.error_eV}
+                for b in barriers
+            ],
+        },
+    )
+    print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
+    for key in sorted({key[0] for key in model.assumed}):
+        print(f"warning: class {key} was never seen and has no NEB barrier; one jump assumed", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_script(main)

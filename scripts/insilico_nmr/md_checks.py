@@ -1,0 +1,85 @@
+"""Is a molecular-dynamics run sound? Temperature, energy, and host units that must stay whole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matscipy.neighbours import neighbour_list
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.trajectory import Trajectory
+
+MAX_NVE_DRIFT = 1.0  # meV per atom and ps; above it the time step is too long or the potential has holes
+
+
+@dataclass(frozen=True)
+class HostUnit:
+    """A polyhedron of the host: every `centre` keeps `number` atoms `ligand` within `cutoff` Å."""
+
+    centre: str
+    ligand: str
+    number: int
+    cutoff: float
+
+    @staticmethod
+    def parse(words: list[str]) -> "HostUnit":
+        """From four words, as on the command line."""
+        try:
+            return HostUnit(words[0], words[1], int(words[2]), float(words[3]))
+        except ValueError:
+            raise InputError(f"host unit {' '.join(words)}: expected CENTRE LIGAND NUMBER CUTOFF_A") from None
+
+
+def broken_units(trajectory: Trajectory, unit: HostUnit, stride: int = 10) -> tuple[float, str | None]:
+    """Fraction of (frame, centre) pairs with another number of ligands, and where the first one is."""
+    wrong, total, first = 0, 0, None
+    for index in range(0, len(trajectory.time_ps), stride):
+        atoms = trajectory.frame(index)
+        symbols = np.array(atoms.get_chemical_symbols())
+        i, j = neighbour_list("ij", atoms, unit.cutoff)
+        bonds = np.bincount(i[symbols[j] == unit.ligand], minlength=len(atoms))
+        centres = np.flatnonzero(symbols == unit.centre)
+        if centres.size == 0:
+            raise InputError(f"no {unit.centre} atom in the structure: is the host unit right?")
+        bad = centres[bonds[centres] != unit.number]
+        wrong += len(bad)
+        total += len(centres)
+        if len(bad) and first is None:
+            first = (
+                f"{unit.centre}{bad[0]} has {bonds[bad[0]]} {unit.ligand} within {unit.cutoff:g} Å "
+                f"at {trajectory.time_ps[index]:.1f} ps"
+            )
+    return wrong / total, first
+
+
+def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUnit | None) -> dict:
+    """Checks of one run as a dictionary of plain numbers. Raises InputError where host units break or energy drifts.
+
+    More than 2 % of broken units are an error; fewer are rare stretched bonds at the chosen cut-off and reported.
+    """
+    temperature = float(trajectory.temperature_K.mean())
+    count = len(trajectory.numbers)
+    # Standard error of the mean kinetic temperature, frames taken as independent; 5 % covers their correlation.
+    tolerance = max(0.05, 4 * np.sqrt(2 / (3 * count)) / np.sqrt(max(1, len(trajectory.time_ps) / 20)))
+    halves = np.array_split(trajectory.potential_energy_eV, 2)
+    checks = {
+        "target_temperature_K": trajectory.target_temperature_K,
+        "mean_temperature_K": temperature,
+        "potential_energy_shift_meV_per_atom": float((halves[1].mean() - halves[0].mean()) / count * 1e3),
+        "nve_drift_meV_per_atom_ps": drift_meV_per_atom_ps,
+    }
+    if abs(temperature / trajectory.target_temperature_K - 1) > tolerance:
+        raise InputError(
+            f"MD at {trajectory.target_temperature_K:g} K ran at {temperature:.0f} K: the potential releases energy, "
+            "or the time step is too long"
+        )
+    if abs(drift_meV_per_atom_ps) > MAX_NVE_DRIFT:
+        raise InputError(
+            f"the total energy drifts by {drift_meV_per_atom_ps:.2f} meV per atom and ps without thermostat "
+            f"(at most {MAX_NVE_DRIFT:g}): shorten the time step"
+        )
+    if unit is not None:
+        fraction, first = broken_units(trajectory, unit)
+        checks["broken_host_units"] = fraction
+        if fraction > 0.02:
+            raise InputError(f"MD at {trajectory.target_temperature_K:g} K broke the host: {first}")
+    return checks

@@ -1,0 +1,142 @@
+"""Barriers of single hops on a potential: climbing-image nudged elastic band through ASE.
+
+G. Henkelman, B. P. Uberuaga, H. Jónsson, J. Chem. Phys. 113, 9901 (2000); start path by image-dependent pair
+potentials, S. Smidstrup, A. Pedersen, K. Stokbro, H. Jónsson, J. Chem. Phys. 140, 214106 (2014).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.geometry import find_mic
+from ase.mep import NEB
+from ase.optimize import FIRE
+
+from insilico_nmr.crystal import Crystal, arrange, mobile_sites, supercell, supercell_cells
+from insilico_nmr.errors import InputError
+
+# Another atom that differs by more than this between the relaxed end points makes it a concerted process, Å.
+SPECTATOR_A = 1.2
+
+
+class NebFailed(InputError):
+    """A hop without a barrier to trust. `status` is "no minimum" (an end point is none) or "not converged"."""
+
+    def __init__(self, status: str, reason: str):
+        self.status = status
+        super().__init__(f"{status}: {reason}")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A relaxed hop: barriers from the lowest point on either side, energies (images,) relative to the first, eV."""
+
+    forward_eV: float
+    backward_eV: float
+    energies_eV: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """An ion about to hop: atoms with the ion at its site, index of the ion, displacement (3,) in Å to the target.
+
+    `others` (n, 3): positions of all other sites of the network, Å; an ion that relaxes to one of them is elsewhere.
+    """
+
+    atoms: Atoms
+    ion: int
+    displacement: np.ndarray
+    others: np.ndarray
+
+
+def hop_start(
+    crystal: Crystal, sites: dict, repeat: tuple[int, int, int], jump: dict, min_distance_A: float, seed: int
+) -> Start:
+    """The jump (an entry of sites["jumps"]) from cell 0 in an arrangement of the other ions drawn with `seed`.
+
+    Raises InputError where the supercell is so small that the jump ends on an image of its own start.
+    """
+    mobile, m = sites["mobile"], len(sites["sites"])
+    cells = supercell_cells(repeat)
+    target = int(np.nonzero((cells == np.array(jump["image"]) % repeat).all(axis=1))[0][0])
+    start, end = jump["from"], target * m + jump["to"]
+    if start == end:
+        raise InputError(f"in a supercell of {repeat} the jump {jump['class']} ends on an image of its own start")
+    occupied = arrange(crystal, mobile, repeat, seed, min_distance_A, filled=start, empty=end)
+    atoms = supercell(crystal, mobile, repeat, occupied)
+    positions = mobile_sites(crystal, mobile, repeat)
+    fractional = np.array([site["position"] for site in sites["sites"]])
+    displacement = (fractional[jump["to"]] + jump["image"] - fractional[jump["from"]]) @ np.array(sites["cell"])
+    others = np.delete(positions, [start, end], axis=0)
+    return Start(atoms, int(np.nonzero(occupied == start)[0][0]), displacement, others)
+
+
+def find_barrier(
+    start: Start, calculator: Calculator, images: int = 5, max_force: float = 0.05, max_steps: int = 300
+) -> Hop:
+    """Climbing-image barrier of one hop with `images` between the relaxed ends; `max_force` in eV/Å.
+
+    The calculator is shared by all images. Raises NebFailed where an end point relaxes into the other or to another
+    site, takes other ions along, or where the path does not converge in `max_steps` or has no saddle inside;
+    InputError where the two sites coincide.
+    """
+    if np.linalg.norm(start.displacement) < 0.3:
+        raise InputError(f"the hop of atom {start.ion} is {np.linalg.norm(start.displacement):.2f} Å long: one site?")
+    home = start.atoms.positions[start.ion].copy()
+    first = start.atoms.copy()
+    _relax(first, calculator, max_force, 2 * max_steps, "start")
+    _check_stayed(first, start, home, "start")
+    # The end point starts from the relaxed surroundings of the start, so that only the hop tells them apart.
+    last = first.copy()
+    last.positions[start.ion] = home + start.displacement
+    _relax(last, calculator, max_force, 2 * max_steps, "end")
+    _check_stayed(last, start, home + start.displacement, "end")
+    difference = find_mic(last.positions - first.positions, first.cell)[0]
+    last.positions = first.positions + difference
+    moved = np.linalg.norm(difference, axis=1)
+    if moved[start.ion] < 0.3:
+        raise NebFailed("no minimum", f"start and end relax into each other, {moved[start.ion]:.2f} Å apart")
+    moved[start.ion] = 0
+    if moved.max() > SPECTATOR_A:
+        other = moved.argmax()
+        raise NebFailed("no minimum", f"{first.symbols[other]}{other} moves {moved.max():.1f} Å along with the hop")
+
+    path = [first, *(first.copy() for _ in range(images)), last]
+    for image in path:
+        image.calc = calculator
+    band = NEB(path, k=0.3, climb=False, method="improvedtangent", allow_shared_calculator=True)
+    band.interpolate(method="idpp", mic=False)
+    # The chain settles before the highest image starts to climb.
+    FIRE(band, logfile=None).run(fmax=6 * max_force, steps=max_steps // 2)
+    band.climb = True
+    if not FIRE(band, logfile=None).run(fmax=max_force, steps=max_steps):
+        raise NebFailed("not converged", f"forces above {max_force:g} eV/Å after {max_steps} steps")
+    steps = np.array([np.linalg.norm(b.positions - a.positions) for a, b in pairwise(path)])
+    if steps.min() < 0.05 * steps.mean():
+        raise NebFailed("not converged", f"images {steps.argmin()} and {steps.argmin() + 1} lie on top of each other")
+    energies = np.array([image.get_potential_energy() for image in path])
+    energies -= energies[0]
+    top = int(energies.argmax())
+    if top in (0, len(path) - 1):
+        raise NebFailed("no minimum", "the energy has no maximum between the end points")
+    # Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
+    forward, backward = energies[top] - energies[:top].min(), energies[top] - energies[top:].min()
+    return Hop(float(forward), float(backward), tuple(energies.tolist()))
+
+
+def _relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:
+    atoms.calc = calculator
+    if not FIRE(atoms, logfile=None).run(fmax=max_force, steps=max_steps):
+        raise NebFailed("not converged", f"forces at the {name} above {max_force:g} eV/Å after {max_steps} steps")
+
+
+def _check_stayed(atoms: Atoms, start: Start, site: np.ndarray, name: str) -> None:
+    """Raise NebFailed where the ion is nearer to any other site than to the one it was put on."""
+    ion = atoms.positions[start.ion]
+    far = start.atoms.positions[start.ion] + (start.displacement if name == "start" else 0)
+    own = float(find_mic(ion - site, atoms.cell)[1])
+    nearest = find_mic(np.vstack([start.others, far]) - ion, atoms.cell)[1].min()
+    if nearest < own:
+        raise NebFailed("no minimum", f"at the {name} the ion relaxes {own:.1f} Å away, to another site")

@@ -1,0 +1,353 @@
+"""Rates with intervals from counted jumps, and one thermodynamically consistent rate model fitted to all of them.
+
+The model: a site energy E per orbit (the first is 0), one barrier top E‡ per unordered class, one attempt frequency ν:
+
+    k_ij = ν exp[−(E‡_ij − E_i)/k_B T],   so that k_ij / k_ji = exp[−(E_j − E_i)/k_B T] exactly.
+
+ln k is linear in (ln ν, E, E‡), and counts are Poisson numbers of mean k × exposure: a log-linear regression with a
+concave likelihood (P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), chapter 6), maximised under
+the linear constraints that no barrier is negative. Barriers of nudged-elastic-band paths enter as normal terms.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import constants, stats
+from scipy.linalg import null_space
+from scipy.optimize import minimize
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path
+
+BOLTZMANN_EV_PER_K = constants.k / constants.e
+# Above this variance over mean of the counts in blocks, intervals come from the bootstrap (design.md, section 4).
+FANO_LIMIT = 1.2
+UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
+COLUMNS = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
+Directed = tuple[str, str, str]
+
+
+def poisson_interval(count: int, exposure_s: float) -> tuple[float, float]:
+    """Exact 95 % interval of a rate (1/s) after `count` events in `exposure_s`; (0, 3/T) after none.
+
+    F. Garwood, Biometrika 28, 437 (1936). Raises InputError for a negative count or no exposure.
+    """
+    if count < 0 or not exposure_s > 0:
+        raise InputError(f"{count} events in an exposure of {exposure_s:g} s: expected count ≥ 0 and exposure > 0")
+    if count == 0:
+        return 0.0, UNSEEN / exposure_s
+    low, high = stats.chi2.ppf(0.025, 2 * count) / 2, stats.chi2.ppf(0.975, 2 * count + 2) / 2
+    return float(low / exposure_s), float(high / exposure_s)
+
+
+def fano_factor(counts: np.ndarray, exposures_s: np.ndarray) -> float:
+    """Variance over mean of counts in blocks of time, (B,), about one rate: 1 for independent jumps; 1 if none."""
+    exposed = exposures_s > 0
+    counts, exposures_s = counts[exposed], exposures_s[exposed]
+    if counts.sum() == 0 or len(counts) < 2:
+        return 1.0
+    expected = counts.sum() / exposures_s.sum() * exposures_s
+    return float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1))
+
+
+def rate_interval(counts: np.ndarray, exposures_s: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Rate (1/s) and its 95 % interval from counts and exposures in blocks, (B,).
+
+    Poisson where the Fano factor allows it; where it exceeds 1.2, blocks are drawn with replacement (2000 times), and
+    the wider of the two intervals is given.
+    """
+    count, exposure = int(counts.sum()), float(exposures_s.sum())
+    low, high = poisson_interval(count, exposure)
+    if fano_factor(counts, exposures_s) > FANO_LIMIT:
+        drawn = np.random.default_rng(seed).integers(len(counts), size=(2000, len(counts)))
+        total = exposures_s[drawn].sum(axis=1)
+        rates = counts[drawn].sum(axis=1)[total > 0] / total[total > 0]
+        low, high = min(low, np.quantile(rates, 0.025)), max(high, np.quantile(rates, 0.975))
+    return count / exposure, float(low), float(high)
+
+
+def count_table(
+    classes: list[Directed], counts: np.ndarray, exposures_s: np.ndarray, temperature_K: float, seed: int
+) -> pd.DataFrame:
+    """Tidy rows of origin "md" from counts and exposures (blocks, classes), with the Fano factor as last column.
+
+    Classes without exposure have a rate of 0 and no upper bound is known: they are left out.
+    """
+    rows = []
+    for n, (name, start, end) in enumerate(classes):
+        exposure = float(exposures_s[:, n].sum())
+        if exposure == 0:
+            continue
+        rate, low, high = rate_interval(counts[:, n], exposures_s[:, n], seed + n)
+        fano = fano_factor(counts[:, n], exposures_s[:, n])
+        rows.append([name, start, end, temperature_K, int(counts[:, n].sum()), exposure, rate, low, high, "md", fano])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "origin", "fano"])
+
+
+def read_counts(path: str | Path) -> pd.DataFrame:
+    """Counts written by analyse_jumps.py. Raises InputError for missing columns and values out of range."""
+    try:
+        table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: not a CSV table ({error})") from None
+    missing = [name for name in [*COLUMNS[:6], "fano"] if name not in table]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing")
+    for column, lowest in (("temperature_K", 1e-9), ("count", 0), ("exposure_s", 1e-300), ("fano", 0)):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = ~(np.isfinite(numbers) & (numbers >= lowest))
+        if bad.any():
+            raise InputError(f"{path}: row {int(bad.argmax()) + 2} has {column} = {table[column][bad.argmax()]}")
+    return table
+
+
+@dataclass(frozen=True)
+class NebBarrier:
+    """Barrier seen from one side of a class, eV, with the standard deviation that the fit gives it."""
+
+    directed: Directed
+    energy_eV: float
+    error_eV: float
+
+
+@dataclass(frozen=True)
+class RateModel:
+    """Parameters (ln ν, E of all orbits but the first, E‡ of all classes), covariance, and how well they fit.
+
+    `classes` are the unordered classes as (name, from, to). `assumed` lists directed classes that MD never saw and no
+    NEB barrier covers: they entered as if one jump had been seen in their whole exposure (the posterior mean of a flat
+    prior, k = 1/T). `at_bound` names classes whose barrier the fit holds at zero.
+    """
+
+    orbits: tuple[str, ...]
+    classes: tuple[Directed, ...]
+    parameters: np.ndarray
+    covariance: np.ndarray
+    chi_squared: float
+    degrees_of_freedom: int
+    assumed: tuple[Directed, ...]
+    at_bound: tuple[str, ...]
+
+    @property
+    def prefactor_per_s(self) -> float:
+        return float(np.exp(self.parameters[0]))
+
+    @property
+    def site_energies_eV(self) -> dict[str, float]:
+        return dict(zip(self.orbits, [0.0, *self.parameters[1 : len(self.orbits)].tolist()], strict=True))
+
+    @property
+    def barrier_tops_eV(self) -> dict[str, float]:
+        names = [name for name, _, _ in self.classes]
+        return dict(zip(names, self.parameters[len(self.orbits) :].tolist(), strict=True))
+
+    @property
+    def directed(self) -> list[Directed]:
+        """All rates of the network, both directions of a class between two orbits."""
+        both = [((n, a, b), (n, b, a)) if a != b else ((n, a, b),) for n, a, b in self.classes]
+        return [key for pair in both for key in pair]
+
+    def barrier_eV(self, directed: Directed) -> tuple[float, float]:
+        """E‡ − E_from and its standard error."""
+        gradient = _barrier_row(self.orbits, self.classes, directed)
+        return float(gradient @ self.parameters), float(np.sqrt(gradient @ self.covariance @ gradient))
+
+    def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
+        """Rate in 1/s with its 95 % interval from the covariance of all parameters."""
+        gradient = _log_rate_row(self.orbits, self.classes, directed, temperature_K)
+        half = 1.96 * np.sqrt(gradient @ self.covariance @ gradient)
+        value = gradient @ self.parameters
+        return tuple(float(x) for x in np.exp([value, value - half, value + half]))
+
+
+def _barrier_row(orbits, classes, directed: Directed) -> np.ndarray:
+    """Derivative of E‡ − E_from with respect to the parameters."""
+    name, start, _ = directed
+    row = np.zeros(len(orbits) + len(classes))
+    row[len(orbits) + [key[0] for key in classes].index(name)] = 1
+    if orbits.index(start) > 0:
+        row[orbits.index(start)] = -1
+    return row
+
+
+def _log_rate_row(orbits, classes, directed: Directed, temperature_K: float) -> np.ndarray:
+    """Derivative of ln k with respect to the parameters."""
+    row = -_barrier_row(orbits, classes, directed) / (BOLTZMANN_EV_PER_K * temperature_K)
+    row[0] = 1
+    return row
+
+
+def fit_rates(
+    classes: list[dict],
+    counts: pd.DataFrame,
+    barriers: list[NebBarrier],
+    prefactor_per_s: float,
+    prefactor_factor: float,
+) -> RateModel:
+    """Reversible maximum-likelihood fit of the model in the module's docstring.
+
+    classes: the `classes` of a sites.json; counts: table as `read_counts` gives it, several temperatures together,
+    over-dispersed rows weighted down by their Fano factor. `prefactor_per_s` and `prefactor_factor` are what is known
+    of ν beforehand, a log-normal of that median and that factor as standard deviation: hot runs over a narrow range of
+    temperature do not tell ν from barriers. The covariance grows with χ² per degree of freedom where that exceeds 1.
+    Raises InputError where a class has neither exposure nor barrier, or site energies are undetermined.
+    """
+    if not (prefactor_per_s > 0 and prefactor_factor > 1):
+        raise InputError(f"prefactor {prefactor_per_s:g} within a factor {prefactor_factor:g}: need > 0 and > 1")
+    unordered = tuple((entry["name"], entry["from"], entry["to"]) for entry in classes)
+    orbits = tuple(dict.fromkeys(orbit for _, a, b in unordered for orbit in (a, b)))
+    known = {key for name, a, b in unordered for key in ((name, a, b), (name, b, a))}
+    keys = list(zip(counts["class"], counts["from"], counts["to"], strict=True))
+    for key in [*keys, *(barrier.directed for barrier in barriers)]:
+        if key not in known:
+            raise InputError(f"class {key[0]} from {key[1]} to {key[2]} is not a class of the sites")
+
+    observed = counts["count"].to_numpy(float)
+    weight = 1 / np.maximum(counts["fano"].to_numpy(float), 1.0)
+    unseen = _unseen(unordered, keys, observed, barriers)
+    rows = np.array(
+        [
+            _log_rate_row(orbits, unordered, key, temperature)
+            for key, temperature in zip(keys, counts["temperature_K"], strict=True)
+        ]
+    ).reshape(len(keys), -1)
+    exposure = counts["exposure_s"].to_numpy(float)
+    normal = np.array([_barrier_row(orbits, unordered, barrier.directed) for barrier in barriers])
+    normal = np.vstack([np.eye(1, len(orbits) + len(unordered)), normal.reshape(-1, len(orbits) + len(unordered))])
+    target = np.array([np.log(prefactor_per_s), *(barrier.energy_eV for barrier in barriers)])
+    sigma = np.array([np.log(prefactor_factor), *(barrier.error_eV for barrier in barriers)])
+    if not ((sigma > 0).all() and np.isfinite(target).all()):
+        raise InputError("NEB barriers must be finite, with errors above 0")
+
+    # The one jump of an unseen class is shared among its rows as the model expects them: expectation-maximisation.
+    mean = exposure.copy()
+    for _ in range(100):
+        for at in unseen:
+            observed[at] = mean[at] / mean[at].sum()
+        parameters, hessian, active = _maximise(
+            rows, observed, exposure, weight, normal, target, sigma, orbits, unordered
+        )
+        before, mean = mean, exposure * np.exp(rows @ parameters)
+        if not unseen or np.allclose(mean, before, rtol=1e-6):
+            break
+    assumed = list(dict.fromkeys(keys[row] for at in unseen for row in at))
+    free = null_space(active) if len(active) else np.eye(len(parameters))
+    curvature = free.T @ hessian @ free
+    if np.linalg.cond(curvature * _scale(curvature)) > 1e10:
+        raise InputError(
+            "the data do not determine every site energy and barrier: is an orbit never visited, or without a jump?"
+        )
+    covariance = free @ np.linalg.inv(curvature) @ free.T
+    real = np.array([key not in assumed for key in keys], bool)
+    chi_squared = float((weight * (observed - mean) ** 2 / mean)[real].sum())
+    chi_squared += float((((normal @ parameters - target) / sigma) ** 2).sum())
+    freedom = int(real.sum()) + len(target) + len(unseen) - free.shape[1]
+    if freedom > 0:
+        covariance = covariance * max(1.0, chi_squared / freedom)
+    at_bound = tuple(
+        name
+        for name, a, b in unordered
+        if min(_barrier_row(orbits, unordered, (name, start, "")) @ parameters for start in (a, b)) < 1e-6
+    )
+    return RateModel(orbits, unordered, parameters, covariance, chi_squared, freedom, tuple(assumed), at_bound)
+
+
+def _scale(matrix: np.ndarray) -> np.ndarray:
+    """Factors that bring the diagonal of a symmetric matrix to 1."""
+    diagonal = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    return 1 / np.outer(diagonal, diagonal)
+
+
+def _unseen(unordered, keys, observed, barriers) -> list[np.ndarray]:
+    """Rows of every class that was never seen and has no barrier."""
+    covered = {barrier.directed[0] for barrier in barriers}
+    names = np.array([key[0] for key in keys])
+    found = []
+    for name, _, _ in unordered:
+        rows = np.nonzero(names == name)[0]
+        if name in covered or observed[rows].sum() > 0:
+            continue
+        if len(rows) == 0:
+            raise InputError(f"class {name}: no ion was ever beside an empty site of it, and no NEB barrier is given")
+        found.append(rows)
+    return found
+
+
+def _maximise(rows, observed, exposure, weight, normal, target, sigma, orbits, unordered):
+    """Parameters of the largest likelihood, minus its Hessian, and the constraints (a, P) that hold as equalities."""
+    starts = [_barrier_row(orbits, unordered, (n, s, "")) for n, a, b in unordered for s in dict.fromkeys((a, b))]
+    constraints = np.array(starts)
+    # Energies and ln ν differ in scale; work in units where the prior on ν and thermal energies are about 1.
+    unit = np.full(rows.shape[1] if len(rows) else normal.shape[1], 0.05)
+    unit[0] = 1.0
+    rows, scaled, constraints_u = rows * unit, normal * unit / sigma[:, None], constraints * unit
+    aim = target / sigma
+
+    def loss(x):
+        mean = exposure * np.exp(np.clip(rows @ x, -200, 200))
+        value = (weight * (mean - observed * np.log(np.maximum(mean, 1e-300)))).sum()
+        return value + 0.5 * ((scaled @ x - aim) ** 2).sum()
+
+    def slope(x):
+        mean = exposure * np.exp(np.clip(rows @ x, -200, 200))
+        return rows.T @ (weight * (mean - observed)) + scaled.T @ (scaled @ x - aim)
+
+    def hessian(x):
+        mean = exposure * np.exp(np.clip(rows @ x, -200, 200))
+        return (rows.T * (weight * mean)) @ rows + scaled.T @ scaled
+
+    start = np.zeros(len(unit))
+    start[0] = target[0]
+    start[len(orbits) :] = 0.3 / 0.05
+    x = minimize(loss, start, jac=slope, hess=hessian, method="trust-exact", options={"gtol": 1e-9, "maxiter": 500}).x
+    active = np.zeros((0, len(x)))
+    if (constraints_u @ x).min() < 0:
+        bound = {"type": "ineq", "fun": lambda x: constraints_u @ x, "jac": lambda x: constraints_u}
+        result = minimize(
+            loss, start, jac=slope, method="SLSQP", constraints=[bound], options={"maxiter": 1000, "ftol": 1e-12}
+        )
+        if not result.success:
+            raise InputError(f"the rate model did not converge: {result.message}")
+        x = result.x
+        active = constraints[constraints_u @ x < 1e-6]
+        # Rounding may leave a barrier a hair below zero; lift its top by that.
+        short = np.minimum(constraints_u @ x, 0).min()
+        x[len(orbits) :] -= short
+    return x * unit, hessian(x) / np.outer(unit, unit), active
+
+
+def model_table(model: RateModel, temperatures_K: list[float], barriers: list[NebBarrier]) -> pd.DataFrame:
+    """Rows of origin "model" at each temperature, and of origin "neb": ν exp(−E_a/k_BT) with the barriers as given."""
+    rows = []
+    for temperature in temperatures_K:
+        if not temperature > 0:
+            raise InputError(f"temperature {temperature:g} K; expected more than 0")
+        for key in model.directed:
+            rows.append([*key, temperature, None, None, *model.rate(key, temperature), "model"])
+        for barrier in barriers:
+            beta = 1 / (BOLTZMANN_EV_PER_K * temperature)
+            log_rate = model.parameters[0] - beta * barrier.energy_eV
+            half = 1.96 * np.hypot(beta * barrier.error_eV, np.sqrt(model.covariance[0, 0]))
+            values = np.exp([log_rate, log_rate - half, log_rate + half]).tolist()
+            rows.append([*barrier.directed, temperature, None, None, *values, "neb"])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "origin"])
+
+
+def write_rates(path: str | Path, counts: pd.DataFrame, model_rows: pd.DataFrame) -> None:
+    """The rate table: MD rows, then NEB and model rows; count and exposure are empty where nothing was counted.
+
+    Raises InputError where a rate or its interval is not finite.
+    """
+    columns = [*COLUMNS, "origin"]
+    table = pd.concat([counts[columns].astype(object), model_rows[columns].astype(object)], ignore_index=True)
+    values = table[["rate_per_s", "ci_low_per_s", "ci_high_per_s"]].astype(float)
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise InputError(
+            f"rate of class {row['class']} from {row['from']} to {row['to']} at {row['temperature_K']:g} K: not finite"
+        )
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,162 @@
+"""What all figures share: sizes, fonts, colours, the reading of tables, and files that depend on the tables alone.
+
+Sizes are those of a journal page, 85 mm for one column and 170 mm for two; nothing is scaled afterwards. Colours: the
+palette of M. Okabe and K. Ito (2008) for kinds of data, matplotlib's `plasma` without its lightest end for
+temperatures; both are told apart by colour-blind readers, and `plasma` in grey as well.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path
+
+SINGLE_MM, DOUBLE_MM = 85, 170
+BLACK, GREY = "#000000", "#8c8c8c"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B4C1E")
+DASHES = ("-", "--", ":", "-.")
+SMALL = 6  # points, the smallest print
+BAND = {"alpha": 0.22, "linewidth": 0}
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
+    "axes.linewidth": 0.6,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "ytick.right": True,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "patch.linewidth": 0.6,
+    "errorbar.capsize": 1.5,
+    "savefig.dpi": 300,
+    "figure.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "insilico-nmr",
+}
+
+
+def new_figure(width_mm: float, height_mm: float) -> Figure:
+    """An empty figure of this style; its axes are to be made while it is the latest one (settings are global)."""
+    matplotlib.rcParams.update(matplotlib.rcParamsDefault)
+    matplotlib.rcParams.update(SETTINGS)
+    return Figure(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+
+
+def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
+    """Write both files, whole or not at all, without dates or versions: equal figures are equal bytes."""
+    with atomic_path(pdf) as vector, atomic_path(png) as pixels:
+        figure.savefig(vector, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(pixels, metadata={"Software": None})
+
+
+def temperature_colours(temperatures_K: Iterable[float]) -> dict[float, tuple]:
+    """A colour for each temperature, dark for the coldest, evenly spaced by rank so that neighbours differ."""
+    ordered = sorted(set(temperatures_K))
+    places = np.linspace(0, 0.88, len(ordered)) if len(ordered) > 1 else [0.4]
+    return {value: matplotlib.colormaps["plasma"](place) for value, place in zip(ordered, places, strict=True)}
+
+
+def letter(axes: Axes, name: str) -> None:
+    """Panel letter outside the upper left corner."""
+    axes.annotate(
+        name, (0, 1), (-20, 4), xycoords="axes fraction", textcoords="offset points", ha="right", weight="bold", size=8
+    )
+
+
+def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin: bool = True) -> None:
+    """Label the lower axis 1000/T, over the temperatures given with a margin; with `kelvin`, put those on the upper."""
+    inverse = 1000 / np.array(sorted(set(temperatures_K)))
+    margin = 0.05 * np.ptp(inverse) if len(inverse) > 1 else 0.1 * inverse[0]
+    low, high = inverse.min() - margin, inverse.max() + margin
+    axes.set_xlim(max(low, 1e-2), high)
+    axes.set_xlabel("1000/T (K⁻¹)")
+    if not kelvin:
+        return
+    top = axes.secondary_xaxis("top")
+    ticks: list[float] = []
+    # Kelvins from the cold end: each tick 9 % of the axis or more from the last, or their labels would touch.
+    for value in (*range(50, 200, 10), 200, 225, 250, 275, 300, 350, *range(400, 1000, 50), 1000, 1200, 1500, 2000):
+        place = 1000 / value
+        if low < place < high and (not ticks or abs(place - 1000 / ticks[-1]) > 0.09 * (high - low)):
+            ticks.append(value)
+    top.xaxis.set_major_locator(FixedLocator([1000 / value for value in ticks]))
+    top.xaxis.set_major_formatter(FixedFormatter([str(value) for value in ticks]))
+    top.xaxis.set_minor_locator(NullLocator())
+    top.set_xlabel("T (K)")
+
+
+def read_table(path: str | Path, numbers: Iterable[str], texts: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a tidy CSV that must hold the columns `numbers` (an empty cell is NaN) and `texts` (empty is "").
+
+    Raises InputError, naming file and column, for a file that is no table, a missing column, no rows, or a cell of
+    `numbers` that is no finite number.
+    """
+    numbers, texts = list(numbers), list(texts)
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV table ({error})") from None
+    missing = [name for name in [*numbers, *texts] if name not in table]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing")
+    if table.empty:
+        raise InputError(f"{path}: the table has no rows")
+    for name in numbers:
+        values = pd.to_numeric(table[name], errors="coerce")
+        bad = (values.isna() & table[name].notna()) | np.isinf(values)
+        if bad.any():
+            raise InputError(f"{path}: row {int(bad.argmax()) + 2} has {name} = {table[name][bad.argmax()]}")
+        table[name] = values.astype(float)
+    for name in texts:
+        table[name] = table[name].fillna("")
+    return table
+
+
+def complete(table: pd.DataFrame, columns: list[str], path: str | Path, what: str) -> pd.DataFrame:
+    """Rows that have a value in all `columns`; says on stderr how many have none and are not drawn.
+
+    Raises InputError where none is left.
+    """
+    known = table[columns].notna().all(axis=1)
+    if not known.all():
+        print(f"{path}: {int((~known).sum())} of {len(table)} {what} have no {', '.join(columns)}: not drawn",
+              file=sys.stderr)  # fmt: skip
+    if len(table) and not known.any():
+        raise InputError(f"{path}: no value in {', '.join(columns)} for any of the {what}")
+    return table[known]
+
+
+def figure_arguments(description: str, tables: list[str], literature: bool = False) -> argparse.ArgumentParser:
+    """Arguments that all figure programs take: tables in order, the two outputs, and what is compared with."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in tables:
+        parser.add_argument(name, type=Path, metavar=f"{name.upper()}.csv", help=f"table {name}.csv")
+    parser.add_argument("--out-pdf", type=Path, required=True, help="figure to write, PDF")
+    parser.add_argument("--out-png", type=Path, required=True, help="figure to write, PNG")
+    if literature:
+        parser.add_argument("--literature", type=Path, help="table of measured values; needs --material and --phase")
+        parser.add_argument("--material", default="", help="its rows of this material")
+        parser.add_argument("--phase", default="", help="and this phase")
+    return parser

@@ -1,0 +1,147 @@
+"""Draw tracer diffusion and conductivity against inverse temperature, beside measured values.
+
+The shaded band is the 95 % interval that sampling and, where the table has it, the rate model bring; bars are sampling
+alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo.
+"""
+
+from pathlib import Path
+
+import compare_with_literature as literature
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.fits import ArrheniusFit
+from insilico_nmr.style import (
+    BAND,
+    BLACK,
+    DOUBLE_MM,
+    PALETTE,
+    SMALL,
+    complete,
+    figure_arguments,
+    inverse_temperature_axis,
+    letter,
+    new_figure,
+    read_table,
+    save,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MARKERS = ("*", "P", "X", "D", "^", "v", "<", ">")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table of diffusion_table.py, without rows that have no diffusion coefficient on a logarithmic axis."""
+    table = read_table(path, literature.DIFFUSION, ["origin"])
+    unknown = set(table["origin"]) - {"kmc", "md", "kmc_shift"}
+    if unknown:
+        raise InputError(f"{path}: column origin has {', '.join(sorted(unknown))}; expected kmc, md or kmc_shift")
+    table.loc[~(table["D_tracer_m2_per_s"] > 0), "D_tracer_m2_per_s"] = np.nan  # no logarithm: left out, and said
+    return complete(table, ["temperature_K", "D_tracer_m2_per_s"], path, "diffusion coefficients")
+
+
+def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str) -> None:
+    """Values with intervals; open where the displacement was not diffusive."""
+    marker, colour, name = {
+        "kmc": ("o", PALETTE[0], "kinetic Monte Carlo"), "md": ("s", PALETTE[1], "MD"),
+    }[origin]  # fmt: skip
+    value, low, high = columns
+    for good in (True, False):
+        rows_of = rows[rows[value].notna() & ((rows["diffusive"] == 1) == good)]
+        if rows_of.empty:
+            continue
+        bars = np.nan_to_num(np.array([rows_of[value] - rows_of[low], rows_of[high] - rows_of[value]]))
+        axes.errorbar(
+            1000 / rows_of["temperature_K"], rows_of[value], bars, color=colour, marker=marker, linestyle="none",
+            elinewidth=0.7, markerfacecolor=colour if good else "white", zorder=4,
+            gid=origin if good else "not_diffusive", label=name if good else f"{name}, not diffusive",
+        )  # fmt: skip
+
+
+def draw_line(axes: Axes, fit: ArrheniusFit, label: str, product_with_T: bool = False) -> None:
+    """An Arrhenius line over the width of the axes with its 95 % band."""
+    inverse = np.linspace(*axes.get_xlim(), 100)
+    temperature = 1000 / inverse
+    lines = np.array([fit.rate(T) for T in temperature]).T / (temperature if product_with_T else 1)
+    axes.plot(inverse, lines[0], color=PALETTE[0], label=label, zorder=2)
+    axes.fill_between(inverse, lines[1], lines[2], color=PALETTE[0], zorder=1, **BAND)
+
+
+def draw_measured(axes: Axes, measured: pd.DataFrame, quantity: str) -> None:
+    """Measured values, each with its method and source in the legend."""
+    rows = measured[(measured["quantity"] == quantity) & measured["temperature_K"].notna()]
+    for marker, row in zip(MARKERS * 9, rows.itertuples(), strict=False):
+        x, half = 1000 / row.temperature_K, min(row.uncertainty, 0.999 * row.value)
+        axes.errorbar(x, row.value, half, color=BLACK, linestyle="none", elinewidth=0.7, zorder=5)
+        axes.plot(x, row.value, color=BLACK, marker=marker, markersize=5, markeredgewidth=0, linestyle="none", zorder=5,
+                  gid="measured", label=f"{row.method}: {row.reference}")  # fmt: skip
+
+
+def interval_text(fit: ArrheniusFit) -> str:
+    """Activation energy with its 95 % interval, to the digits that it holds."""
+    low, high = fit.activation_energy_interval_eV
+    digits = literature.digits_held(literature.Prediction(fit.activation_energy_eV, low, high, ""))
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(fit.activation_energy_eV)))))
+    return f"{fit.activation_energy_eV:.{decimals}f} eV ({low:.{decimals}f} to {high:.{decimals}f})"
+
+
+def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
+    """Diffusion on the left; on the right conductivity, where the table or the literature has one."""
+    figure = new_figure(DOUBLE_MM, 95)
+    diffusion, sigma = figure.subplots(1, 2)
+    kmc, md = (table[table["origin"] == origin] for origin in ("kmc", "md"))
+    known = [quantity in set(measured["quantity"]) for quantity in ("diffusion_coefficient", "ionic_conductivity")]
+    places = measured.loc[measured["quantity"].isin(["diffusion_coefficient", "ionic_conductivity"]), "temperature_K"]
+    everywhere = [*table["temperature_K"], *places.dropna()]
+    interval = "sampling and rate model" if (table["origin"] == "kmc_shift").any() else "sampling only"
+    sigma_columns = [name for name in literature.DIFFUSION if name.startswith("conductivity")]
+
+    inverse_temperature_axis(diffusion, everywhere)
+    columns = ["D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
+    for origin, rows in (("kmc", kmc), ("md", md)):
+        draw_points(diffusion, rows, columns, origin)
+    try:
+        fit = literature.arrhenius(table, *columns)
+        draw_line(diffusion, fit, rf"E$_a$ = {interval_text(fit)}")
+    except InputError as error:
+        diffusion.set_title(f"no line: {error}", size=SMALL)
+    draw_measured(diffusion, measured, "diffusion_coefficient")
+    diffusion.set(yscale="log", ylabel="tracer diffusion coefficient D (m² s⁻¹)")
+    letter(diffusion, "a")
+    below_legend(diffusion)
+
+    if kmc["conductivity_S_per_cm"].notna().any() or known[1]:
+        inverse_temperature_axis(sigma, [*kmc["temperature_K"], *places.dropna()])
+        draw_points(sigma, kmc, sigma_columns, "kmc")
+        try:
+            fit = literature.conductivity_line(table)
+            draw_line(sigma, fit, rf"$\sigma$T: E$_a$ = {interval_text(fit)}", product_with_T=True)
+        except InputError as error:
+            sigma.set_title(f"no line: {error}", size=SMALL)
+        draw_measured(sigma, measured, "ionic_conductivity")
+        sigma.set(yscale="log", ylabel=r"conductivity $\sigma$ (S cm⁻¹)")
+        letter(sigma, "b")
+        below_legend(sigma)
+    else:
+        sigma.remove()
+    figure.supxlabel(f"Intervals: 95 %; bars: sampling; bands: {interval}.", size=SMALL, x=0.01, ha="left")
+    return figure
+
+
+def below_legend(axes: Axes) -> None:
+    """Legend in the lower left corner, which a falling line leaves free, with room made for it."""
+    low, high = np.log10(axes.get_ylim())
+    entries = len(axes.get_legend_handles_labels()[0])
+    axes.set_ylim(10 ** (low - (0.035 * entries) * (high - low)), 10**high)
+    axes.legend(loc="lower left")
+
+
+def main() -> None:
+    args = figure_arguments(__doc__, ["diffusion"], literature=True).parse_args()
+    measured = literature.for_figure(args.literature, args.material, args.phase)
+    save(draw(read(args.diffusion), measured), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,305 @@
+"""Draw simulated spin-alignment echoes: decays at all temperatures, decay rates against 1000/T, and plateaus.
+
+Curves that are no echoes are not drawn but named below the figure: those with jumps during the evolution time, and
+those that decay faster than 1/t_p. The tensor correlation function, which has no evolution time and no such limit, goes
+into the panel of rates, and with its table into a panel of its own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.fits import decay_curve
+from insilico_nmr.style import (
+    BLACK,
+    DOUBLE_MM,
+    GREY,
+    SMALL,
+    complete,
+    figure_arguments,
+    inverse_temperature_axis,
+    letter,
+    new_figure,
+    read_table,
+    save,
+    temperature_colours,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_se_sampling"]
+FITS = ["temperature_K", "evolution_time_us", "t1q_s", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
+FITS += [
+    "rate_sd_model_per_s",
+    "exit_rate_per_s",
+    "tau_s",
+    "beta",
+    "amplitude",
+    "amplitude_se",
+    "plateau",
+    "plateau_se",
+]
+FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
+CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
+CORRELATION += ["tensor_correlation_au2", "tensor_correlation_se_sampling_au2"]
+WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Curves, fits of echoes and fits of tensor correlation functions; echoes and their fits belong together.
+
+    The committee's spread (S2_sd_model) may be empty.
+    """
+    curves = complete(read_table(echo, [*ECHO, "S2_sd_model"], ["flag"]), ECHO, echo, "points")
+    rows = read_table(fits, FITS, ["observable", "flag", "status"])
+    of_echo = rows[rows["observable"] == "spin_alignment_echo"]
+    keys = ["temperature_K", "evolution_time_us"]
+    if set(map(tuple, of_echo[keys].to_numpy())) != set(map(tuple, curves[keys].to_numpy())):
+        raise InputError(f"{fits} and {echo} hold echoes of different temperatures or evolution times")
+    if of_echo.duplicated(keys).any():
+        raise InputError(f"{fits}: two fits of one temperature and evolution time")
+    of_echo = complete(of_echo, ["exit_rate_per_s", "plateau_ratio"], fits, "fits")
+    return curves, of_echo, rows[rows["observable"] == "tensor_correlation"]
+
+
+def read_correlation(path: Path | None) -> pd.DataFrame | None:
+    """The tensor correlation functions, if their table is given."""
+    if path is None:
+        return None
+    return complete(read_table(path, CORRELATION), CORRELATION, path, "points")
+
+
+def reason(row: pd.Series) -> str | None:
+    """Why a curve is no echo, or None where it is one."""
+    if row["flag"] != "ok":
+        return row["flag"].replace("_", " ")
+    if row["rate_per_s"] * row["evolution_time_us"] * 1e-6 >= 1:
+        return "decay faster than 1/t_p"
+    return None
+
+
+def fitted(row: pd.Series) -> bool:
+    """Whether the row holds a fit of the mean curve."""
+    return row["status"].startswith("ok") and bool(np.isfinite(row["rate_per_s"]))
+
+
+def named(kelvins: list[float]) -> str:
+    return ", ".join(f"{kelvin:g}" for kelvin in sorted(set(kelvins))) + " K"
+
+
+def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_us: float, colours: dict) -> list[str]:
+    """S2 over its value at t_m → 0 with bands and fits at one evolution time; returns notes on what is not drawn."""
+    hidden: dict[str, list[float]] = {}
+    for _, row in fits[fits["evolution_time_us"] == evolution_us].sort_values("temperature_K").iterrows():
+        temperature = row["temperature_K"]
+        why = reason(row)
+        if why:
+            hidden.setdefault(why, []).append(temperature)
+            continue
+        mine = (curves["temperature_K"] == temperature) & (curves["evolution_time_us"] == evolution_us)
+        curve = curves[mine].sort_values("mixing_time_s")
+        start = curve["S2"].iloc[0]
+        curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
+        time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
+        sampling = 1.96 * curve["S2_se_sampling"].to_numpy() / abs(start)
+        model = curve["S2_sd_model"].to_numpy() / abs(start)
+        if np.isfinite(model).all():
+            axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
+        axes.fill_between(
+            time, signal - sampling, signal + sampling, color=colours[temperature], alpha=0.45, linewidth=0
+        )
+        axes.plot(time, signal, color=colours[temperature], label=f"{temperature:g} K", gid="echo")
+        if fitted(row):
+            t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
+            fit = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q) / start
+            axes.plot(time, fit, color=BLACK, linewidth=0.6, linestyle="--")
+        else:
+            hidden.setdefault("drawn without a fit, which failed", []).append(temperature)
+    return [f"t_p = {evolution_us:g} µs: {why} at {named(kelvins)}" for why, kelvins in hidden.items()]
+
+
+def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
+    """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles."""
+    evolution_times = sorted(set(fits["evolution_time_us"]))
+    exit_rates = fits.drop_duplicates("temperature_K").sort_values("temperature_K")
+    axes.axhspan(*WINDOW_PER_S, color="#f0e6c8", linewidth=0, zorder=0)
+    axes.plot(1000 / exit_rates["temperature_K"], exit_rates["exit_rate_per_s"], color=GREY, marker="_", markersize=5,
+              zorder=1)  # fmt: skip
+    inverse_temperature_axis(axes, fits["temperature_K"])
+    width = np.ptp(axes.get_xlim())
+    handles = [Line2D([], [], color=GREY, marker="_", markersize=5, label="mean exit rate")]
+    for number, evolution_us in enumerate(evolution_times):
+        echoes = 0
+        marker = MARKERS[number % len(MARKERS)]
+        aside = 0.008 * width * (number - (len(evolution_times) - 1) / 2)
+        for _, row in fits[fits["evolution_time_us"] == evolution_us].iterrows():
+            if reason(row) or not fitted(row):
+                continue
+            echoes += 1
+            x, rate, colour = 1000 / row["temperature_K"] + aside, row["rate_per_s"], colours[row["temperature_K"]]
+            if np.isfinite(row["rate_sd_model_per_s"]):
+                low = max(rate - 1.96 * row["rate_sd_model_per_s"], rate / 10)
+                axes.plot([x, x], [low, rate + 1.96 * row["rate_sd_model_per_s"]], color=colour, alpha=0.3,
+                          linewidth=2.5, solid_capstyle="butt")  # fmt: skip
+            bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
+            axes.errorbar(x, rate, bars, color=colour, marker=marker, markersize=3, linestyle="none", elinewidth=0.7,
+                          gid="echo_rate")  # fmt: skip
+        if echoes:
+            handles.append(Line2D([], [], color=BLACK, marker=marker, markersize=3, linestyle="none",
+                                  label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs"))  # fmt: skip
+    tensor_fits = tensor_fits[tensor_fits["rate_per_s"].notna()].sort_values("temperature_K")
+    if len(tensor_fits):
+        axes.plot(1000 / tensor_fits["temperature_K"], tensor_fits["rate_per_s"], color=BLACK, linestyle=":", marker="o",
+                  markerfacecolor="none", markersize=4.5, markeredgewidth=0.6, linewidth=0.7, zorder=2)  # fmt: skip
+        handles.append(Line2D([], [], color=BLACK, linestyle=":", marker="o", markerfacecolor="none", markersize=4.5,
+                              markeredgewidth=0.6, linewidth=0.7, label=r"1/$\tau$ of $\langle$V(0):V(t)$\rangle$"))  # fmt: skip
+    handles.append(Patch(color="#f0e6c8", label="measurable with SAE"))
+    axes.set_yscale("log")
+    rates = [*exit_rates["exit_rate_per_s"], *tensor_fits["rate_per_s"], *WINDOW_PER_S]
+    axes.set_ylim(min(rates) / 5, max(rates) * 5)
+    axes.set_ylabel("rate (s⁻¹)")
+    return handles
+
+
+def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
+    """Fitted plateau over S2(0) against t_p, beside its prediction and the limits of short and long t_p."""
+    times = sorted(set(fits["evolution_time_us"]))
+    for number, (temperature, rows) in enumerate(fits.groupby("temperature_K")):
+        rows = rows.sort_values("evolution_time_us")
+        axes.plot(rows["evolution_time_us"], rows["plateau_ratio"], color=colours[temperature], linewidth=0.7, zorder=1)
+        aside = 1.02 ** (number - (len(colours) - 1) / 2)
+        for _, row in rows.iterrows():
+            total = row["amplitude"] + row["plateau"]
+            if reason(row) or not fitted(row) or not total > 0:
+                continue
+            ratio = row["plateau"] / total
+            error = (
+                1.96 * np.hypot(row["plateau_se"] * row["amplitude"], row["amplitude_se"] * row["plateau"]) / total**2
+            )
+            axes.errorbar(row["evolution_time_us"] * aside, ratio, error, color=colours[temperature], marker="o",
+                          markersize=3, linestyle="none", elinewidth=0.7, gid="plateau")  # fmt: skip
+    limits = {"short": ":", "long": "-."}
+    for name, dash in limits.items():
+        values = fits[f"plateau_ratio_{name}_evolution"].dropna()
+        if len(values):
+            axes.axhspan(values.min(), values.max(), color=GREY, alpha=0.25, linewidth=0, zorder=0)
+            axes.axhline(values.mean(), color=GREY, linestyle=dash, linewidth=0.8, zorder=0)
+    handles = [Line2D([], [], color=BLACK, marker="o", markersize=3, linestyle="none", label="plateau of the fit"),
+               Line2D([], [], color=BLACK, linewidth=0.7, label="predicted"),
+               *(Line2D([], [], color=GREY, linestyle=dash, linewidth=0.8, label=rf"limit of {name} t$_p$")
+                 for name, dash in limits.items())]  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(times[0] / 1.3, times[-1] * 1.3)
+    axes.set_xticks(times, [f"{time:g}" for time in times])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.legend(handles=handles, loc="best")
+    axes.set(xlabel=r"evolution time t$_p$ (µs)", ylabel=r"S$_2$(t$_m$→∞) / S$_2$(t$_m$→0)")
+
+
+def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> None:
+    """⟨V(0):V(t)⟩ over its start at all temperatures, with the 95 % band of sampling."""
+    for temperature, curve in correlation.groupby("temperature_K"):
+        curve = curve.sort_values("mixing_time_s")
+        start = curve["tensor_correlation_au2"].iloc[0] / curve["normalised"].iloc[0]
+        curve = curve[curve["mixing_time_s"] > 0]
+        half = 1.96 * curve["tensor_correlation_se_sampling_au2"] / start
+        time, value, colour = curve["mixing_time_s"], curve["normalised"], colours[temperature]
+        axes.fill_between(time, value - half, value + half, color=colour, alpha=0.45, linewidth=0)
+        axes.plot(time, value, color=colour, gid="correlation")
+    axes.set_xscale("log")
+    axes.set(xlabel="time t (s)", ylabel=r"$\langle$V(0):V(t)$\rangle$ / $\langle$V:V$\rangle$", ylim=(0, 1.05))
+    axes.set_title("tensor correlation function")
+
+
+def best_evolution_time(fits: pd.DataFrame) -> float:
+    """The t_p (µs) with most echoes that are echoes; of several the middle one."""
+    good = fits[[reason(row) is None for _, row in fits.iterrows()]]
+    times = sorted(set(fits["evolution_time_us"]))
+    number = [(good["evolution_time_us"] == time).sum() for time in times]
+    best = [time for time, n in zip(times, number, strict=True) if n == max(number)]
+    return best[len(best) // 2]
+
+
+def draw(
+    curves: pd.DataFrame,
+    fits: pd.DataFrame,
+    tensor_fits: pd.DataFrame,
+    correlation: pd.DataFrame | None = None,
+    evolution_us: float | None = None,
+) -> Figure:
+    """Decays at one evolution time (see `best_evolution_time`) and the correlation function above; below them rates
+    and plateaus."""
+    times = sorted(set(fits["evolution_time_us"]))
+    chosen = best_evolution_time(fits) if evolution_us is None else evolution_us
+    if chosen not in times:
+        raise InputError(f"no echo at t_p = {chosen:g} µs; there are {', '.join(map('{:g}'.format, times))} µs")
+    colours = temperature_colours(fits["temperature_K"])
+    figure = new_figure(DOUBLE_MM, 165)
+    top = ["a", "a"] if correlation is None else ["a", "d"]
+    panels = figure.subplot_mosaic([top, ["b", "c"]], height_ratios=[1.05, 1])
+
+    notes = draw_decays(panels["a"], curves, fits, chosen, colours)
+    a = panels["a"]
+    a.set_xscale("log")
+    drawn = [line for line in a.lines if line.get_gid() == "echo"]
+    a.set_ylim(min([0, *(line.get_ydata().min() * 1.1 for line in drawn)]), 1.08)
+    a.set(xlabel=r"mixing time t$_m$ (s)", ylabel=r"S$_2$(t$_p$, t$_m$) / S$_2$(t$_p$, t$_m$→0)")
+    a.set_title(rf"spin-alignment echo, t$_p$ = {chosen:g} µs")
+    if not drawn:
+        times_s = curves.loc[curves["mixing_time_s"] > 0, "mixing_time_s"]
+        a.set_xlim(times_s.min(), times_s.max())
+        a.text(0.5, 0.5, "no simulated curve is an echo:\nsee the note below", transform=a.transAxes, ha="center")
+    if correlation is not None:
+        draw_correlation(panels["d"], correlation, colours)
+    keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]
+    if drawn:
+        keys += [Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
+                 Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
+                 Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensor committee")]  # fmt: skip
+    figure.legend(handles=keys, loc="outside upper center", ncols=8)
+
+    panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")
+    draw_plateaus(panels["c"], fits, colours)
+    # Read left to right, top to bottom.
+    for name, axes in zip("abcd", (panels[key] for key in ("a", "d", "b", "c") if key in panels), strict=False):
+        letter(axes, name)
+    for evolution, rows in fits[fits["evolution_time_us"] != chosen].groupby("evolution_time_us"):
+        why: dict[str, list[float]] = {}
+        for _, row in rows.iterrows():
+            text = reason(row) or (None if fitted(row) else "fit failed")
+            if text:
+                why.setdefault(text, []).append(row["temperature_K"])
+        notes += [f"t_p = {evolution:g} µs: {text} at {named(kelvins)}" for text, kelvins in why.items()]
+    if notes:
+        figure.supxlabel("Not drawn or not fitted. " + joined(notes), size=SMALL, x=0.01, ha="left")
+    return figure
+
+
+def joined(notes: list[str], width: int = 135) -> str:
+    """Notes one after the other, in lines of at most about `width` letters, with t_p set as in the axes."""
+    lines = [""]
+    for note in notes:
+        if len(lines[-1]) + len(note) > width - 25 * (len(lines) == 1):
+            lines.append("")
+        lines[-1] += note + ("; " if note is not notes[-1] else ".")
+    return "\n".join(lines).replace("t_p", r"t$_p$")
+
+
+def main() -> None:
+    parser = figure_arguments(__doc__, ["echo", "echo_fits"])
+    parser.add_argument("correlation", type=Path, nargs="?", metavar="CORRELATION.csv", help="table correlation.csv")
+    parser.add_argument(
+        "--evolution-time-us", type=float, help="t_p of the decays drawn (default: the one with most usable echoes)"
+    )
+    args = parser.parse_args()
+    tables = read(args.echo, args.echo_fits)
+    save(draw(*tables, read_correlation(args.correlation), args.evolution_time_us), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)

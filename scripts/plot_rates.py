@@ -1,0 +1,251 @@
+"""Draw jump rates against inverse temperature: counted in MD, from NEB barriers, and the rate model fitted to both.
+
+Lines with 95 % bands are the rate model. Zero counts are upper limits at 3/exposure, drawn as arrows that point down.
+Measured jump rates are stars; measured activation energies are straight guides, of which only the slope means anything.
+"""
+
+from pathlib import Path
+
+import compare_with_literature as literature
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.fits import BOLTZMANN_EV_PER_K
+from insilico_nmr.style import (
+    BAND,
+    BLACK,
+    DASHES,
+    DOUBLE_MM,
+    GREY,
+    PALETTE,
+    SMALL,
+    complete,
+    figure_arguments,
+    inverse_temperature_axis,
+    letter,
+    new_figure,
+    read_table,
+    save,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+NUMBERS = ["temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
+KEYS = ["class", "from", "to"]
+MARKERS = ("o", "s")  # along a class as named, and back
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The rate table with a value in every cell that is drawn; raises InputError for an origin that is not known."""
+    table = read_table(path, NUMBERS, [*KEYS, "origin"])
+    unknown = set(table["origin"]) - {"md", "neb", "model"}
+    if unknown:
+        raise InputError(f"{path}: column origin has {', '.join(map(repr, sorted(unknown)))}; expected md, neb, model")
+    parts = []
+    for origin, rows in table.groupby("origin"):
+        needed = [
+            "temperature_K",
+            "rate_per_s",
+            "ci_low_per_s",
+            "ci_high_per_s",
+            *(["count"] if origin == "md" else []),
+        ]
+        parts.append(complete(rows, needed, path, f"{origin} rates"))
+    table = pd.concat(parts).sort_index()
+    positive = (table["temperature_K"] > 0) & (table["ci_high_per_s"] > 0)
+    positive &= (table["rate_per_s"] > 0) | ((table["origin"] == "md") & (table["count"] == 0))
+    if not positive.all():
+        raise InputError(f"{path}: row {int(positive.idxmin()) + 2}: temperature and rate must be above 0")
+    return table
+
+
+def styles(table: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
+    """Colour of each class; dash and marker of each of its directions."""
+    names = list(dict.fromkeys(table["class"]))
+    found: dict[tuple[str, str, str], dict] = {}
+    for key in dict.fromkeys(map(tuple, table[KEYS].to_numpy())):
+        number = names.index(key[0])
+        back = sum(other[0] == key[0] for other in found)
+        found[key] = {
+            "color": PALETTE[number % len(PALETTE)],
+            "dash": DASHES[2 * (number // len(PALETTE)) % 4 + min(back, 1)],
+            "marker": MARKERS[min(back, 1)],
+        }
+    return found
+
+
+def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.ndarray) -> None:
+    """The rate model as lines with bands over `temperatures_K`, and NEB rates as dotted lines with diamonds."""
+    for key, style in look.items():
+        mine = table[(table[KEYS] == list(key)).all(axis=1)]
+        model, neb = (mine[mine["origin"] == origin].sort_values("temperature_K") for origin in ("model", "neb"))
+        if len(model):
+            line = literature.rate_line(model)
+            value, low, high = np.array([line.rate(T) for T in temperatures_K]).T
+            axes.plot(1000 / temperatures_K, value, color=style["color"], linestyle=style["dash"], gid="model")
+            axes.fill_between(1000 / temperatures_K, low, high, color=style["color"], **(BAND | {"alpha": 0.1}))
+        if len(neb):
+            axes.plot(1000 / neb["temperature_K"], neb["rate_per_s"], color=style["color"], linestyle=":", marker="D",
+                      linewidth=0.7, markersize=2.4, markerfacecolor="white", markeredgewidth=0.6, gid="neb")  # fmt: skip
+
+
+def draw_md(axes: Axes, table: pd.DataFrame, look: dict, mark_above_K: float) -> None:
+    """MD points with their intervals, open above `mark_above_K`; arrows for zero counts."""
+    for key, style in look.items():
+        mine = table[(table[KEYS] == list(key)).all(axis=1) & (table["origin"] == "md")]
+        # Both directions of a class have nearly the same rate: set them apart by a hair.
+        aside = 0.006 * (1 if style["marker"] == MARKERS[0] else -1)
+        for row in mine.itertuples():
+            x, hot = 1000 / row.temperature_K + aside, row.temperature_K > mark_above_K
+            common = {"color": style["color"], "markerfacecolor": "white" if hot else style["color"]}
+            common |= {"marker": style["marker"], "markersize": 3.2, "markeredgewidth": 0.7, "zorder": 4}
+            if row.count == 0:
+                limit = row.ci_high_per_s
+                axes.plot(x, limit, linestyle="none", gid="upper_limit", **(common | {"marker": "_", "markersize": 5}))
+                axes.annotate("", (x, limit / 3), (x, limit), zorder=4, arrowprops={
+                    "arrowstyle": "-|>", "color": style["color"], "linewidth": 0.7, "mutation_scale": 5,
+                    "shrinkA": 0, "shrinkB": 0, "fill": not hot})  # fmt: skip
+            else:
+                bars = [[max(row.rate_per_s - row.ci_low_per_s, 0)], [row.ci_high_per_s - row.rate_per_s]]
+                axes.errorbar(x, row.rate_per_s, bars, elinewidth=0.7, linestyle="none",
+                              gid="md_open" if hot else "md", **common)  # fmt: skip
+
+
+def draw_measured(axes: Axes, measured: pd.DataFrame, number_of: dict[tuple[str, str], int]) -> list[Line2D]:
+    """Measured jump rates as stars, activation energies as guides to slopes in the lower left corner."""
+    rates = measured[(measured["quantity"] == "jump_rate") & measured["temperature_K"].notna()]
+    for row in rates.itertuples():
+        axes.errorbar(1000 / row.temperature_K, row.value, min(row.uncertainty, 0.999 * row.value), color=BLACK,
+                      marker="*", markersize=6, linestyle="none", zorder=5, gid="measured")  # fmt: skip
+        axes.annotate(f"[{number_of[row.method, row.reference]}]", (1000 / row.temperature_K, row.value), (4, 2),
+                      textcoords="offset points", size=SMALL)  # fmt: skip
+    energies = measured[measured["quantity"] == "activation_energy"].sort_values("value")
+    (left, right), (bottom, top) = axes.get_xlim(), np.log10(axes.get_ylim())
+    pivot_x, pivot_y = left + 0.03 * (right - left), bottom + 0.42 * (top - bottom)
+    lowest = np.inf
+    for row in energies.itertuples():
+        slope = -row.value / BOLTZMANN_EV_PER_K / 1000 / np.log(10)  # decades per unit of 1000/T
+        length = min(0.25 * (right - left), 0.38 * (top - bottom) / -slope)
+        end_x, end_y = pivot_x + length, pivot_y + slope * length
+        axes.plot([pivot_x, end_x], 10 ** np.array([pivot_y, end_y]), color=GREY, linewidth=0.9, gid="slope_guide")
+        lowest = min(end_y, lowest - 0.04 * (top - bottom))  # one label below the other
+        axes.annotate(f"{row.value_text} eV [{number_of[row.method, row.reference]}]", (end_x, 10**lowest), (2, 0),
+                      textcoords="offset points", size=SMALL, color="#404040", va="center", zorder=6,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5})  # fmt: skip
+    handles = [Line2D([], [], color=BLACK, marker="*", linestyle="none", label="measured rate")] if len(rates) else []
+    if len(energies):
+        handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="measured energy (slope)"))
+    return handles
+
+
+def signs(table: pd.DataFrame, look: dict, mark_above_K: float) -> list[Line2D]:
+    """What dashes and symbols mean, of those that occur."""
+    meaning = {"color": BLACK, "markersize": 3.2, "markeredgewidth": 0.7, "linestyle": "none"}
+    both = any(style["marker"] == MARKERS[1] for style in look.values())
+    md = table[table["origin"] == "md"]
+    found = []
+    if (table["origin"] == "model").any():
+        found.append(Line2D([], [], color=BLACK, label="rate model, 95 % band" + both * ": as named"))
+        if both:
+            found.append(Line2D([], [], color=BLACK, linestyle=DASHES[1], label="rate model, 95 % band: back"))
+    if len(md):
+        found.append(Line2D([], [], marker=MARKERS[0], label="MD, 95 %" + both * ": as named", **meaning))
+        if both:
+            found.append(Line2D([], [], marker=MARKERS[1], label="MD, 95 %: back", **meaning))
+    if (md["temperature_K"] > mark_above_K).any():
+        found.append(Line2D([], [], marker=MARKERS[0], markerfacecolor="white", label=f"MD above {mark_above_K:g} K",
+                            **meaning))  # fmt: skip
+    if (md["count"] == 0).any():
+        found.append(Line2D([], [], linestyle="none", marker=r"$\downarrow$", color=BLACK, markersize=5,
+                            markeredgewidth=0.2, label="MD, no jump: k < 3/exposure"))  # fmt: skip
+    if (table["origin"] == "neb").any():
+        found.append(Line2D([], [], marker="D", markerfacecolor="white", label="NEB barrier",
+                            **(meaning | {"markersize": 2.4, "linestyle": ":", "linewidth": 0.7})))  # fmt: skip
+    return found
+
+
+def decades(axes: Axes, low: float, high: float) -> None:
+    """Logarithmic axis of rates, with a number at every few decades and a tick at each."""
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    axes.yaxis.set_minor_locator(LogLocator(numticks=99))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_classes(grid: np.ndarray, table: pd.DataFrame, look: dict, mark_above_K: float) -> None:
+    """One small panel (axes in `grid`, rows by columns) a class over the temperatures of MD, all of one scale."""
+    md = table[table["origin"] == "md"]
+    limits = md.loc[md["count"] == 0, "ci_high_per_s"] / 4
+    floor = min([*md.loc[md["ci_low_per_s"] > 0, "ci_low_per_s"], *md.loc[md["rate_per_s"] > 0, "rate_per_s"], *limits])
+    names = list(dict.fromkeys(table["class"]))
+    for number, axes in enumerate(grid.ravel()):
+        if number >= len(names):
+            axes.remove()
+            continue
+        mine = {key: style for key, style in look.items() if key[0] == names[number]}
+        inverse_temperature_axis(axes, md["temperature_K"], kelvin=number < grid.shape[1])
+        decades(axes, floor / 3, md["ci_high_per_s"].max() * 30)  # room for the name
+        draw_lines(axes, table, mine, 1000 / np.linspace(*axes.get_xlim(), 50))
+        draw_md(axes, table, mine, mark_above_K)
+        colour = next(iter(mine.values()))["color"]
+        axes.text(0.97, 0.94, names[number], transform=axes.transAxes, ha="right", va="top", size=SMALL, color=colour,
+                  weight="bold", zorder=7)  # fmt: skip
+        if number + grid.shape[1] < len(names):
+            axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+        if number % grid.shape[1]:
+            axes.tick_params(labelleft=False)
+    letter(grid[0, 0], "b")
+
+
+def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.inf) -> Figure:
+    """All temperatures and measured values on the left; where MD and lines are there, a panel a class on the right."""
+    look = styles(table)
+    md, lined = table[table["origin"] == "md"], table[table["origin"] != "md"]
+    classes = table["class"].nunique()
+    rows = -(-classes // 2)
+    figure = new_figure(DOUBLE_MM, float(np.clip(45 + 22 * rows, 105, 220)))
+    if len(md) > 0 and len(lined) > 0:
+        main, side = figure.subfigures(1, 2, width_ratios=[1, 1.05])
+        draw_classes(side.subplots(rows, min(classes, 2), squeeze=False), table, look, mark_above_K)
+        colours = []  # the panels carry the names
+    else:
+        main = figure.subfigures(1, 1)
+        first = {key[0]: style for key, style in reversed(look.items())}
+        colours = [Line2D([], [], color=first[name]["color"], label=name) for name in dict.fromkeys(table["class"])]
+    axes = main.subplots()
+    inverse_temperature_axis(axes, table["temperature_K"])
+    positive = table.loc[table["rate_per_s"] > 0, "rate_per_s"]
+    ends = [
+        *([positive.min(), positive.max()] if len(positive) else []),
+        *table.loc[table["count"] == 0, "ci_high_per_s"],
+    ]
+    decades(axes, min(ends) / 30, max(ends) * 30)
+    draw_lines(axes, table, look, 1000 / np.linspace(*axes.get_xlim(), 200))
+    draw_md(axes, table, look, mark_above_K)
+    axes.set_ylabel("jump rate k (s⁻¹)")
+    letter(axes, "a")
+
+    drawn = measured[measured["quantity"].isin(["jump_rate", "activation_energy"])]
+    sources = list(dict.fromkeys(drawn[["method", "reference"]].itertuples(index=False, name=None)))
+    handles = draw_measured(axes, measured, {source: n for n, source in enumerate(sources, start=1)})
+    figure.legend(handles=[*colours, *signs(table, look, mark_above_K), *handles], loc="outside lower center", ncols=4)
+    notes = [f"[{n}] {method}: {reference}" for n, (method, reference) in enumerate(sources, start=1)]
+    if notes:
+        main.supxlabel("\n".join(notes), size=SMALL, x=0.02, ha="left")
+    return figure
+
+
+def main() -> None:
+    parser = figure_arguments(__doc__, ["rates"], literature=True)
+    parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
+    args = parser.parse_args()
+    measured = literature.for_figure(args.literature, args.material, args.phase)
+    save(draw(read(args.rates), measured, args.mark_above), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,93 @@
+"""Draw static powder spectra stacked against temperature: exchanging, over the rigid pattern and the fast limit."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.style import (
+    DOUBLE_MM,
+    GREY,
+    SMALL,
+    figure_arguments,
+    letter,
+    new_figure,
+    read_table,
+    save,
+    temperature_colours,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MOTIONS = ["rigid_per_kHz", "exchange_per_kHz", "fast_per_kHz"]
+COLUMNS = ["temperature_K", "frequency_kHz", *MOTIONS]
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table; every point of a spectrum must have a value."""
+    table = read_table(path, COLUMNS)
+    for name in COLUMNS:
+        if table[name].isna().any():
+            raise InputError(f"{path}: row {int(table[name].isna().argmax()) + 2} has no {name}")
+    return table
+
+
+def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: float) -> None:
+    """One spectrum above the other, the coldest below, each cut at `cut` above its base line."""
+    for number, (temperature, spectrum) in enumerate(table.groupby("temperature_K")):
+        base, x = number * step, spectrum["frequency_kHz"]
+        rigid, exchange, fast = (np.minimum(spectrum[name], cut) + base for name in MOTIONS)
+        order = 10 + 3 * (len(colours) - number)
+        axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.25, linewidth=0, zorder=order)
+        axes.plot(x, rigid, color=GREY, linewidth=0.7, zorder=order + 1)
+        axes.plot(x, fast, color="black", linewidth=0.6, linestyle=(0, (2, 1.5)), zorder=order + 1)
+        axes.plot(x, exchange, color=colours[temperature], linewidth=0.9, zorder=order + 2)
+    axes.set_ylim(-0.05 * step, (len(colours) - 1) * step + max(cut, step) * 1.02)
+    axes.set_yticks([])
+    axes.set_xlabel("frequency offset (kHz)")
+
+
+def half_width(table: pd.DataFrame) -> float:
+    """kHz; rigid intensity is below a hundredth of its wings' maximum beyond, with a margin."""
+    x, y = table["frequency_kHz"].abs(), table["rigid_per_kHz"]
+    wings = y[x > 0.1 * x.max()]
+    return float(min(x.max(), 1.15 * x[y > 0.03 * wings.max()].max()))
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Left: satellites, the central line cut off; right: the central region at the height of the central line."""
+    colours = temperature_colours(table["temperature_K"])
+    figure = new_figure(DOUBLE_MM, max(70, 25 + 11 * len(colours)))
+    satellites, centre = figure.subplots(1, 2, width_ratios=[2, 1])
+    width = half_width(table)
+    away = table[table["frequency_kHz"].abs() > 0.08 * width]
+    highest = float(away[["rigid_per_kHz", "exchange_per_kHz"]].to_numpy().max())
+    stack(satellites, table, colours, 1.25 * highest, 1.15 * highest)
+    satellites.set_xlim(-width, width)
+    satellites.set_ylabel("intensity (equal areas, shifted)")
+    satellites.set_title("satellites (higher lines cut)")
+    tallest = float(table[MOTIONS].to_numpy().max())
+    stack(centre, table, colours, 1.1 * tallest, tallest)
+    centre.set_xlim(-0.08 * width, 0.08 * width)
+    centre.set_title("centre, full height")
+    for number, temperature in enumerate(sorted(colours)):
+        satellites.annotate(
+            f"{temperature:g} K", (0.985, number * 1.25 * highest), (0, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", size=SMALL, color=colours[temperature], weight="bold", zorder=200,
+        )  # fmt: skip
+    for style, name in (({"color": colours[max(colours)]}, "exchange"), ({"color": GREY}, "rigid"),
+                        ({"color": "black", "linestyle": (0, (2, 1.5))}, "fast limit")):  # fmt: skip
+        centre.plot([], [], label=name, linewidth=0.9, **style)
+    figure.legend(*centre.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    letter(satellites, "a")
+    letter(centre, "b")
+    return figure
+
+
+def main() -> None:
+    args = figure_arguments(__doc__, ["spectra"]).parse_args()
+    save(draw(read(args.spectra)), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,40 @@
+"""Predict field gradients of any structure that ASE reads, by a committee of tensor models.
+
+Writes extended XYZ with `efg` (committee mean) and `efg_sd` (root-mean-square spread of a component over the members,
+atomic units); NaN for atoms of elements whose field gradients were not learnt.
+"""
+
+import argparse
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from insilico_nmr.dataset import write_frames
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.tensor_model import load_committee
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("structure", type=Path, help="one or more frames in any format that ASE reads")
+    parser.add_argument("--model", type=Path, required=True, help="committee folder, with member_0, member_1, …")
+    parser.add_argument("--out", type=Path, required=True, help="extended XYZ to write")
+    args = parser.parse_args()
+
+    committee = load_committee(args.model)
+    try:
+        frames = ase.io.read(args.structure, index=":")
+    except Exception as error:  # ASE raises whatever the bad file provokes
+        raise InputError(f"{args.structure}: ASE cannot read it ({error})") from None
+    for number, atoms in enumerate(frames):
+        if not atoms.pbc.all() or atoms.cell.rank < 3:
+            raise InputError(f"{args.structure}, frame {number}: expected a periodic cell")
+        members = np.array([model.predict(atoms) for model in committee])
+        atoms.calc = None
+        atoms.arrays["efg"] = members.mean(axis=0)
+        atoms.arrays["efg_sd"] = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
+    write_frames(args.out, frames)
+
+
+if __name__ == "__main__":
+    run_script(main)

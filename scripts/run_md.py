@@ -1,0 +1,62 @@
+"""Run molecular dynamics of one structure at one temperature on the trained potential, and judge its soundness.
+
+The start is relaxed at fixed cell first. A killed run goes on from the chunks in the --resume folder. The checks
+(mean temperature, drift of the potential energy, drift without thermostat, whole host units) land in a JSON file; a run
+that breaks host units ends with an error.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import ase.io
+from insilico_nmr.errors import run_script
+from insilico_nmr.files import write_json
+from insilico_nmr.md import Run, nve_drift, relax, run_md
+from insilico_nmr.md_checks import HostUnit, check_run
+from insilico_nmr.trajectory import write_trajectory
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("structure", type=Path, help="starting structure")
+    parser.add_argument("--potential", type=Path, required=True, help="folder of the potential")
+    parser.add_argument("--temperature", type=float, required=True, help="K")
+    parser.add_argument("--equilibration-ps", type=float, required=True, help="run before sampling")
+    parser.add_argument("--production-ps", type=float, required=True, help="sampled")
+    parser.add_argument("--timestep-fs", type=float, required=True)
+    parser.add_argument("--interval-fs", type=float, required=True, help="between stored frames")
+    parser.add_argument("--damping-ps", type=float, required=True, help="of the Langevin thermostat")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument(
+        "--host-unit",
+        nargs=4,
+        metavar=("CENTRE", "LIGAND", "NUMBER", "CUTOFF_A"),
+        help="every CENTRE must keep NUMBER LIGANDs within CUTOFF_A, for example P S 4 2.8",
+    )
+    parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
+    parser.add_argument("--out", type=Path, required=True, help="trajectory, HDF5")
+    parser.add_argument("--out-checks", type=Path, required=True, help="JSON")
+    args = parser.parse_args()
+
+    run = Run(
+        args.temperature,
+        args.equilibration_ps,
+        args.production_ps,
+        args.timestep_fs,
+        args.interval_fs,
+        args.damping_ps,
+        args.seed,
+    )
+    start = relax(ase.io.read(args.structure), args.potential)
+    trajectory = run_md(start, args.potential, run, args.resume)
+    drift = nve_drift(trajectory.frame(-1), args.potential, run, length_ps=2.0)
+    checks = check_run(trajectory, drift, HostUnit.parse(args.host_unit) if args.host_unit else None)
+    write_trajectory(args.out, trajectory)
+    write_json(args.out_checks, checks)
+    print(" ".join(f"{key}={value}" for key, value in checks.items()))
+    shutil.rmtree(args.resume, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_script(main)

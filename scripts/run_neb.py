@@ -1,0 +1,101 @@
+"""Barriers of jump classes by climbing-image NEB on the trained potential, in several arrangements of the other ions.
+
+Classes that MD saw often enough are skipped. Each finished class lies in the state folder; a second run takes it from
+there as long as nothing it depends on has changed. A hop without a barrier to trust is a row with its reason, not an
+error.
+"""
+
+import argparse
+import csv
+import re
+import sys
+import time
+from pathlib import Path
+
+from insilico_nmr.crystal import read_crystal
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path, read_json, sha256, write_json
+from insilico_nmr.neb import NebFailed, find_barrier, hop_start
+from insilico_nmr.potential import calculator
+from insilico_nmr.rates import read_counts
+from insilico_nmr.sites import read_sites
+
+COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV", "reason"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cif", type=Path, help="the crystal that the sites were made from")
+    parser.add_argument("--sites", type=Path, required=True, help="sites.json")
+    parser.add_argument("--potential", type=Path, required=True, help="folder of the potential")
+    parser.add_argument("--members", type=int, default=1, help="committee members to run, from 0 on (default: 1)")
+    parser.add_argument("--counts", type=Path, required=True, help="counts of analyse_jumps.py")
+    parser.add_argument("--min-count", type=int, required=True, help="skip classes with at least so many jumps in MD")
+    parser.add_argument("--repeat", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
+    parser.add_argument("--arrangements", type=int, required=True, help="arrangements of the other ions per class")
+    parser.add_argument("--min-distance", type=float, required=True, help="Å, no two mobile ions start closer")
+    parser.add_argument("--images", type=int, default=5, help="images between the end points (default: 5)")
+    parser.add_argument("--max-force", type=float, default=0.05, help="eV/Å, convergence (default: 0.05)")
+    parser.add_argument("--seed", type=int, required=True, help="draws the arrangements")
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder of finished classes")
+    parser.add_argument("--out", type=Path, required=True, help="barriers, CSV")
+    args = parser.parse_args()
+    for name in ("members", "arrangements", "images"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
+
+    crystal, sites = read_crystal(args.cif), read_sites(args.sites)
+    counts = read_counts(args.counts).groupby("class")["count"].sum()
+    rare = [entry for entry in sites["classes"] if counts.get(entry["name"], 0) < args.min_count]
+    made_from = {
+        "cif": sha256(args.cif),
+        "sites": sha256(args.sites),
+        "potential": [sha256(args.potential / f"member_{member}.uf3") for member in range(args.members)],
+        "repeat": args.repeat,
+        "arrangements": args.arrangements,
+        "min_distance_A": args.min_distance,
+        "images": args.images,
+        "max_force_eV_per_A": args.max_force,
+        "seed": args.seed,
+    }
+    symbols = {orbit.element for orbit in crystal.orbits}
+    calculators = [calculator(args.potential, symbols, member) for member in range(args.members)]
+    rows, started, run = [], time.monotonic(), 0
+    for number, entry in enumerate(rare):
+        path = args.state / f"{re.sub('[^A-Za-z0-9.-]', '_', entry['name'])}.json"
+        if not (path.exists() and read_json(path)["made_from"] == made_from):
+            write_json(path, {"made_from": made_from, "rows": run_class(entry, crystal, sites, calculators, args)})
+            run += 1
+            left = (time.monotonic() - started) / run * (len(rare) - number - 1)
+            print(f"NEB {number + 1}/{len(rare)} {entry['name']}, ETA {left:.0f} s", file=sys.stderr, flush=True)
+        rows += read_json(path)["rows"]
+    with atomic_path(args.out) as temporary, open(temporary, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> list[dict]:
+    """Rows of one class: every arrangement with every committee member."""
+    jump = next(
+        jump
+        for jump in sites["jumps"]
+        if jump["class"] == entry["name"] and sites["sites"][jump["from"]]["orbit"] == entry["from"]
+    )
+    rows = []
+    for arrangement in range(args.arrangements):
+        start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, args.seed + arrangement)
+        for member, calc in enumerate(calculators):
+            row = {"class": entry["name"], "from": entry["from"], "to": entry["to"]}
+            row |= {"arrangement": arrangement, "member": member}
+            try:
+                hop = find_barrier(start, calc, args.images, args.max_force)
+                row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
+            except NebFailed as error:
+                row |= {"status": error.status, "reason": str(error)}
+            rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,151 @@
+"""Jumps in synthetic trajectories whose hops are known."""
+
+import numpy as np
+import pytest
+from insilico_nmr.crystal import make_crystal
+from insilico_nmr.errors import InputError
+from insilico_nmr.events import assign, count_jumps, find_jumps, host_drift, mean_displacements, summary
+from insilico_nmr.sites import build_sites, directed_classes
+from insilico_nmr.trajectory import Trajectory
+
+REPEAT = np.array([4, 2, 2])
+CELL = np.diag([3.0, 4.0, 4.0])
+
+
+@pytest.fixture(scope="module")
+def sites() -> dict:
+    """A tetragonal lattice of Li with jumps of 3 Å along x only, and one host atom per cell."""
+    turn = np.diag([1, -1, -1])
+    mirror = np.diag([-1, 1, 1])
+    group = np.array([np.eye(3, dtype=int), turn, mirror, turn @ mirror])
+    atoms = [("A", "Li", 0.5, np.zeros(3)), ("O1", "O", 1.0, np.full(3, 0.5))]
+    return build_sites(make_crystal(CELL, group, np.zeros((4, 3)), atoms), "Li", 3.5)
+
+
+def trajectory(paths: np.ndarray, drift: np.ndarray | None = None) -> Trajectory:
+    """Ions on the given unwrapped positions (F, N, 3), and the host of 16 atoms, both shifted by `drift` (F, 3)."""
+    cells = np.stack(np.meshgrid(*map(np.arange, REPEAT), indexing="ij"), axis=-1).reshape(-1, 3)
+    host = np.broadcast_to((cells + 0.5) @ CELL, (len(paths), len(cells), 3))
+    positions = np.concatenate([paths, host], axis=1)
+    if drift is not None:
+        positions = positions + drift[:, None]
+    frames = len(paths)
+    return Trajectory(
+        positions.astype(np.float32),
+        np.array([3] * paths.shape[1] + [8] * len(cells)),
+        CELL * REPEAT[:, None],
+        0.1 * np.arange(1, frames + 1),
+        np.full(frames, 600.0),
+        np.zeros(frames),
+        600.0,
+    )
+
+
+def hopper(steps: list[int], frames_each: int, noise: float, seed: int = 0) -> np.ndarray:
+    """One ion that stays `frames_each` frames on every site of a walk along x, rattling by `noise` Å: (F, 1, 3)."""
+    at = np.repeat(np.concatenate([[0], np.cumsum(steps)]), frames_each)
+    positions = np.zeros((len(at), 1, 3))
+    positions[:, 0, 0] = 3.0 * at
+    return positions + np.random.default_rng(seed).normal(0, noise, positions.shape)
+
+
+def test_known_hops_are_found_with_their_times_and_images(sites):
+    walk = [1, 1, -1, 1, 1, 1, 1, 1]
+    found = find_jumps(assign(trajectory(hopper(walk, 10, 0.1)), sites, 1.0))
+    np.testing.assert_allclose(found.time_s, np.arange(10, 90, 10) * 1e-13)
+    np.testing.assert_array_equal(found.image[:, 0], walk)
+    assert (found.kind == 0).all()
+
+
+def test_rattling_across_the_border_between_sites_is_no_jump(sites):
+    path = hopper([], 400, 0.0)
+    # Swings to 1.9 Å, beyond the mid-plane at 1.5 Å but outside the core of the next site (from 2.0 Å on).
+    path[:, 0, 0] = 1.9 * np.abs(np.sin(np.arange(400)))
+    assignment = assign(trajectory(path), sites, 1.0)
+    assert len(find_jumps(assignment).time_s) == 0
+    assert 0.3 < assignment.outside.mean() < 0.8
+    # Once it does enter the next core it counts, and coming back counts too.
+    path[200, 0, 0] = 2.5
+    assert len(find_jumps(assign(trajectory(path), sites, 1.0)).time_s) == 2
+
+
+def test_a_drift_of_the_whole_crystal_is_no_jump(sites):
+    path = hopper([1, 1, 1], 50, 0.05)
+    drift = np.outer(np.linspace(0, 9, len(path)), [1, 0.3, -0.2])
+    run = trajectory(path, drift)
+    np.testing.assert_allclose(host_drift(run, sites), drift, atol=1e-4)
+    assert find_jumps(assign(run, sites, 1.0)).image[:, 0].tolist() == [1, 1, 1]
+
+
+def test_exposure_is_the_time_that_a_jump_was_possible(sites):
+    # Two ions in a row of four sites: neighbours first (each has one empty side), then apart (each has two).
+    near = np.zeros((40, 2, 3))
+    near[:, 1, 0] = 3.0
+    apart = near[:60].repeat(2, axis=0)[:60].copy()
+    apart[:, 1, 0] = 6.0
+    assignment = assign(trajectory(np.concatenate([near, apart])), sites, 1.0)
+    counts, exposures = count_jumps(assignment, find_jumps(assignment), 5)
+    assert directed_classes(sites) == [("A-A:3.00", "A", "A")]
+    assert counts.sum() == 1
+    assert exposures.sum() == pytest.approx((40 * 2 + 60 * 4) * 1e-13)
+    np.testing.assert_allclose(exposures[:2, 0], [20 * 2 * 2e-13 / 2] * 2)
+
+
+def test_a_rate_is_recovered_from_a_random_walk(sites):
+    rng = np.random.default_rng(5)
+    frames, rate = 40_000, 2e10  # to each side, 1/s: 4e-3 in a frame of 0.1 ps
+    steps = rng.choice([-1, 0, 1], frames, p=[rate * 1e-13, 1 - 2 * rate * 1e-13, rate * 1e-13])
+    path = np.zeros((frames, 1, 3))
+    path[:, 0, 0] = 3.0 * np.cumsum(steps)
+    path += rng.normal(0, 0.15, path.shape)
+    assignment = assign(trajectory(path), sites, 1.0)
+    counts, exposures = count_jumps(assignment, find_jumps(assignment))
+    estimate, error = counts.sum() / exposures.sum(), np.sqrt(counts.sum()) / exposures.sum()
+    assert abs(estimate - rate) < 4 * error
+    assert error < 0.1 * rate
+
+
+def test_an_unlisted_jump_and_a_double_occupation_are_reported(sites):
+    path = hopper([2], 20, 0.0)
+    second = np.zeros_like(path)
+    second[:, 0, 0] = 6.0
+    assignment = assign(trajectory(np.concatenate([path, second], axis=1)), sites, 1.0)
+    found = summary(assignment, find_jumps(assignment))
+    assert found["jumps"] == 0
+    assert found["jumps_unlisted"] == 1
+    assert found["unlisted_by_orbits"] == {"A-A": 1}
+    assert found["into_occupied_fraction"] == 1.0
+    assert found["double_occupied_fraction"] == pytest.approx(20 / 60)
+
+
+def test_diffusion_of_sites_and_ions_agree_and_returns_are_counted(sites):
+    assignment = assign(trajectory(hopper([1, -1] * 50, 5, 0.1)), sites, 1.0)
+    found = summary(assignment, find_jumps(assignment))
+    # 100 jumps, each but the first undoes the one before.
+    assert found["returned_fraction"] == pytest.approx(0.99)
+    assert found["diffusion_A2_per_ps"]["uncorrelated"] == pytest.approx(100 * 9 / (6 * 50.5), rel=1e-6)
+    assert abs(found["diffusion_A2_per_ps"]["sites"]) < 0.1
+    assert found["occupancies"]["A"]["ions_per_site"] == pytest.approx(1 / 16)
+
+
+def test_mean_displacements_are_turned_back_to_the_representative():
+    # Two sites that a mirror at x = 1/2 maps onto each other: the same shift in the frame of the first.
+    group = np.array([np.eye(3, dtype=int), np.diag([-1, 1, 1])])
+    cell = np.diag([6.0, 5.0, 5.0])
+    sites = build_sites(make_crystal(cell, group, np.zeros((2, 3)), [("A", "Li", 1.0, np.array([0.2, 0, 0]))]), "Li", 3)
+    path = np.zeros((50, 2, 3))
+    path[:, 0], path[:, 1] = [1.2 + 0.3, 0.1, 0], [4.8 - 0.3, 0.1, 0]
+    run = Trajectory(path, np.array([3, 3]), cell, 0.1 * np.arange(50), np.ones(50), np.zeros(50), 300.0)
+    np.testing.assert_allclose(mean_displacements(assign(run, sites, 1.0))["A"], [0.3, 0.1, 0], atol=1e-6)
+
+
+def test_lost_ions_and_foreign_cells_are_refused(sites):
+    path = hopper([], 10, 0.0)
+    path[..., 1] = 2.0
+    with pytest.raises(InputError, match="ion Li0 never comes within"):
+        assign(trajectory(path), sites, 1.0)
+    with pytest.raises(InputError, match="core radius"):
+        assign(trajectory(hopper([], 10, 0.0)), sites, 1.6)
+    foreign = dict(sites, cell=(CELL * 1.2).tolist())
+    with pytest.raises(InputError, match="not a multiple"):
+        assign(trajectory(hopper([], 10, 0.0)), foreign, 1.0)

@@ -1,0 +1,107 @@
+"""Nudged elastic bands on analytic landscapes with known barriers."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from insilico_nmr.crystal import make_crystal
+from insilico_nmr.errors import InputError
+from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start
+from insilico_nmr.sites import build_sites
+
+PERIOD = 3.0  # Å
+
+
+class EggBox(Calculator):
+    """Every atom in U = (barrier/2)·(1 − cos 2πx/a) − tilt·sin²(πx/2a) + stiff walls in y and z."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, barrier_eV: float, tilt_eV: float = 0.0, stiffness: float = 2.0):
+        super().__init__()
+        self.barrier, self.tilt, self.stiffness = barrier_eV, tilt_eV, stiffness
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x, rest = (
+            self.atoms.positions[:, 0],
+            self.atoms.positions[:, 1:] - np.round(self.atoms.positions[:, 1:] / 8) * 8,
+        )
+        k = 2 * np.pi / PERIOD
+        energy = self.barrier / 2 * (1 - np.cos(k * x)) - self.tilt * np.sin(k * x / 4) ** 2
+        forces = np.zeros((len(x), 3))
+        forces[:, 0] = -self.barrier / 2 * k * np.sin(k * x) + self.tilt * k / 4 * np.sin(k * x / 2)
+        forces[:, 1:] = -self.stiffness * rest
+        self.results = {"energy": energy.sum() + self.stiffness / 2 * (rest**2).sum(), "forces": forces}
+
+
+def start(displacement=(PERIOD, 0, 0)) -> Start:
+    cell = np.diag([4 * PERIOD, 8, 8])
+    atoms = Atoms("Li2", positions=[[0.1, 0.1, 0], [2 * PERIOD, 0, 0]], cell=cell, pbc=True)
+    return Start(atoms, 0, np.array(displacement, float), np.array([[2 * PERIOD, 0, 0], [3 * PERIOD, 0, 0]]))
+
+
+def test_barrier_of_a_sinusoidal_landscape():
+    hop = find_barrier(start(), EggBox(0.35), max_force=0.01)
+    assert hop.forward_eV == pytest.approx(0.35, abs=2e-3)
+    assert hop.backward_eV == pytest.approx(0.35, abs=2e-3)
+    assert len(hop.energies_eV) == 7
+
+
+def test_barriers_of_a_tilted_landscape_differ_by_the_site_energies():
+    hop = find_barrier(start(), EggBox(0.5, tilt_eV=0.12), max_force=0.01)
+    assert hop.forward_eV - hop.backward_eV == pytest.approx(-0.12, abs=2e-3)
+    x = np.linspace(0, PERIOD, 100_001)
+    exact = (0.25 * (1 - np.cos(2 * np.pi * x / PERIOD)) - 0.12 * np.sin(np.pi * x / 2 / PERIOD) ** 2).max()
+    assert hop.forward_eV == pytest.approx(exact, abs=2e-3)
+
+
+def test_the_climbing_image_finds_a_saddle_between_images():
+    # Four images straddle the top of a symmetric barrier; only climbing brings one onto it.
+    hop = find_barrier(start(), EggBox(0.35), images=4, max_force=0.01)
+    assert hop.forward_eV == pytest.approx(0.35, abs=2e-3)
+
+
+def test_an_end_that_is_no_minimum_is_told_from_failure():
+    # At half a period the landscape has its top: an ion put there rolls to one of the wells.
+    with pytest.raises(NebFailed) as failure:
+        find_barrier(start((1.3, 0.05, 0)), EggBox(0.35))
+    assert failure.value.status == "no minimum"
+    with pytest.raises(NebFailed) as failure:
+        find_barrier(start(), EggBox(0.35), max_steps=2)
+    assert failure.value.status == "not converged"
+
+
+def test_an_ion_that_relaxes_to_a_third_site_is_reported():
+    # The target is nearer to the well at 2 a, which is another site.
+    with pytest.raises(NebFailed, match="another site"):
+        find_barrier(start((PERIOD * 1.6, 0, 0)), EggBox(0.35))
+
+
+def test_coinciding_sites_are_refused():
+    with pytest.raises(InputError, match="one site"):
+        find_barrier(start((0.1, 0, 0)), EggBox(0.35))
+
+
+def test_an_arrangement_starts_with_the_ion_on_its_site_and_the_target_empty():
+    cell = np.diag([PERIOD, 8.0, 8.0])
+    turn = np.diag([1, -1, -1])
+    group = np.array([np.eye(3, dtype=int), turn, -turn, -np.eye(3, dtype=int)])
+    crystal = make_crystal(
+        cell, group, np.zeros((4, 3)), [("A", "Li", 0.5, np.zeros(3)), ("O", "O", 1.0, np.full(3, 0.5))]
+    )
+    sites = build_sites(crystal, "Li", 3.1)
+    jump = sites["jumps"][0]
+    seen = set()
+    for seed in range(8):
+        begun = hop_start(crystal, sites, (6, 1, 1), jump, 2.0, seed)
+        ions = begun.atoms.positions[begun.atoms.symbols == "Li"]
+        assert len(ions) == 3
+        np.testing.assert_allclose(begun.atoms.positions[begun.ion], 0, atol=1e-12)
+        target = begun.displacement[0] % (6 * PERIOD)
+        assert np.abs(ions[:, 0] - target).min() > 1
+        assert len(begun.others) == 4
+        seen.add(tuple(sorted(np.round(ions[:, 0], 3))))
+    assert len(seen) > 1
+    with pytest.raises(InputError, match="image of its own start"):
+        hop_start(crystal, sites, (1, 1, 1), jump, 2.0, 0)

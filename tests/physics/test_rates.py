@@ -1,0 +1,205 @@
+"""Intervals of rates, and the reversible rate model, against known parameters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from insilico_nmr.errors import InputError
+from insilico_nmr.lattice import read_rates
+from insilico_nmr.rates import (
+    BOLTZMANN_EV_PER_K,
+    NebBarrier,
+    count_table,
+    fano_factor,
+    fit_rates,
+    model_table,
+    poisson_interval,
+    rate_interval,
+    read_counts,
+    write_rates,
+)
+
+ENERGY = {"A": 0.0, "B": 0.08, "C": 0.12}
+TOP = {"aa": 0.30, "ab": 0.22, "bc": 0.25, "ac": 0.60}
+PREFACTOR = 5e12
+CLASSES = [
+    {"name": name, "from": name[0].upper(), "to": name[1].upper(), "distance": 3.0} for name in ("aa", "ab", "bc", "ac")
+]
+
+
+def true_rate(name: str, start: str, temperature: float) -> float:
+    return PREFACTOR * np.exp(-(TOP[name] - ENERGY[start]) / (BOLTZMANN_EV_PER_K * temperature))
+
+
+def synthetic_counts(seed: int, exposure: float = 2e-9, temperatures=(500, 600, 700)) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for temperature in temperatures:
+        for entry in CLASSES:
+            ends = {(entry["from"], entry["to"]), (entry["to"], entry["from"])}
+            for start, end in sorted(ends):
+                count = rng.poisson(true_rate(entry["name"], start, temperature) * exposure)
+                rows.append([entry["name"], start, end, temperature, count, exposure, 1.0])
+    return pd.DataFrame(rows, columns=["class", "from", "to", "temperature_K", "count", "exposure_s", "fano"])
+
+
+def test_garwood_interval_is_the_tabulated_one():
+    # Exact Poisson limits, e.g. Pearson and Hartley, Biometrika Tables for Statisticians, table 40.
+    for count, low, high in ((1, 0.0253, 5.572), (10, 4.795, 18.39), (50, 37.11, 65.92)):
+        np.testing.assert_allclose(poisson_interval(count, 1.0), (low, high), rtol=1e-3)
+    np.testing.assert_allclose(poisson_interval(50, 1e-9), np.array([37.11, 65.92]) / 1e-9, rtol=1e-3)
+
+
+def test_nothing_seen_bounds_the_rate_by_three_over_the_exposure():
+    assert poisson_interval(0, 2e-9) == (0.0, pytest.approx(1.5e9))
+    with pytest.raises(InputError):
+        poisson_interval(0, 0.0)
+    with pytest.raises(InputError):
+        poisson_interval(-1, 1.0)
+
+
+def test_fano_factor_of_independent_and_of_paired_jumps():
+    rng = np.random.default_rng(1)
+    single = rng.poisson(8, 400)
+    exposures = np.ones(400)
+    assert fano_factor(single, exposures) == pytest.approx(1, abs=0.25)
+    assert fano_factor(2 * single, exposures) == pytest.approx(2, abs=0.5)
+    # Exposure that varies is no over-dispersion.
+    varying = rng.uniform(0.2, 2, 400)
+    assert fano_factor(rng.poisson(8 * varying), varying) == pytest.approx(1, abs=0.25)
+    assert fano_factor(np.zeros(10), np.ones(10)) == 1.0
+
+
+def test_bunched_jumps_get_a_wider_interval():
+    rng = np.random.default_rng(2)
+    bunched = 6 * rng.poisson(1.0, 50)
+    rate, low, high = rate_interval(bunched, np.ones(50), seed=3)
+    poisson_low, poisson_high = poisson_interval(int(bunched.sum()), 50.0)
+    assert low < poisson_low < rate < poisson_high < high
+    assert (high - low) / (poisson_high - poisson_low) == pytest.approx(np.sqrt(6), rel=0.3)
+
+
+def test_poisson_intervals_cover_the_truth():
+    rng = np.random.default_rng(4)
+    inside = [low <= 7 <= high for low, high in (poisson_interval(int(n), 1.0) for n in rng.poisson(7, 2000))]
+    assert np.mean(inside) >= 0.94
+
+
+def test_known_parameters_are_recovered_with_honest_errors():
+    truth = np.array([np.log(PREFACTOR), ENERGY["B"], ENERGY["C"], *TOP.values()])
+    pulls = []
+    for seed in range(30):
+        counts = synthetic_counts(seed)
+        model = fit_rates(CLASSES, counts, [NebBarrier(("ac", "A", "C"), 0.60, 0.03)], PREFACTOR, 3.0)
+        pulls.append((model.parameters - truth)[:6] / np.sqrt(np.diag(model.covariance))[:6])
+    pulls = np.array(pulls)
+    # Errors may be wider than the scatter (they grow with χ², never shrink), not narrower.
+    assert np.abs(pulls.mean(axis=0)).max() < 0.7
+    assert 0.4 < pulls.std(axis=0).mean() < 1.2
+    assert model.barrier_eV(("ab", "B", "A"))[0] == pytest.approx(TOP["ab"] - ENERGY["B"], abs=0.02)
+    assert 0.2 < model.chi_squared / model.degrees_of_freedom < 3
+
+
+def test_detailed_balance_is_exact_at_every_temperature():
+    model = fit_rates(CLASSES, synthetic_counts(1), [NebBarrier(("ac", "A", "C"), 0.6, 0.05)], 1e13, 3.0)
+    energy = model.site_energies_eV
+    for temperature in (105.0, 300.0, 700.0):
+        thermal = BOLTZMANN_EV_PER_K * temperature
+        for name, start, end in model.directed:
+            if start == end:
+                continue
+            ratio = model.rate((name, start, end), temperature)[0] / model.rate((name, end, start), temperature)[0]
+            assert ratio == pytest.approx(np.exp(-(energy[end] - energy[start]) / thermal), rel=1e-9)
+
+
+def test_intervals_widen_towards_cold_and_contain_the_rate():
+    model = fit_rates(CLASSES, synthetic_counts(2), [NebBarrier(("ac", "A", "C"), 0.6, 0.05)], PREFACTOR, 3.0)
+    widths = []
+    for temperature in (600.0, 300.0, 150.0):
+        rate, low, high = model.rate(("ab", "A", "B"), temperature)
+        assert 0 < low < rate < high
+        assert low / 3 < true_rate("ab", "A", temperature) < 3 * high
+        widths.append(np.log(high / low))
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_a_barrier_of_nudged_elastic_band_rules_a_class_that_was_not_seen():
+    counts = synthetic_counts(3)
+    counts.loc[counts["class"] == "ac", "count"] = 0
+    for error in (0.02, 0.1):
+        model = fit_rates(CLASSES, counts, [NebBarrier(("ac", "A", "C"), 0.9, error)], PREFACTOR, 3.0)
+        value, spread = model.barrier_eV(("ac", "A", "C"))
+        assert value == pytest.approx(0.9, abs=0.03)
+        assert spread == pytest.approx(error, rel=0.25)
+        assert not model.assumed
+
+
+def test_an_unseen_class_without_barrier_gets_one_jump_and_says_so():
+    counts = synthetic_counts(4, temperatures=(600,))
+    counts.loc[counts["class"] == "ac", "count"] = 0
+    model = fit_rates(CLASSES, counts, [], PREFACTOR, 3.0)
+    assert set(model.assumed) == {("ac", "A", "C"), ("ac", "C", "A")}
+    expected = sum(model.rate(key, 600)[0] * 2e-9 for key in model.assumed)
+    assert expected == pytest.approx(1.0, rel=1e-3)
+    # The one jump must not bend the site energies that the other classes fix.
+    assert model.site_energies_eV["C"] == pytest.approx(ENERGY["C"], abs=0.02)
+
+
+def test_barriers_are_never_negative():
+    counts = synthetic_counts(5)
+    counts.loc[counts["class"] == "aa", "count"] = 10**6
+    model = fit_rates(CLASSES, counts, [NebBarrier(("ac", "A", "C"), 0.6, 0.05)], 1e12, 1.2)
+    assert model.at_bound == ("aa",)
+    assert all(model.barrier_eV(key)[0] >= -1e-9 for key in model.directed)
+
+
+def test_overdispersed_rows_weigh_less():
+    counts = synthetic_counts(6)
+    model = fit_rates(CLASSES, counts, [], PREFACTOR, 3.0)
+    loose = fit_rates(CLASSES, counts.assign(fano=4.0), [], PREFACTOR, 3.0)
+    narrow, wide = (
+        m.barrier_eV(("ab", "A", "B"))[1] / max(1, m.chi_squared / m.degrees_of_freedom) ** 0.5 for m in (model, loose)
+    )
+    assert 1.2 < wide / narrow < 2.05
+
+
+def test_undetermined_models_are_refused():
+    counts = synthetic_counts(7)
+    with pytest.raises(InputError, match="class ac"):
+        fit_rates(CLASSES, counts[counts["class"] != "ac"], [], PREFACTOR, 3.0)
+    with pytest.raises(InputError, match="not a class"):
+        fit_rates(CLASSES[:3], counts, [], PREFACTOR, 3.0)
+    never = counts[(counts["from"] != "C")].copy()
+    never.loc[never["to"] == "C", "count"] = 0
+    with pytest.raises(InputError, match="never visited"):
+        fit_rates(CLASSES, never, [], PREFACTOR, 3.0)
+
+
+def test_the_rate_table_serves_kinetic_monte_carlo(tmp_path):
+    blocks = np.array([[30, 4, 0], [28, 6, 0]])
+    exposures = np.full((2, 3), 1e-9)
+    keys = [("ab", "A", "B"), ("ab", "B", "A"), ("aa", "A", "A")]
+    counts = count_table(keys, blocks, exposures, 600.0, seed=1)
+    assert counts["ci_high_per_s"].iloc[2] == pytest.approx(1.5e9)
+    barriers = [NebBarrier(("aa", "A", "A"), 0.5, 0.05)]
+    classes = [entry for entry in CLASSES if entry["name"] in ("aa", "ab")]
+    model = fit_rates(classes, counts, barriers, PREFACTOR, 3.0)
+    write_rates(tmp_path / "rates.csv", counts, model_table(model, [300.0, 150.0], barriers))
+    table = pd.read_csv(tmp_path / "rates.csv")
+    assert set(table["origin"]) == {"md", "neb", "model"}
+    rates = read_rates(tmp_path / "rates.csv", 150.0)
+    assert set(rates) == set(keys)
+    assert all(0 < rate < 1e13 for rate in rates.values())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("count", -4), ("exposure_s", 0.0), ("temperature_K", 0.0), ("fano", "x")]
+)
+def test_counts_out_of_range_are_named(tmp_path, column, value):
+    table = synthetic_counts(8).astype({column: object})
+    table.loc[2, column] = value
+    table.to_csv(tmp_path / "counts.csv", index=False)
+    with pytest.raises(InputError, match=rf"row 4 has {column} = {value}"):
+        read_counts(tmp_path / "counts.csv")
+    table.drop(columns="exposure_s").to_csv(tmp_path / "counts.csv", index=False)
+    with pytest.raises(InputError, match="column exposure_s is missing"):
+        read_counts(tmp_path / "counts.csv")
