@@ -1,0 +1,132 @@
+"""The workflow as a user meets it: planning, configuration errors, provenance, and the small study end to end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from describe_config import readme
+from insilico_nmr.dataset import check_registered, read_registry
+from insilico_nmr.files import read_json
+
+ROOT = Path(__file__).parents[2]
+
+
+def snakemake(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run Snakemake with this interpreter's environment on the PATH."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def workspace(folder: Path) -> Path:
+    """A folder with the repository's resources in place, so that nothing is written into the repository."""
+    for name in ("resources", "config", "scripts", "rules", "envs", "report"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    workspace(tmp_path)
+    return tmp_path, yaml.safe_load((ROOT / "config" / "test.yaml").read_text())
+
+
+def plan(folder: Path, config: dict, *arguments: str) -> subprocess.CompletedProcess:
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return snakemake("-n", "--cores", "1", *arguments, "--configfile", str(path), folder=folder)
+
+
+def test_both_studies_plan(study):
+    folder, _ = study
+    for name in ("config", "test"):
+        done = snakemake("-n", "--cores", "2", "--configfile", str(ROOT / "config" / f"{name}.yaml"), folder=folder)
+        assert done.returncode == 0, done.stderr
+        assert "run_kmc" in done.stdout + done.stderr
+
+
+def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
+    folder, config = study
+    done = plan(folder, config, "--profile", str(ROOT / "profiles" / "slurm"))
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    jobs = [block for block in text.split("\nrule ")[1:] if "output:" in block]
+    assert len(jobs) > 10
+    for block in jobs:
+        assert "mem_mb=" in block, block
+        assert "runtime=" in block, block
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda c: c["kmc"].update(replicsa=3), "kmc.replicsa"),
+        (lambda c: c["material"].pop("structure"), "material.structure"),
+        (lambda c: c["md"].update(seed="many"), "md.seed"),
+        (lambda c: c["observables"].update(temperatures_K=[300, 0]), "observables.temperatures_K"),
+        (lambda c: c["observables"].update(temperatures_K=[-5]), "observables.temperatures_K"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
+    folder, config = study
+    change(config)
+    done = plan(folder, config)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert expected in text
+    assert "Traceback" not in text
+
+
+def test_a_misspelt_key_is_met_with_the_nearest_one(study):
+    folder, config = study
+    config["kmc"]["replicsa"] = 3
+    done = plan(folder, config)
+    assert "replicas" in done.stdout + done.stderr
+
+
+def test_published_figures_plan_without_any_rule_upstream(study):
+    folder, _ = study
+    tables = ROOT / "resources" / "published" / "li3ps4_beta"
+    assert tables.is_dir()
+    done = snakemake("figures", "-n", "--cores", "1", folder=folder)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    assert "rule figure:" in text
+    for upstream in ("train_tensors", "run_md", "run_kmc", "ingest"):
+        assert f"rule {upstream}" not in text
+
+
+def test_registered_resources_have_their_checksums():
+    registry = ROOT / "resources" / "registry.csv"
+    listed = read_registry(registry)
+    for path in listed:
+        check_registered(path, registry)
+    shipped = [p for p in (ROOT / "resources").rglob("*") if p.suffix in (".extxyz", ".csv", ".cif")]
+    unlisted = {p.resolve() for p in shipped} - {Path(p).resolve() for p in listed} - {registry.resolve()}
+    assert not unlisted, unlisted
+
+
+def test_every_key_of_the_configuration_is_documented():
+    before = (ROOT / "config" / "README.md").read_text()
+    schema = read_json(ROOT / "config" / "schema" / "config.schema.json")
+    assert readme(schema) == before, "run scripts/describe_config.py"
+
+
+def test_no_code_names_a_material():
+    names = {"Li3PS4", "Li3N", "Li4Ti5O12", "PS4"}
+    for path in [*ROOT.glob("rules/*.smk"), ROOT / "Snakefile", *ROOT.glob("scripts/**/*.py")]:
+        text = path.read_text()
+        assert not [name for name in names if name in text], path
+
+
+def test_each_rule_names_what_a_scheduler_needs():
+    for path in ROOT.glob("rules/*.smk"):
+        rules = path.read_text().split("\nrule ")[1:]
+        for rule in rules:
+            if "localrule: True" in rule:
+                continue
+            for directive in ("log:", "benchmark:", "threads:", "mem_mb=", "runtime=", "conda:"):
+                assert directive in rule, f"{path.name}: rule {rule.split(':')[0]} lacks {directive}"
