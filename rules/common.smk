@@ -80,7 +80,7 @@ def flags(section, **names):
 
 def resume(rule_name, *parts):
     """Folder with the state for going on after a kill; not a declared output, which Snakemake would delete."""
-    return "/".join([RESULTS, ".resume", rule_name, *map(str, parts)])
+    return os.path.join(RESULTS, ".resume", rule_name, *map(str, parts))
 
 
 def host_unit():
@@ -100,3 +100,15 @@ def figure_targets():
         roots.append(RESULTS)
     return expand("{root}/figures/{figure}.{suffix}", root=roots, figure=FIGURES, suffix=["pdf", "png"])
 
+
+def figure_tables(wildcards):
+    """Tables of a figure, under the root that the figure is asked for."""
+    published = wildcards.root == f"results/published/{config['study']}"
+    folder = PUBLISHED if published else f"{wildcards.root}/tables"
+    return [f"{folder}/{table}.csv" for table in FIGURE_TABLES[wildcards.figure]]
+
+
+LITERATURE_FLAGS = {
+    "rates": f"--mark-above {config['md']['rates']['mark_above_K']:g}",
+    "diffusion": "",
+}

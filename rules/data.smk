@@ -6,11 +6,11 @@ rule record_config:
         f"{RESULTS}/config.json",
     log:
         f"{RESULTS}/logs/record_config.log",
-    params:
-        config=json.dumps(config, indent=1),
     localrule: True
     conda:
         "../envs/base.yaml"
+    params:
+        config=json.dumps(config, indent=1),
     shell:
         "printf '%s\\n' {params.config:q} > {output} 2> {log}"
 
@@ -26,12 +26,12 @@ rule ingest:
         f"{RESULTS}/logs/ingest.log",
     benchmark:
         f"{RESULTS}/benchmarks/ingest.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     shell:
         "python {input.code[0]} {input.dataset} --out {output} --registry {input.registry} > {log} 2>&1"
 
@@ -47,12 +47,12 @@ rule dataset_card:
         f"{RESULTS}/logs/dataset_card.log",
     benchmark:
         f"{RESULTS}/benchmarks/dataset_card.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         flags=flags("material", mobile="mobile", neighbour="neighbour"),
         level=config["material"]["level_of_theory"],
@@ -72,12 +72,12 @@ rule nmr_parameters:
         f"{RESULTS}/logs/nmr_parameters.log",
     benchmark:
         f"{RESULTS}/benchmarks/nmr_parameters.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         isotope=config["material"]["isotope"],
     shell:

@@ -15,12 +15,12 @@ rule run_neb:
         f"{RESULTS}/logs/run_neb.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_neb.tsv"
+    conda:
+        "../envs/md.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
-    conda:
-        "../envs/md.yaml"
     params:
         folder=subpath(input.potential, parent=True),
         state=resume("run_neb"),
@@ -53,12 +53,12 @@ rule fit_rates:
         f"{RESULTS}/logs/fit_rates.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit_rates.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         flags=flags(
             "rates",
@@ -84,12 +84,12 @@ rule run_kmc:
         f"{RESULTS}/logs/run_kmc_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_kmc_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=240,
-    conda:
-        "../envs/base.yaml"
     params:
         resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
         flags=flags("kmc", supercell="supercell", replicas="replicas", max_events="max_events", seed="seed"),

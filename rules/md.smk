@@ -11,12 +11,12 @@ rule make_sites:
         f"{RESULTS}/logs/make_sites.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_sites.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         flags=flags("material", mobile="mobile"),
         cutoff=flags("sites", jump_cutoff="jump_cutoff_A"),
@@ -34,12 +34,12 @@ rule make_structure:
         f"{RESULTS}/logs/make_structure_{{arrangement}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_structure_{{arrangement}}.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         mobile=flags("material", mobile="mobile"),
         cell=flags("md", repeat="supercell", min_distance="min_distance_A"),
@@ -62,13 +62,13 @@ rule run_md_rates:
         f"{RESULTS}/logs/run_md_rates_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_md_rates_{{temperature}}K.tsv"
-    threads: 1
     priority: 20
+    conda:
+        "../envs/md.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=600,
-    conda:
-        "../envs/md.yaml"
     params:
         folder=subpath(input.potential, parent=True),
         resume=lambda wildcards: resume("run_md_rates", wildcards.temperature),
@@ -94,12 +94,12 @@ rule run_md_tensors:
         f"{RESULTS}/logs/run_md_tensors_{{temperature}}K_{{arrangement}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_md_tensors_{{temperature}}K_{{arrangement}}.tsv"
+    conda:
+        "../envs/md.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../envs/md.yaml"
     params:
         folder=subpath(input.potential, parent=True),
         resume=lambda wildcards: resume("run_md_tensors", wildcards.temperature, wildcards.arrangement),
@@ -125,12 +125,12 @@ rule analyse_jumps:
         f"{RESULTS}/logs/analyse_jumps.log",
     benchmark:
         f"{RESULTS}/benchmarks/analyse_jumps.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        "../envs/base.yaml"
     params:
         radius=flags("sites", core_radius="core_radius_A"),
         seed=flags("md", seed="seed"),

@@ -18,14 +18,14 @@ rule average_tensors:
         f"{RESULTS}/logs/average_tensors_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/average_tensors_{{temperature}}K.tsv"
+    conda:
+        "../envs/ml.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        "../envs/ml.yaml"
     params:
-        folder=f"{RESULTS}/tensor_model",
+        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         isotope=flags("material", isotope="isotope"),
         radius=flags("sites", core_radius="core_radius_A"),
         frames=flags("md/tensors", frames="frames"),
@@ -47,12 +47,12 @@ rule simulate_nmr:
         f"{RESULTS}/logs/simulate_nmr_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/simulate_nmr_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/base.yaml"
     params:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s"),
@@ -74,12 +74,12 @@ rule simulate_spectra:
         f"{RESULTS}/logs/simulate_spectra_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/simulate_spectra_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/base.yaml"
     params:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", lorentz_Hz="lorentz_Hz"),
@@ -96,18 +96,18 @@ rule gather_table:
         ),
     output:
         f"{RESULTS}/tables/{{table}}.csv",
-    wildcard_constraints:
-        table="echo|echo_fits|correlation|spectra",
     log:
         f"{RESULTS}/logs/gather_{{table}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/gather_{{table}}.tsv"
+    wildcard_constraints:
+        table="echo|echo_fits|correlation|spectra",
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     shell:
         "python {input.code[0]} {input.parts} --out {output} > {log} 2>&1"
 
@@ -124,12 +124,12 @@ rule diffusion_table:
         f"{RESULTS}/logs/diffusion_table.log",
     benchmark:
         f"{RESULTS}/benchmarks/diffusion_table.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     shell:
         "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites} --out {output}"
         " > {log} 2>&1"
@@ -148,12 +148,12 @@ rule compare_with_literature:
         f"{RESULTS}/logs/compare_with_literature.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare_with_literature.tsv"
+    conda:
+        "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/base.yaml"
     params:
         material=flags("material", material="name", phase="phase"),
         reference=flags("observables", reference_temperature="reference_temperature_K"),

@@ -12,13 +12,13 @@ rule train_tensors:
         f"{RESULTS}/logs/train_tensors_{{member}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_tensors_{{member}}.tsv"
-    threads: 1
     priority: 10
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=240,
-    conda:
-        "../envs/ml.yaml"
     params:
         folder=subpath(output.config, parent=True),
         resume=lambda wildcards: resume("train_tensors", wildcards.member),
@@ -55,14 +55,14 @@ rule evaluate_tensors:
         f"{RESULTS}/logs/evaluate_tensors.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_tensors.tsv"
+    conda:
+        "../envs/ml.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=30,
-    conda:
-        "../envs/ml.yaml"
     params:
-        folder=f"{RESULTS}/tensor_model",
+        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         isotope=config["material"]["isotope"],
     shell:
         "python {input.code[0]} {input.dataset} --model {params.folder} --isotope {params.isotope}"
@@ -81,13 +81,13 @@ rule train_potential:
         f"{RESULTS}/logs/train_potential.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_potential.tsv"
-    threads: 1
     priority: 20
+    conda:
+        "../envs/md.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../envs/md.yaml"
     params:
         folder=subpath(output.config, parent=True),
         flags=flags(

@@ -50,12 +50,13 @@ LEAST_RELATIVE_ERROR = 0.01
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted value with its 95 % interval, and in words where it comes from."""
+    """A predicted value with its 95 % interval, in words where it comes from, and what the interval holds."""
 
     value: float
     low: float
     high: float
     basis: str
+    interval: str = "sampling only"
 
 
 def convert(value: float, unit: str, quantity: str) -> float:
@@ -143,12 +144,31 @@ def shown(value: float, digits: int) -> str:
     return f"{mantissa}e{exponent}"
 
 
+def plain(ratio: float) -> str:
+    """A ratio in two digits, without powers of ten from 0.001 to a million: "1.0", "420", "84000"."""
+    return shown(ratio, 2) if ratio < 10 or ratio >= 1e6 else f"{float(f'{ratio:.1e}'):.0f}"
+
+
 def digits_held(prediction: Prediction) -> int:
-    """Significant digits down to the second one of the smaller half of the interval, at least 2 and at most 4."""
+    """Significant digits that the interval allows: to the second digit of its smaller half where that is below 3.55,
+    else to the first (the rule of the Particle Data Group); at least 2 and at most 4."""
     half = min(prediction.high - prediction.value, prediction.value - prediction.low)
     if not half > 0:
         return 2
-    return int(np.clip(np.floor(np.log10(prediction.value)) - np.floor(np.log10(half)) + 2, 2, 4))
+    place = np.floor(np.log10(half))
+    extra = 2 if half / 10**place < 3.55 else 1
+    return int(np.clip(np.floor(np.log10(prediction.value)) - place + extra, 2, 4))
+
+
+def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
+    """Value and both ends of the interval, all cut at the same decimal place."""
+    digits = digits_held(prediction)
+    place = np.floor(np.log10(prediction.value)) - digits + 1
+    ends = [
+        shown(end, int(np.clip(np.floor(np.log10(end)) - place + 1, 1, digits + 1))) if end > 0 else "0"
+        for end in (prediction.low, prediction.high)
+    ]
+    return shown(prediction.value, digits), *ends
 
 
 def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
@@ -266,26 +286,24 @@ class Study:
                 return None
             line, evolution_us, temperatures_K = self.echo
             basis = f"1/τ of the echo at t_p {evolution_us:g} µs, {span(temperatures_K)}"
-            return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis)
+            return Prediction(
+                line.activation_energy_eV, *line.activation_energy_interval_eV, basis, f"{self.interval}, tensors"
+            )
         if "local" in method.lower() or "low-t flank" in method.lower():
             return self.lowest_barrier()
         if self.tracer is None:
             return None
         basis = f"slope of the tracer diffusion of kinetic Monte Carlo, {span(self.temperatures_K)}"
-        return Prediction(self.tracer.activation_energy_eV, *self.tracer.activation_energy_interval_eV, basis)
+        return Prediction(
+            self.tracer.activation_energy_eV, *self.tracer.activation_energy_interval_eV, basis, self.interval
+        )
 
     def lowest_barrier(self) -> Prediction | None:
         """The lowest barrier of a directed class of the rate model, eV."""
         if not self.classes:
             return None
-        (name, start, end), line = min(self.classes.items(), key=lambda item: item[1].activation_energy_eV)
-        low, high = line.activation_energy_interval_eV
-        return Prediction(
-            line.activation_energy_eV,
-            max(low, 0.0),
-            high,
-            f"lowest barrier of the rate model, {start} to {end} ({name})",
-        )
+        key, line = min(self.classes.items(), key=lambda item: item[1].activation_energy_eV)
+        return barrier(key, line, "lowest barrier of the rate model")
 
     def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
         """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate."""
@@ -293,31 +311,35 @@ class Study:
             if self.echo is None:
                 return None
             line, evolution_us, temperatures_K = self.echo
-            return at(line, temperature_K, temperatures_K, f"1/τ of the echo at t_p {evolution_us:g} µs")
+            basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
+            return at(line, temperature_K, temperatures_K, basis, f"{self.interval}, tensors")
         if self.exit is None:
             return None
-        return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion")
+        return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion", self.interval)
 
     def diffusion_coefficient(self, temperature_K: float) -> Prediction | None:
         """Tracer diffusion coefficient, m²/s."""
         if self.tracer is None:
             return None
-        return at(self.tracer, temperature_K, self.temperatures_K, "tracer diffusion of kinetic Monte Carlo")
+        basis = "tracer diffusion of kinetic Monte Carlo"
+        return at(self.tracer, temperature_K, self.temperatures_K, basis, self.interval)
 
     def ionic_conductivity(self, temperature_K: float) -> Prediction | None:
         """Conductivity, S/cm, from the collective displacement (Haven ratio included)."""
         if self.conductivity is None:
             return None
-        of_product = at(self.conductivity, temperature_K, self.temperatures_K, "Nernst-Einstein with Haven ratio")
+        basis = "Nernst-Einstein with Haven ratio"
+        of_product = at(self.conductivity, temperature_K, self.temperatures_K, basis, self.interval)
         value, low, high = (number / temperature_K for number in (of_product.value, of_product.low, of_product.high))
-        return Prediction(value, low, high, of_product.basis)
+        return Prediction(value, low, high, of_product.basis, self.interval)
 
     def attempt_frequency(self) -> Prediction | None:
         """The rate model's one attempt frequency, 1/s."""
         if not self.classes:
             return None
         line = next(iter(self.classes.values()))
-        return Prediction(line.prefactor_per_s, *line.prefactor_interval_per_s, "attempt frequency of the rate model")
+        basis = "attempt frequency of the rate model"
+        return Prediction(line.prefactor_per_s, *line.prefactor_interval_per_s, basis, "rate model")
 
     def predict(self, quantity: str, temperature_K: float, method: str) -> Prediction | None:
         """The prediction that belongs to a measured value."""
@@ -335,11 +357,22 @@ def span(temperatures_K: np.ndarray) -> str:
     return f"{np.min(temperatures_K):g} to {np.max(temperatures_K):g} K"
 
 
-def at(line: ArrheniusFit, temperature_K: float, simulated_K: np.ndarray, basis: str) -> Prediction:
+def barrier(key: tuple[str, str, str], line: ArrheniusFit, basis: str) -> Prediction:
+    """Barrier of a directed class of the rate model, eV; never negative."""
+    name, start, end = key
+    low, high = line.activation_energy_interval_eV
+    return Prediction(
+        line.activation_energy_eV, max(low, 0.0), high, f"{basis}, {start} to {end} ({name})", "rate model"
+    )
+
+
+def at(line: ArrheniusFit, temperature_K: float, simulated_K: np.ndarray, basis: str, interval: str) -> Prediction:
     """Value of a line at a temperature; says whether that lies among the simulated ones."""
     inside = simulated_K.min() <= temperature_K <= simulated_K.max()
     how = "interpolated" if inside else "EXTRAPOLATED"
-    return Prediction(*line.rate(temperature_K), f"{basis}, {how} on the Arrhenius line of {span(simulated_K)}")
+    return Prediction(
+        *line.rate(temperature_K), f"{basis}, {how} on the Arrhenius line of {span(simulated_K)}", interval
+    )
 
 
 def verdict(
@@ -357,25 +390,23 @@ def verdict(
         words = f"{abs(difference):.{decimals}f} eV {'higher' if difference > 0 else 'lower'}"
     else:
         ratio = predicted.value / measured
-        number = shown(ratio, 2)
-        words = f"{shown(max(ratio, 1 / ratio), 2)} times {'higher' if ratio > 1 else 'lower'}"
+        number = plain(ratio)
+        words = f"{plain(max(ratio, 1 / ratio))} times {'higher' if ratio > 1 else 'lower'}"
     return number, "agrees" if agrees else words
 
 
-def table_row(
-    quantity: str, temperature_K: float | None, unit: str, predicted: Prediction | None, interval: str
-) -> dict:
+def table_row(quantity: str, temperature_K: float | None, unit: str, predicted: Prediction | None) -> dict:
     """Cells of a prediction, in as many digits as its interval allows."""
     row = {"quantity": quantity, "temperature_K": "" if temperature_K is None else f"{temperature_K:g}", "unit": unit}
     if predicted is None:
         return row | {"basis": "not determined by the tables"}
-    digits = digits_held(predicted)
+    value, low, high = shown_interval(predicted)
     return row | {
-        "predicted": shown(predicted.value, digits),
-        "ci_low": shown(predicted.low, digits),
-        "ci_high": shown(predicted.high, digits),
+        "predicted": value,
+        "ci_low": low,
+        "ci_high": high,
         "basis": predicted.basis,
-        "interval": interval,
+        "interval": predicted.interval,
     }
 
 
@@ -384,14 +415,14 @@ COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis",
 
 
 def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.DataFrame:
-    """The table: measured values first, then predictions that nothing measured is given for. All cells are text."""
+    """The table: measured values first, then predictions alone. All cells are text."""
     rows = []
     for value in literature.itertuples():
         energy = value.unit == "eV"
         timeless = value.quantity in ("activation_energy", "attempt_frequency")
         temperature = value.temperature_K if np.isfinite(value.temperature_K) else reference_K
         predicted = study.predict(value.quantity, temperature, value.method)
-        row = table_row(value.quantity, None if timeless else temperature, value.unit, predicted, study.interval)
+        row = table_row(value.quantity, None if timeless else temperature, value.unit, predicted)
         row |= {"measured": value.value_text, "measured_uncertainty": value.uncertainty_text}
         row |= {"method": value.method, "reference": value.reference, "verdict": "no prediction"}
         if predicted is not None:
@@ -402,23 +433,30 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.
         if not value.given.startswith(f"{value.value_text} "):
             row["basis"] = f"{row['basis']}; measured value given as {value.given}"
         rows.append(row)
-    for quantity, temperature, unit, predicted in unmeasured(study, reference_K):
-        row = table_row(quantity, temperature, unit, predicted, study.interval)
-        rows.append(row | {"verdict": "no measured value" if predicted else "no prediction"})
+    listed = {(row["quantity"], row["temperature_K"]) for row in rows}
+    for quantity, temperature, unit, predicted in always(study, reference_K):
+        row = table_row(quantity, temperature, unit, predicted)
+        if (row["quantity"], row["temperature_K"]) not in listed:
+            rows.append(row | {"verdict": "prediction only" if predicted else "no prediction"})
     return pd.DataFrame(rows).reindex(columns=COLUMNS).fillna("")
 
 
-def unmeasured(study: Study, reference_K: float) -> list[tuple[str, float | None, str, Prediction | None]]:
+def always(study: Study, reference_K: float) -> list[tuple[str, float | None, str, Prediction | None]]:
     """Predictions that are always listed: quantity, temperature, unit, value."""
     exit_energy = exit_prefactor = prefactor = None
     where = span(study.temperatures_K) if len(study.temperatures_K) else ""
     if study.exit is not None:
         basis = f"mean exit rate per ion, {where}"
-        exit_energy = Prediction(study.exit.activation_energy_eV, *study.exit.activation_energy_interval_eV, basis)
-        exit_prefactor = Prediction(study.exit.prefactor_per_s, *study.exit.prefactor_interval_per_s, basis)
+        energy = study.exit.activation_energy_eV, *study.exit.activation_energy_interval_eV
+        exit_energy = Prediction(*energy, basis, study.interval)
+        exit_prefactor = Prediction(
+            study.exit.prefactor_per_s, *study.exit.prefactor_interval_per_s, basis, study.interval
+        )
     if study.tracer is not None:
         basis = f"tracer diffusion of kinetic Monte Carlo, {where}"
-        prefactor = Prediction(study.tracer.prefactor_per_s, *study.tracer.prefactor_interval_per_s, basis)
+        prefactor = Prediction(
+            study.tracer.prefactor_per_s, *study.tracer.prefactor_interval_per_s, basis, study.interval
+        )
     rows = [
         ("effective_activation_energy", None, "eV", study.energy("")),
         ("prefactor_of_diffusion", None, "m2/s", prefactor),
@@ -431,10 +469,7 @@ def unmeasured(study: Study, reference_K: float) -> list[tuple[str, float | None
         ("echo_activation_energy", None, "eV", study.energy("SAE")),
         ("attempt_frequency", None, "1/s", study.attempt_frequency()),
     ]
-    for (name, start, end), line in study.classes.items():
-        low, high = line.activation_energy_interval_eV
-        barrier = Prediction(line.activation_energy_eV, max(low, 0.0), high, f"rate model, {start} to {end} ({name})")
-        rows.append(("barrier", None, "eV", barrier))
+    rows += [("barrier", None, "eV", barrier(key, line, "rate model")) for key, line in study.classes.items()]
     return rows
 
 

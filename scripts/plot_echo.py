@@ -45,6 +45,7 @@ FITS += [
 FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
 CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
 CORRELATION += ["tensor_correlation_au2", "tensor_correlation_se_sampling_au2"]
+WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -87,18 +88,42 @@ def fitted(row: pd.Series) -> bool:
     return row["status"].startswith("ok") and bool(np.isfinite(row["rate_per_s"]))
 
 
-def named(kelvins: list[float]) -> str:
-    return ", ".join(f"{kelvin:g}" for kelvin in sorted(set(kelvins))) + " K"
+def notes(fits: pd.DataFrame) -> str:
+    """What is not drawn or has no fit, and why; evolution times of the same fate together."""
+    fates: dict[tuple[str, tuple[float, ...]], list[float]] = {}
+    everything = sorted(set(fits["temperature_K"]))
+    for evolution_us, rows in fits.groupby("evolution_time_us"):
+        why: dict[str, list[float]] = {}
+        for _, row in rows.iterrows():
+            if text := reason(row):
+                why.setdefault(f"not drawn, {text}", []).append(row["temperature_K"])
+            elif not fitted(row):
+                why.setdefault("no fit", []).append(row["temperature_K"])
+            elif plateau(row)[1] > WIDEST_PLATEAU:
+                why.setdefault("plateau unknown", []).append(row["temperature_K"])
+        for text, kelvins in why.items():
+            fates.setdefault((text, tuple(sorted(kelvins))), []).append(evolution_us)
+    lines = []
+    for (text, kelvins), evolution_times in fates.items():
+        where = "all temperatures" if list(kelvins) == everything else ", ".join(map("{:g}".format, kelvins)) + " K"
+        lines.append(
+            rf"t$_p$ = {', '.join(map('{:g}'.format, evolution_times))} µs: {text.replace('t_p', 't$_p$')}: {where}."
+        )
+    return "\n".join(lines)
 
 
-def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_us: float, colours: dict) -> list[str]:
-    """S2 over its value at t_m → 0 with bands and fits at one evolution time; returns notes on what is not drawn."""
-    hidden: dict[str, list[float]] = {}
+def plateau(row: pd.Series) -> tuple[float, float]:
+    """Fitted plateau over the start of the curve, and half of its 95 % interval."""
+    total = row["amplitude"] + row["plateau"]
+    error = np.hypot(row["plateau_se"] * row["amplitude"], row["amplitude_se"] * row["plateau"]) / total**2
+    return row["plateau"] / total, 1.96 * error
+
+
+def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_us: float, colours: dict) -> None:
+    """S2 over its value at t_m → 0 with bands and fits at one evolution time."""
     for _, row in fits[fits["evolution_time_us"] == evolution_us].sort_values("temperature_K").iterrows():
         temperature = row["temperature_K"]
-        why = reason(row)
-        if why:
-            hidden.setdefault(why, []).append(temperature)
+        if reason(row):
             continue
         mine = (curves["temperature_K"] == temperature) & (curves["evolution_time_us"] == evolution_us)
         curve = curves[mine].sort_values("mixing_time_s")
@@ -117,9 +142,6 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
             t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
             fit = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q) / start
             axes.plot(time, fit, color=BLACK, linewidth=0.6, linestyle="--")
-        else:
-            hidden.setdefault("drawn without a fit, which failed", []).append(temperature)
-    return [f"t_p = {evolution_us:g} µs: {why} at {named(kelvins)}" for why, kelvins in hidden.items()]
 
 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
@@ -153,10 +175,10 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
                                   label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs"))  # fmt: skip
     tensor_fits = tensor_fits[tensor_fits["rate_per_s"].notna()].sort_values("temperature_K")
     if len(tensor_fits):
-        axes.plot(1000 / tensor_fits["temperature_K"], tensor_fits["rate_per_s"], color=BLACK, linestyle=":", marker="o",
-                  markerfacecolor="none", markersize=4.5, markeredgewidth=0.6, linewidth=0.7, zorder=2)  # fmt: skip
-        handles.append(Line2D([], [], color=BLACK, linestyle=":", marker="o", markerfacecolor="none", markersize=4.5,
-                              markeredgewidth=0.6, linewidth=0.7, label=r"1/$\tau$ of $\langle$V(0):V(t)$\rangle$"))  # fmt: skip
+        look = {"color": BLACK, "linestyle": ":", "linewidth": 0.7, "marker": "o", "markerfacecolor": "none"}
+        look |= {"markersize": 4.5, "markeredgewidth": 0.6}
+        axes.plot(1000 / tensor_fits["temperature_K"], tensor_fits["rate_per_s"], zorder=2, **look)
+        handles.append(Line2D([], [], label=r"1/$\tau$ of $\langle$V(0):V(t)$\rangle$", **look))
     handles.append(Patch(color="#f0e6c8", label="measurable with SAE"))
     axes.set_yscale("log")
     rates = [*exit_rates["exit_rate_per_s"], *tensor_fits["rate_per_s"], *WINDOW_PER_S]
@@ -173,13 +195,9 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
         axes.plot(rows["evolution_time_us"], rows["plateau_ratio"], color=colours[temperature], linewidth=0.7, zorder=1)
         aside = 1.02 ** (number - (len(colours) - 1) / 2)
         for _, row in rows.iterrows():
-            total = row["amplitude"] + row["plateau"]
-            if reason(row) or not fitted(row) or not total > 0:
+            if reason(row) or not fitted(row) or plateau(row)[1] > WIDEST_PLATEAU:
                 continue
-            ratio = row["plateau"] / total
-            error = (
-                1.96 * np.hypot(row["plateau_se"] * row["amplitude"], row["amplitude_se"] * row["plateau"]) / total**2
-            )
+            ratio, error = plateau(row)
             axes.errorbar(row["evolution_time_us"] * aside, ratio, error, color=colours[temperature], marker="o",
                           markersize=3, linestyle="none", elinewidth=0.7, gid="plateau")  # fmt: skip
     limits = {"short": ":", "long": "-."}
@@ -243,7 +261,7 @@ def draw(
     top = ["a", "a"] if correlation is None else ["a", "d"]
     panels = figure.subplot_mosaic([top, ["b", "c"]], height_ratios=[1.05, 1])
 
-    notes = draw_decays(panels["a"], curves, fits, chosen, colours)
+    draw_decays(panels["a"], curves, fits, chosen, colours)
     a = panels["a"]
     a.set_xscale("log")
     drawn = [line for line in a.lines if line.get_gid() == "echo"]
@@ -268,26 +286,9 @@ def draw(
     # Read left to right, top to bottom.
     for name, axes in zip("abcd", (panels[key] for key in ("a", "d", "b", "c") if key in panels), strict=False):
         letter(axes, name)
-    for evolution, rows in fits[fits["evolution_time_us"] != chosen].groupby("evolution_time_us"):
-        why: dict[str, list[float]] = {}
-        for _, row in rows.iterrows():
-            text = reason(row) or (None if fitted(row) else "fit failed")
-            if text:
-                why.setdefault(text, []).append(row["temperature_K"])
-        notes += [f"t_p = {evolution:g} µs: {text} at {named(kelvins)}" for text, kelvins in why.items()]
-    if notes:
-        figure.supxlabel("Not drawn or not fitted. " + joined(notes), size=SMALL, x=0.01, ha="left")
+    if text := notes(fits):
+        figure.supxlabel(text, size=SMALL, x=0.01, ha="left")
     return figure
-
-
-def joined(notes: list[str], width: int = 135) -> str:
-    """Notes one after the other, in lines of at most about `width` letters, with t_p set as in the axes."""
-    lines = [""]
-    for note in notes:
-        if len(lines[-1]) + len(note) > width - 25 * (len(lines) == 1):
-            lines.append("")
-        lines[-1] += note + ("; " if note is not notes[-1] else ".")
-    return "\n".join(lines).replace("t_p", r"t$_p$")
 
 
 def main() -> None:

@@ -87,8 +87,9 @@ def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.n
             axes.plot(1000 / temperatures_K, value, color=style["color"], linestyle=style["dash"], gid="model")
             axes.fill_between(1000 / temperatures_K, low, high, color=style["color"], **(BAND | {"alpha": 0.1}))
         if len(neb):
-            axes.plot(1000 / neb["temperature_K"], neb["rate_per_s"], color=style["color"], linestyle=":", marker="D",
-                      linewidth=0.7, markersize=2.4, markerfacecolor="white", markeredgewidth=0.6, gid="neb")  # fmt: skip
+            marker = {"marker": "D", "markersize": 2.4, "markerfacecolor": "white", "markeredgewidth": 0.6}
+            inverse = 1000 / neb["temperature_K"]
+            axes.plot(inverse, neb["rate_per_s"], ":", color=style["color"], linewidth=0.7, gid="neb", **marker)
 
 
 def draw_md(axes: Axes, table: pd.DataFrame, look: dict, mark_above_K: float) -> None:

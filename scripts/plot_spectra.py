@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Left: satellites, the central line cut off; right: the central region at the height of the central line."""
     colours = temperature_colours(table["temperature_K"])
     figure = new_figure(DOUBLE_MM, max(70, 25 + 11 * len(colours)))
-    satellites, centre = figure.subplots(1, 2, width_ratios=[2, 1])
+    satellites, centre = figure.subplots(1, 2, width_ratios=[3, 1])
     width = half_width(table)
     away = table[table["frequency_kHz"].abs() > 0.08 * width]
     highest = float(away[["rigid_per_kHz", "exchange_per_kHz"]].to_numpy().max())
@@ -68,7 +68,7 @@ def draw(table: pd.DataFrame) -> Figure:
     satellites.set_title("satellites (higher lines cut)")
     tallest = float(table[MOTIONS].to_numpy().max())
     stack(centre, table, colours, 1.1 * tallest, tallest)
-    centre.set_xlim(-0.08 * width, 0.08 * width)
+    centre.set_xlim(-0.04 * width, 0.04 * width)
     centre.set_title("centre, full height")
     for number, temperature in enumerate(sorted(colours)):
         satellites.annotate(
