@@ -24,12 +24,12 @@ FIGURE_TABLES = {
     "dataset": ["dataset_histograms"],
     "parity": ["tensor_metrics", "parity_components", "parity_parameters"],
     "rates": ["rates"],
-    "echo": ["echo", "echo_fits"],
+    "echo": ["echo", "echo_fits", "correlation"],
     "spectra": ["spectra"],
     "diffusion": ["diffusion"],
 }
 FIGURES = list(FIGURE_TABLES)
-TABLES = [*[name for names in FIGURE_TABLES.values() for name in names], "correlation", "agreement"]
+TABLES = [*[name for names in FIGURE_TABLES.values() for name in names], "agreement"]
 
 
 def numbers(values):

@@ -118,6 +118,7 @@ rule diffusion_table:
         propagators=expand(rules.run_kmc.output, temperature=COLD),
         sites=rules.make_sites.output,
         jumps=rules.analyse_jumps.output.summary,
+        model=rules.fit_rates.output.model,
     output:
         f"{RESULTS}/tables/diffusion.csv",
     log:
@@ -131,7 +132,8 @@ rule diffusion_table:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites} --out {output}"
+        "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
+        " --rate-model {input.model} --out {output}"
         " > {log} 2>&1"
 
 
@@ -149,7 +151,7 @@ rule compare_with_literature:
     benchmark:
         f"{RESULTS}/benchmarks/compare_with_literature.tsv"
     conda:
-        "../envs/base.yaml"
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -39,6 +39,8 @@ UNIT_OF = {
     "ionic_conductivity": "S/cm",
 }
 LITERATURE = ["material", "phase", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
+MEASURED = ["quantity", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
+MEASURED += ["value_text", "uncertainty_text", "given"]
 RATES = ["temperature_K", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 DIFFUSION = ["temperature_K", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s", "exit_rate_per_s"]
 DIFFUSION += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivity_ci_high_S_per_cm", "diffusive"]
@@ -118,14 +120,13 @@ def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
                 "given": f"{row['value']} {row['unit']}",
             }
         )
-    columns = ["quantity", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
-    return pd.DataFrame(rows, columns=[*columns, "value_text", "uncertainty_text", "given"])
+    return pd.DataFrame(rows, columns=MEASURED)
 
 
 def for_figure(path: Path | None, material: str, phase: str) -> pd.DataFrame:
     """Measured values to draw: none where no table is given; says on stderr where the table has none."""
     if path is None:
-        return pd.DataFrame(columns=["quantity", "temperature_K", "value", "reference"])
+        return pd.DataFrame(columns=MEASURED)
     found = read_literature(path, material, phase)
     if found.empty:
         print(f"{path}: no value of {material} {phase}: drawn without", file=sys.stderr)
@@ -438,7 +439,7 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.
         row = table_row(quantity, temperature, unit, predicted)
         if (row["quantity"], row["temperature_K"]) not in listed:
             rows.append(row | {"verdict": "prediction only" if predicted else "no prediction"})
-    return pd.DataFrame(rows).reindex(columns=COLUMNS).fillna("")
+    return pd.DataFrame([{name: row.get(name, "") for name in COLUMNS} for row in rows])
 
 
 def always(study: Study, reference_K: float) -> list[tuple[str, float | None, str, Prediction | None]]:

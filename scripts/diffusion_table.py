@@ -66,8 +66,9 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         "log_log_slope": tracer.log_log_slope,
         "diffusive": int(tracer.diffusive),
     }
-    if not D > 0:
-        print(f"{path}: D is {D:.2g} m²/s, not positive: no diffusion was seen", file=sys.stderr)
+    if not tracer.standard_error_m2_per_s < D:
+        error = tracer.standard_error_m2_per_s
+        print(f"{path}: D is {D:.2g} ± {error:.2g} m²/s: no diffusion was seen", file=sys.stderr)
         return row | {"diffusive": 0}
     if not tracer.diffusive:
         print(f"{path}: log-log slope {tracer.log_log_slope:.2f}, not 1: D is not to be trusted", file=sys.stderr)
@@ -84,6 +85,8 @@ def collective_cells(
     time_s, msd = dataset["time"].to_numpy(), dataset["msd_collective"].to_numpy()
     try:
         collective = diffusion_coefficient(time_s, msd, dataset["msd_collective_se"].to_numpy())
+        if not collective.coefficient_m2_per_s > collective.standard_error_m2_per_s:
+            raise InputError("the collective displacement has no slope beyond its error")
         haven = haven_ratio(tracer_m2_per_s, collective.coefficient_m2_per_s)
     except InputError as error:
         print(f"{path}: no conductivity ({error})", file=sys.stderr)

@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame) -> Figure:
             power = 2 if force else 1
             typical = float((middle**power * bins["count"]).sum() / total) ** (1 / power)
             axes.axvline(typical, color="black", linewidth=0.8, linestyle=":")
-            axes.set_title(f"{total:.0f} values, {'r.m.s.' if force else 'mean'} {typical:.3g}")
+            axes.set_title(f"{total:.0f} values, {'r.m.s.' if force else 'mean'} {typical:#.3g}")
         letter(axes, "abcdefghijkl"[number % 12])
     return figure
 

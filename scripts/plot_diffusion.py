@@ -4,6 +4,7 @@ The shaded band is the 95 % interval that sampling and, where the table has it, 
 alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo.
 """
 
+import sys
 from pathlib import Path
 
 import compare_with_literature as literature
@@ -105,7 +106,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         fit = literature.arrhenius(table, *columns)
         draw_line(diffusion, fit, rf"E$_a$ = {interval_text(fit)}")
     except InputError as error:
-        diffusion.set_title(f"no line: {error}", size=SMALL)
+        no_line(diffusion, error)
     draw_measured(diffusion, measured, "diffusion_coefficient")
     diffusion.set(yscale="log", ylabel="tracer diffusion coefficient D (m² s⁻¹)")
     letter(diffusion, "a")
@@ -118,7 +119,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
             fit = literature.conductivity_line(table)
             draw_line(sigma, fit, rf"$\sigma$T: E$_a$ = {interval_text(fit)}", product_with_T=True)
         except InputError as error:
-            sigma.set_title(f"no line: {error}", size=SMALL)
+            no_line(sigma, error)
         draw_measured(sigma, measured, "ionic_conductivity")
         sigma.set(yscale="log", ylabel=r"conductivity $\sigma$ (S cm⁻¹)")
         letter(sigma, "b")
@@ -127,6 +128,12 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         sigma.remove()
     figure.supxlabel(f"Intervals: 95 %; bars: sampling; bands: {interval}.", size=SMALL, x=0.01, ha="left")
     return figure
+
+
+def no_line(axes: Axes, error: InputError) -> None:
+    """Say over the panel that there is no line, and why on stderr."""
+    axes.set_title("no Arrhenius line from these points", size=SMALL)
+    print(f"no Arrhenius line: {error}", file=sys.stderr)
 
 
 def below_legend(axes: Axes) -> None:

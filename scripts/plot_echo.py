@@ -181,7 +181,7 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
         handles.append(Line2D([], [], label=r"1/$\tau$ of $\langle$V(0):V(t)$\rangle$", **look))
     handles.append(Patch(color="#f0e6c8", label="measurable with SAE"))
     axes.set_yscale("log")
-    rates = [*exit_rates["exit_rate_per_s"], *tensor_fits["rate_per_s"], *WINDOW_PER_S]
+    rates = [*exit_rates["exit_rate_per_s"], *tensor_fits["rate_per_s"], *fits["rate_per_s"].dropna(), *WINDOW_PER_S]
     axes.set_ylim(min(rates) / 5, max(rates) * 5)
     axes.set_ylabel("rate (s⁻¹)")
     return handles

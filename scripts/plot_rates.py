@@ -93,11 +93,11 @@ def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.n
 
 
 def draw_md(axes: Axes, table: pd.DataFrame, look: dict, mark_above_K: float) -> None:
-    """MD points with their intervals, open above `mark_above_K`; arrows for zero counts."""
+    """MD points with their intervals, open above `mark_above_K`; arrows down for zero counts and intervals to zero."""
     for key, style in look.items():
         mine = table[(table[KEYS] == list(key)).all(axis=1) & (table["origin"] == "md")]
         # Both directions of a class have nearly the same rate: set them apart by a hair.
-        aside = 0.006 * (1 if style["marker"] == MARKERS[0] else -1)
+        aside = 0.006 * np.ptp(axes.get_xlim()) * (1 if style["marker"] == MARKERS[0] else -1)
         for row in mine.itertuples():
             x, hot = 1000 / row.temperature_K + aside, row.temperature_K > mark_above_K
             common = {"color": style["color"], "markerfacecolor": "white" if hot else style["color"]}
@@ -105,13 +105,20 @@ def draw_md(axes: Axes, table: pd.DataFrame, look: dict, mark_above_K: float) ->
             if row.count == 0:
                 limit = row.ci_high_per_s
                 axes.plot(x, limit, linestyle="none", gid="upper_limit", **(common | {"marker": "_", "markersize": 5}))
-                axes.annotate("", (x, limit / 3), (x, limit), zorder=4, arrowprops={
-                    "arrowstyle": "-|>", "color": style["color"], "linewidth": 0.7, "mutation_scale": 5,
-                    "shrinkA": 0, "shrinkB": 0, "fill": not hot})  # fmt: skip
-            else:
-                bars = [[max(row.rate_per_s - row.ci_low_per_s, 0)], [row.ci_high_per_s - row.rate_per_s]]
-                axes.errorbar(x, row.rate_per_s, bars, elinewidth=0.7, linestyle="none",
-                              gid="md_open" if hot else "md", **common)  # fmt: skip
+                arrow_down(axes, x, limit, limit / 3, style["color"], filled=not hot)
+                continue
+            to_zero = row.ci_low_per_s <= 0  # no place on a logarithmic axis
+            bars = [[0 if to_zero else row.rate_per_s - row.ci_low_per_s], [row.ci_high_per_s - row.rate_per_s]]
+            gid = "md_open" if hot else "md"
+            axes.errorbar(x, row.rate_per_s, bars, elinewidth=0.7, linestyle="none", gid=gid, **common)
+            if to_zero:
+                arrow_down(axes, x, row.rate_per_s, row.rate_per_s / 8, style["color"], filled=not hot)
+
+
+def arrow_down(axes: Axes, x: float, start: float, end: float, colour: str, filled: bool) -> None:
+    """A small arrow down from `start` to `end`."""
+    look = {"arrowstyle": "-|>", "color": colour, "linewidth": 0.7, "mutation_scale": 5, "fill": filled}
+    axes.annotate("", (x, end), (x, start), zorder=3, arrowprops=look | {"shrinkA": 0, "shrinkB": 0})
 
 
 def draw_measured(axes: Axes, measured: pd.DataFrame, number_of: dict[tuple[str, str], int]) -> list[Line2D]:
@@ -179,8 +186,9 @@ def decades(axes: Axes, low: float, high: float) -> None:
 def draw_classes(grid: np.ndarray, table: pd.DataFrame, look: dict, mark_above_K: float) -> None:
     """One small panel (axes in `grid`, rows by columns) a class over the temperatures of MD, all of one scale."""
     md = table[table["origin"] == "md"]
-    limits = md.loc[md["count"] == 0, "ci_high_per_s"] / 4
-    floor = min([*md.loc[md["ci_low_per_s"] > 0, "ci_low_per_s"], *md.loc[md["rate_per_s"] > 0, "rate_per_s"], *limits])
+    model = table[(table["origin"] == "model") & table["temperature_K"].isin(md["temperature_K"])]
+    lowest = [md.loc[md["ci_low_per_s"] > 0, "ci_low_per_s"], md.loc[md["rate_per_s"] > 0, "rate_per_s"] / 8]
+    floor = pd.concat([*lowest, md.loc[md["count"] == 0, "ci_high_per_s"] / 4, model["rate_per_s"]]).min()
     names = list(dict.fromkeys(table["class"]))
     for number, axes in enumerate(grid.ravel()):
         if number >= len(names):

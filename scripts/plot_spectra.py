@@ -60,6 +60,7 @@ def draw(table: pd.DataFrame) -> Figure:
     figure = new_figure(DOUBLE_MM, max(70, 25 + 11 * len(colours)))
     satellites, centre = figure.subplots(1, 2, width_ratios=[3, 1])
     width = half_width(table)
+    table = table[table["frequency_kHz"].abs() <= width]
     away = table[table["frequency_kHz"].abs() > 0.08 * width]
     highest = float(away[["rigid_per_kHz", "exchange_per_kHz"]].to_numpy().max())
     stack(satellites, table, colours, 1.25 * highest, 1.15 * highest)

@@ -140,7 +140,7 @@ def main() -> None:
                 for member in states.members
             ]
         )
-        flag = "jumps_during_evolution" if echo.jumps_during_evolution(exit_rate, evolution_time_s) else "ok"
+        flag = "jumps_during_evolution" if echo.jumps_during_evolution(joint, time_s, evolution_time_s) else "ok"
         echo_tables.append(
             pd.DataFrame(
                 {

@@ -19,7 +19,8 @@ from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency
 from insilico_nmr.propagator import read_propagator
 
-# Largest mean number of jumps during one evolution time at which the frozen form is trusted (S₂(0) 3 to 4 % high).
+# Largest fraction of ions in another state after one evolution time at which the frozen form is trusted
+# (two sites: S₂(0) is then 3 to 4 % high).
 FROZEN_LIMIT = 0.02
 AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
 
@@ -169,9 +170,18 @@ def frozen_echo_error(kernel: np.ndarray, standard_error: np.ndarray) -> np.ndar
     return AMPLITUDE * contract_error(kernel, standard_error)
 
 
-def jumps_during_evolution(exit_rate_per_s: float, evolution_time_s: float) -> bool:
-    """True where the frozen form is out of its range: exit rate times t_p above FROZEN_LIMIT."""
-    return exit_rate_per_s * evolution_time_s > FROZEN_LIMIT
+def changed_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float) -> float:
+    """Fraction of ions that an evolution time leaves in another state, 1 − tr P(t_p); joint (S, S, T), times (T,).
+
+    For rare jumps it is k·t_p. Jumps that come back at once do not count: an ion whose excursions to an empty
+    neighbour last nanoseconds spends nearly all of t_p, and nearly all its phase, where it started.
+    """
+    return float(1 - np.interp(evolution_time_s, time_s, np.einsum("aat->t", joint)))
+
+
+def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float) -> bool:
+    """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT)."""
+    return changed_during_evolution(joint, time_s, evolution_time_s) > FROZEN_LIMIT
 
 
 def matrix_echo(

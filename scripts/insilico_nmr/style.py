@@ -88,7 +88,7 @@ def letter(axes: Axes, name: str) -> None:
 def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin: bool = True) -> None:
     """Label the lower axis 1000/T, over the temperatures given with a margin; with `kelvin`, put those on the upper."""
     inverse = 1000 / np.array(sorted(set(temperatures_K)))
-    margin = 0.05 * np.ptp(inverse) if len(inverse) > 1 else 0.1 * inverse[0]
+    margin = max(0.05 * np.ptp(inverse), 0.02 * inverse.mean())
     low, high = inverse.min() - margin, inverse.max() + margin
     axes.set_xlim(max(low, 1e-2), high)
     axes.set_xlabel("1000/T (K⁻¹)")

@@ -173,7 +173,24 @@ def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
         exact = echo.matrix_echo(generator, HALVES, TWO_SITES, evolution_time_s, np.zeros(1), LITHIUM)[0]
         frozen = echo.AMPLITUDE * np.diag(echo.evolution_kernel(TWO_SITES, evolution_time_s, LITHIUM)).mean()
         assert frozen / exact - 1 == pytest.approx(excess, abs=tolerance)
-        assert echo.jumps_during_evolution(jumps / evolution_time_s, evolution_time_s) == (jumps > 0.02)
+        time_s = np.linspace(0, 2 * evolution_time_s, 201)
+        joint = joint_of(generator, HALVES, time_s)
+        assert echo.jumps_during_evolution(joint, time_s, evolution_time_s) == (jumps > 0.02)
+
+
+def test_excursions_that_return_at_once_are_no_jumps_during_evolution():
+    # Two sites and, beside each, one that an ion visits 1e6 times a second for a nanosecond: populations 1e-3.
+    out, back, across = 1e6, 1e9, 10.0
+    rates = np.zeros((4, 4))
+    rates[0, 1] = rates[2, 3] = out
+    rates[1, 0] = rates[3, 2] = back
+    rates[0, 2] = rates[2, 0] = across
+    populations = np.array([1, 1e-3, 1, 1e-3]) / 2.002
+    time_s = np.linspace(0, 1e-4, 51)
+    joint = joint_of(column_generator(rates), populations, time_s)
+    assert out * 1e-5 > 1
+    assert not echo.jumps_during_evolution(joint, time_s, 1e-5)
+    assert echo.jumps_during_evolution(joint_of(column_generator(rates * 1e4), populations, time_s), time_s, 1e-5)
 
 
 def test_matrix_form_is_the_frozen_form_for_rare_jumps():

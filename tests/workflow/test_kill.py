@@ -33,8 +33,9 @@ def kill_when(script: str, arguments: list[str], state: Path, pattern: str) -> N
 
 
 def test_training(tmp_path):
-    settings = ["--member", "0", "--members", "2", "--element", "Li", "--seed", "1", "--cutoff", "3.5", "--features", "4", "--interactions", "1", "--radial", "4"]
-    settings += ["--epochs", "8", "--batch-size", "4", "--learning-rate", "3e-3", "--weight-decay", "0"]
+    size = {"cutoff": 3.5, "features": 4, "interactions": 1, "radial": 4, "epochs": 8, "batch-size": 4}
+    rest = {"member": 0, "members": 2, "element": "Li", "seed": 1, "learning-rate": 3e-3, "weight-decay": 0}
+    settings = [word for key, value in (size | rest).items() for word in (f"--{key}", str(value))]
 
     def arguments(name):
         return [str(DATASET), "--out", str(tmp_path / name), "--resume", str(tmp_path / f".{name}"), *settings]

@@ -1,0 +1,51 @@
+"""Ship a finished study's tables: copy them to resources/published/<study>/ and list them, with checksums.
+
+After it, `snakemake figures` draws the study's figures in a fresh clone without computing anything.
+"""
+
+import argparse
+import csv
+import shutil
+from pathlib import Path
+
+from insilico_nmr.dataset import REGISTRY_COLUMNS, read_registry
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path, read_json, sha256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the study, results/<study>")
+    parser.add_argument("--registry", type=Path, default=Path("resources/registry.csv"), help="(default: %(default)s)")
+    args = parser.parse_args()
+
+    tables = sorted((args.results / "tables").glob("*.csv"))
+    if not tables:
+        raise InputError(f"{args.results}/tables: no tables; run the study first")
+    study = read_json(args.results / "config.json")
+    root = args.registry.parent
+    folder = root / "published" / args.results.name
+    kept = [row for path, row in read_registry(args.registry).items() if folder.resolve() not in Path(path).parents]
+    for table in tables:
+        target = folder / table.name
+        with atomic_path(target) as temporary:
+            shutil.copyfile(table, temporary)
+        kept.append(
+            {
+                "path": target.relative_to(root).as_posix(),
+                "sha256": sha256(target),
+                "source": f"computed by this repository: study {args.results.name}",
+                "licence": "MIT (as this repository)",
+                "units": "in the header",
+                "level_of_theory": study["material"]["level_of_theory"],
+            }
+        )
+    with atomic_path(args.registry) as temporary, open(temporary, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, REGISTRY_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+    print(f"{len(tables)} tables in {folder}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,323 @@
+"""Units, digits and verdicts of the comparison with literature, and the table of diffusion, against hand numbers."""
+
+import compare_with_literature as comparison
+import diffusion_table
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from compare_with_literature import Prediction
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import write_json
+from insilico_nmr.fits import BOLTZMANN_EV_PER_K
+from scipy import constants
+
+SIMULATED_K = np.array([150.0, 200.0, 250.0])
+HEADER = "material,phase,nucleus,quantity,value,uncertainty,unit,temperature_K,method,reference,note\n"
+
+
+def arrhenius(prefactor, energy_eV, temperature_K):
+    return prefactor * np.exp(-energy_eV / BOLTZMANN_EV_PER_K / np.asarray(temperature_K))
+
+
+def synthetic_diffusion(energy_eV=0.25, shift_eV=None) -> pd.DataFrame:
+    """D = 1e-8 m²/s exp(−E/k_BT) with 2 % of sampling error; with `shift_eV`, that much is unknown in the model's E."""
+    D = arrhenius(1e-8, energy_eV, SIMULATED_K)
+    table = pd.DataFrame({"temperature_K": SIMULATED_K, "origin": "kmc", "shift": 0.0, "D_tracer_m2_per_s": D})
+    spread = np.exp(1.96 * 0.02)
+    table = table.assign(ci_low_m2_per_s=D / spread, ci_high_m2_per_s=D * spread, exit_rate_per_s=1e20 * D, diffusive=1)
+    sigma = 1e10 * D / SIMULATED_K
+    table = table.assign(conductivity_S_per_cm=sigma, conductivity_ci_low_S_per_cm=sigma / spread)
+    table = table.assign(conductivity_ci_high_S_per_cm=sigma * spread)
+    if shift_eV is None:
+        return table
+    factor = np.exp(-shift_eV / BOLTZMANN_EV_PER_K / SIMULATED_K)
+    names = ["D_tracer_m2_per_s", "exit_rate_per_s", "conductivity_S_per_cm"]
+    moved = table.assign(origin="kmc_shift", shift=1.0, **{name: table[name] * factor for name in names})
+    return pd.concat([table, moved], ignore_index=True)
+
+
+def synthetic_rates(energy_sd_eV=0.02) -> pd.DataFrame:
+    """One class, ν 1e12 1/s exactly, E 0.3 eV known to `energy_sd_eV`."""
+    rate = arrhenius(1e12, 0.3, SIMULATED_K)
+    factor = np.exp(1.96 * energy_sd_eV / BOLTZMANN_EV_PER_K / SIMULATED_K)
+    table = pd.DataFrame({"class": "AA", "from": "A", "to": "A", "temperature_K": SIMULATED_K, "rate_per_s": rate})
+    return table.assign(ci_low_per_s=rate / factor, ci_high_per_s=rate * factor, origin="model")
+
+
+def synthetic_fits(flag="ok") -> pd.DataFrame:
+    rate = arrhenius(1e9, 0.2, SIMULATED_K)
+    table = pd.DataFrame({"temperature_K": SIMULATED_K, "evolution_time_us": 10.0, "rate_per_s": rate})
+    table = table.assign(rate_ci_low_per_s=rate / 1.1, rate_ci_high_per_s=rate * 1.1, rate_sd_model_per_s=np.nan)
+    return table.assign(exit_rate_per_s=3 * rate, observable="spin_alignment_echo", flag=flag, status="ok")
+
+
+def study(**options) -> comparison.Study:
+    return comparison.Study(synthetic_rates(), synthetic_diffusion(**options), synthetic_fits())
+
+
+def literature(tmp_path, *rows: str) -> pd.DataFrame:
+    path = tmp_path / "synthetic_literature.csv"
+    path.write_text(HEADER + "".join(row + "\n" for row in rows))
+    return comparison.read_literature(path, "X", "p")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "quantity", "expected"),
+    [
+        (23.16, "kJ/mol", "activation_energy", 0.2400),  # 1 eV = 96.485 kJ/mol
+        (5.535, "kcal/mol", "activation_energy", 0.2400),
+        (240, "meV", "activation_energy", 0.240),
+        (9e-10, "cm2/s", "diffusion_coefficient", 9e-14),
+        (0.01, "S/m", "ionic_conductivity", 1e-4),
+        (0.1, "mS/cm", "ionic_conductivity", 1e-4),
+        (2.5, "1/ms", "jump_rate", 2500),
+    ],
+)
+def test_units(value, unit, quantity, expected):
+    assert comparison.convert(value, unit, quantity) == pytest.approx(expected, rel=2e-4)
+
+
+def test_an_unknown_unit_is_refused_with_file_and_row(tmp_path):
+    with pytest.raises(InputError, match=r"synthetic_literature.csv: row 3: jump_rate in 'furlong': expected 1/s"):
+        literature(tmp_path, "Y,p,,jump_rate,1,,furlong,,SAE,r,", "X,p,,jump_rate,1,,furlong,,SAE,r,")
+
+
+def test_broken_numbers_are_refused(tmp_path):
+    with pytest.raises(InputError, match="row 2"):
+        literature(tmp_path, "X,p,,jump_rate,fast,,1/s,,SAE,r,")
+    with pytest.raises(InputError, match="row 2 has value -1"):
+        literature(tmp_path, "X,p,,jump_rate,-1,,1/s,,SAE,r,")
+
+
+def test_measured_values_keep_their_digits(tmp_path):
+    table = literature(
+        tmp_path,
+        "X,p,,activation_energy,0.40,,eV,,NMR,r,",
+        "X,p,,diffusion_coefficient,9e-14,,m2/s,298,PFG,r,",
+        "X,p,,activation_energy,23.2,0.5,kJ/mol,,dc,r,",
+        "X,q,,activation_energy,9.99,,eV,,other phase,r,",
+        "X,p,,abs_CQ,150,,kHz,,not predicted,r,",
+    )
+    assert table["value_text"].tolist() == ["0.40", "9e-14", "0.240"]
+    assert table["uncertainty"].tolist() == pytest.approx([0.005, 0.5e-14, 0.5 / 96.485], rel=1e-3)
+    assert table["uncertainty_text"].tolist() == ["", "", "0.005"]
+    assert table["given"].iloc[2] == "23.2 kJ/mol"
+
+
+@pytest.mark.parametrize(
+    ("text", "digits", "unit"),
+    [("0.240", 3, 1e-3), ("9e-14", 1, 1e-14), ("1.0e-4", 2, 1e-5), ("2500", 4, 1), ("8.93e-7", 3, 1e-9)],
+)
+def test_digits_of_printed_numbers(text, digits, unit):
+    assert comparison.significant_digits(text) == digits
+    assert comparison.last_digit(text) == pytest.approx(unit)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (0.18523, 0.15387, 0.21659, ("0.185", "0.154", "0.217")),  # ± 0.031: two digits of it
+        (0.18523, 0.13, 0.24, ("0.19", "0.13", "0.24")),  # ± 0.055: one
+        (3.8123e-11, 2.0e-11, 7.3e-11, ("3.8e-11", "2.0e-11", "7.3e-11")),
+        (0.06, -0.01, 0.13, ("0.06", "0", "0.13")),
+        (5234.6, 5000, 5480, ("5230", "5000", "5480")),
+    ],
+)
+def test_predictions_show_what_their_interval_holds(value, low, high, expected):
+    shown = comparison.shown_interval(Prediction(value, low, high, ""))
+    assert [float(text) for text in shown] == pytest.approx([float(text) for text in expected])
+    assert len(shown[0].partition("e")[0]) <= max(4, len(expected[0].partition("e")[0])) + 2
+
+
+def test_verdicts_on_rates_and_energies():
+    rate = Prediction(3e-13, 1e-13, 9e-13, "")
+    assert comparison.verdict(rate, 9e-14, 0.5e-14, "9e-14", energy=False) == ("3.3", "3.3 times higher")
+    assert comparison.verdict(rate, 9e-14, 2e-14, "9e-14", energy=False)[1] == "agrees"  # within its uncertainty
+    assert comparison.verdict(rate, 3e-12, 0, "3e-12", energy=False) == ("0.10", "10 times lower")
+    assert comparison.verdict(rate, 7.1e-16, 0, "7.1e-16", energy=False) == ("420", "420 times higher")
+    energy = Prediction(0.19, 0.17, 0.21, "")
+    assert comparison.verdict(energy, 0.24, 0.005, "0.24", energy=True) == ("-0.05", "0.05 eV lower")
+    assert comparison.verdict(energy, 0.1, 0.05, "0.1", energy=True)[1] == "0.1 eV higher"
+    assert comparison.verdict(energy, 0.20, 0.005, "0.20", energy=True)[1] == "agrees"
+    assert comparison.verdict(energy, 0.214, 0.0005, "0.214", energy=True)[1] == "0.024 eV lower"
+
+
+def test_values_at_the_reference_temperature_come_from_the_line():
+    inside = study().diffusion_coefficient(220.0)
+    assert inside.value == pytest.approx(arrhenius(1e-8, 0.25, 220.0), rel=1e-6)
+    assert "interpolated" in inside.basis
+    outside = study().diffusion_coefficient(298.0)
+    assert outside.value == pytest.approx(arrhenius(1e-8, 0.25, 298.0), rel=1e-6)
+    assert "EXTRAPOLATED on the Arrhenius line of 150 to 250 K" in outside.basis
+    sigma = study().ionic_conductivity(298.0)
+    assert sigma.value == pytest.approx(1e10 * arrhenius(1e-8, 0.25, 298.0) / 298.0, rel=1e-6)
+    assert study().jump_rate(298.0, "").value == pytest.approx(1e12 * arrhenius(1, 0.25, 298.0), rel=1e-6)
+
+
+def test_doubt_about_the_rate_model_widens_the_interval_and_does_not_average_out():
+    """A barrier known to 20 meV is a factor 2.2 in D at 298 K, one standard deviation, from however many points."""
+    sure, unsure = study().diffusion_coefficient(298.0), study(shift_eV=0.02).diffusion_coefficient(298.0)
+    one_sd = np.log(unsure.high / unsure.value) / 1.96
+    sampling = np.log(sure.high / sure.value) / 1.96
+    assert np.sqrt(one_sd**2 - sampling**2) == pytest.approx(np.log(2.18), rel=0.01)
+    energy = study(shift_eV=0.02).energy("PFG NMR")
+    assert (energy.high - energy.low) / 2 / 1.96 == pytest.approx(0.02, rel=0.05)
+    assert (sure.interval, unsure.interval) == ("sampling only", "sampling and rate model")
+
+
+def test_lines_of_the_rate_model_are_recovered_with_their_covariance():
+    line = comparison.rate_line(synthetic_rates(energy_sd_eV=0.02))
+    assert line.activation_energy_eV == pytest.approx(0.3)
+    assert line.prefactor_per_s == pytest.approx(1e12)
+    assert line.activation_energy_se_eV == pytest.approx(0.02)
+    assert line.rate(298.0)[2] / line.rate(298.0)[0] == pytest.approx(np.exp(1.96 * 0.02 / BOLTZMANN_EV_PER_K / 298))
+    with pytest.raises(InputError, match="three temperatures"):
+        comparison.rate_line(synthetic_rates().iloc[:2])
+
+
+def test_each_method_is_compared_with_what_it_measures():
+    assert study().energy("PFG NMR and T1").value == pytest.approx(0.25)
+    assert study().energy("SAE").value == pytest.approx(0.2)
+    assert study().energy("NMR (local)").value == pytest.approx(0.3)
+    assert study().jump_rate(200.0, "SAE").value == pytest.approx(arrhenius(1e9, 0.2, 200.0))
+    assert study().attempt_frequency().value == pytest.approx(1e12)
+
+
+def test_echoes_that_are_flagged_or_too_fast_predict_nothing(capsys):
+    flagged = comparison.Study(synthetic_rates(), synthetic_diffusion(), synthetic_fits("jumps_during_evolution"))
+    assert flagged.energy("SAE") is None
+    assert "no usable echo fit" in capsys.readouterr().err
+    fast = synthetic_fits().assign(rate_per_s=2e5, rate_ci_low_per_s=1.9e5, rate_ci_high_per_s=2.1e5)
+    assert comparison.usable_echoes(fast).empty
+
+
+def test_the_table_lists_measured_values_and_predictions_alone(tmp_path):
+    measured = literature(
+        tmp_path, "X,p,,activation_energy,0.24,,eV,,PFG,r,", "X,p,,diffusion_coefficient,9e-14,,m2/s,298,PFG,r,"
+    )
+    table = comparison.agreement(study(), measured, 298.0)
+    assert table["verdict"].iloc[0] == "0.01 eV higher"  # 0.25 to a few meV
+    assert table["verdict"].iloc[1] == "6.6 times higher"  # 1e-8 exp(−0.25 eV/kT) = 5.92e-13 m²/s
+    alone = table[table["verdict"] == "prediction only"]
+    assert {"effective_activation_energy", "prefactor_of_mean_jump_rate", "mean_jump_rate"} <= set(alone["quantity"])
+    assert "diffusion_coefficient" not in set(alone["quantity"])
+    empty = comparison.agreement(study(), measured.iloc[:0], 298.0)
+    assert set(empty["verdict"]) == {"prediction only"}
+    assert "diffusion_coefficient" in set(empty["quantity"])
+
+
+def test_one_temperature_gives_no_line_and_says_so(capsys):
+    one = comparison.Study(synthetic_rates(), synthetic_diffusion().iloc[:1], synthetic_fits().iloc[:1])
+    table = comparison.agreement(one, pd.DataFrame(columns=["quantity"]), 298.0)
+    assert table.set_index("quantity").loc["mean_jump_rate", "verdict"] == "no prediction"
+    assert "two different temperatures" in capsys.readouterr().err
+
+
+def chain(distances) -> dict:
+    """Synthetic sites.json: sites along x, one a distance, jumps to both neighbours; class n from site n onwards."""
+    length = float(sum(distances))
+    places = np.cumsum([0.0, *distances[:-1]]) / length
+    n = len(distances)
+    sites = [{"index": i, "orbit": f"S{i}", "position": [x, 0, 0]} for i, x in enumerate(places.tolist())]
+    jumps = []
+    for i in range(n):
+        image = [int(i == n - 1), 0, 0]
+        jumps.append({"from": i, "to": (i + 1) % n, "image": image, "class": f"c{i}"})
+        jumps.append({"from": (i + 1) % n, "to": i, "image": [-x for x in image], "class": f"c{i}"})
+    return {"cell": [[length, 0, 0], [0, 5, 0], [0, 0, 5]], "mobile": "X", "sites": sites, "jumps": jumps}
+
+
+def model_of(tops, covariance=None) -> dict:
+    names = [f"c{i}" for i in range(len(tops))]
+    orbits = [f"S{i}" for i in range(len(tops))]
+    parameters = ["ln_prefactor", *orbits[1:], *names]
+    return {
+        "parameters": parameters,
+        "covariance": np.zeros((len(parameters),) * 2).tolist() if covariance is None else covariance,
+        "prefactor_per_s": 1e12,
+        "site_energies_eV": dict.fromkeys(orbits, 0.0),
+        "barrier_tops_eV": dict(zip(names, tops, strict=True)),
+    }
+
+
+@pytest.mark.parametrize("tops", [(0.2, 0.2), (0.2, 0.3), (0.05, 0.5)])
+def test_mean_field_diffusion_of_a_chain_of_unequal_barriers_is_harmonic(tops):
+    """One ion in a chain of alternating rates, spacing a: D = a² 2k₁k₂/(k₁+k₂), a third of it in three dimensions."""
+    T, filling = 150.0, 1e-6
+    model = model_of(tops)
+    k = arrhenius(1e12, np.array(tops), T)
+    parameters = np.array([np.log(1e12), 0.0, *tops])
+    log_D, log_exit = diffusion_table.mean_field(chain([2.0, 2.0]), model, parameters, T, filling)
+    assert np.exp(log_D) == pytest.approx(4e-20 * 2 * k[0] * k[1] / k.sum() / 3, rel=1e-5)
+    assert np.exp(log_exit) == pytest.approx(k.sum(), rel=1e-5)
+
+
+def test_shift_of_one_standard_deviation_in_a_barrier():
+    """All barriers one parameter known to 20 meV: ln D moves by 0.02 eV/k_BT."""
+    covariance = np.zeros((4, 4))
+    covariance[2:, 2:] = 0.02**2
+    model = model_of((0.2, 0.2), covariance.tolist())
+    row = {"temperature_K": 298.0, "D_tracer_m2_per_s": 1e-12, "exit_rate_per_s": 1e9}
+    (shifted,) = diffusion_table.shift_rows(row, chain([2.0, 2.0]), model, 0.5)
+    assert abs(np.log(shifted["D_tracer_m2_per_s"] / 1e-12)) == pytest.approx(0.02 / BOLTZMANN_EV_PER_K / 298, rel=1e-6)
+    assert shifted["origin"] == "kmc_shift"
+    assert "conductivity_S_per_cm" not in shifted
+
+
+def synthetic_propagator(D_m2_per_s=1e-12, exit_rate=1e8, haven=0.5) -> xr.Dataset:
+    """Displacements of a random walk of D, collective ones of D/H_R; jumps of length √(6D/Γ)."""
+    time = np.concatenate([[0.0], np.geomspace(0.01, 1e3, 40) / exit_rate])
+    msd = 6 * D_m2_per_s * 1e20 * time
+    curves = {"msd": msd, "msd_se": 0.01 * msd, "msd_collective": msd / haven, "msd_collective_se": 0.02 * msd / haven}
+    two = ("state_a", "state_b", "time")
+    P = {name: (two, np.full((2, 2, 41), 0.25)) for name in ("P", "P_se")}
+    return xr.Dataset(
+        {**{name: (("time",), values) for name, values in curves.items()}, **P, "p": (("state",), [0.5, 0.5])},
+        coords={"time": time},
+        attrs={"temperature_K": 300.0, "exit_rate_per_s": exit_rate, "n_ions": 100, "n_sites": 200},
+    )
+
+
+def test_row_of_a_random_walk(tmp_path):
+    sites = chain([2.0, 2.0])
+    row = diffusion_table.kmc_row(synthetic_propagator(), sites, 1, tmp_path)
+    assert row["D_tracer_m2_per_s"] == pytest.approx(1e-12)
+    assert row["haven_ratio"] == pytest.approx(0.5)
+    assert row["correlation_factor"] == pytest.approx(1)
+    assert row["jump_rate_from_D_per_s"] == pytest.approx(1e8)
+    # n e² D/(H_R k_B T): one ion in 100 Å³ (2 sites, half filled, cell 4 × 5 × 5 Å)
+    sigma = 1e28 * constants.e**2 * 1e-12 / (0.5 * constants.k * 300) / 100
+    assert row["conductivity_S_per_cm"] == pytest.approx(sigma)
+    assert row["ci_low_m2_per_s"] < 1e-12 < row["ci_high_m2_per_s"]
+    assert row["ci_low_m2_per_s"] * row["ci_high_m2_per_s"] == pytest.approx(1e-24)
+    assert row["diffusive"] == 1
+
+
+def test_no_diffusion_is_not_diffusive_and_propagators_must_fit_the_sites(tmp_path, capsys):
+    stuck = synthetic_propagator()
+    stuck["msd"][:] = 3.0 + 1e-9 * np.arange(41)
+    row = diffusion_table.kmc_row(stuck, chain([2.0, 2.0]), 1, tmp_path)
+    assert row["diffusive"] == 0
+    assert "ci_low_m2_per_s" not in row
+    assert "no diffusion was seen" in capsys.readouterr().err
+    with pytest.raises(InputError, match="has 2 states, the sites are 3"):
+        diffusion_table.kmc_row(synthetic_propagator(), chain([2.0, 2.0, 2.0]), 1, tmp_path)
+    del stuck.attrs["n_ions"]
+    with pytest.raises(InputError, match="attribute n_ions is missing"):
+        diffusion_table.kmc_row(stuck, chain([2.0, 2.0]), 1, tmp_path)
+
+
+def test_molecular_dynamics_rows(tmp_path):
+    path = tmp_path / "synthetic_summary.json"
+    runs = [(600, 0.010), (600, 0.012), (700, 0.03), (500, -0.001)]
+    write_json(path, {"trajectories": [{"temperature_K": T, "diffusion_A2_per_ps": {"ions": D}} for T, D in runs]})
+    rows = {row["temperature_K"]: row for row in diffusion_table.md_rows([path])}
+    assert rows[600]["D_tracer_m2_per_s"] == pytest.approx(1.1e-10)  # 1 Å²/ps = 1e-8 m²/s
+    # two runs: standard error 0.1e-10, Student's t of 12.7 for one degree of freedom
+    assert rows[600]["ci_high_m2_per_s"] == pytest.approx(1.1e-10 * np.exp(12.706 * 0.1 / 1.1), rel=1e-3)
+    assert "ci_low_m2_per_s" not in rows[700]
+    assert rows[500]["diffusive"] == 0
+    write_json(path, {"trajectories": [{"temperature_K": 600}]})
+    with pytest.raises(InputError, match="trajectory 0 has no"):
+        diffusion_table.md_rows([path])

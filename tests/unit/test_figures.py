@@ -1,0 +1,305 @@
+"""Figures from small synthetic tables: what is drawn is what the tables hold, and broken tables are refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import compare_with_literature as comparison
+import numpy as np
+import pandas as pd
+import plot_dataset
+import plot_diffusion
+import plot_echo
+import plot_parity
+import plot_rates
+import plot_spectra
+import pytest
+from insilico_nmr import style
+from insilico_nmr.errors import InputError
+from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
+from matplotlib.container import ErrorbarContainer
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+COLD_K = [150.0, 200.0, 300.0]
+
+
+def synthetic_histograms() -> pd.DataFrame:
+    edges = np.linspace(0, 1, 6)
+    rows = {"bin_left": edges[:-1], "bin_right": edges[1:], "count": [1, 5, 9, 4, 0]}
+    return pd.concat([pd.DataFrame({"quantity": name, **rows}) for name in ("abs_V_zz_au", "nearest_X_Y_A")])
+
+
+def synthetic_parity() -> list[pd.DataFrame]:
+    rng = np.random.default_rng(1)
+    metrics = pd.DataFrame(
+        {
+            "quantity": ["component MAE", "|C_Q| MAE", "eta MAE, weighted by |V_zz|", "z axis, median angle"],
+            "unit": ["a.u.", "kHz", "1", "deg"],
+            "model": [0.001, 9.0, 0.1, 5.0],
+            "zero_model": [0.01, 150.0, 0.5, np.nan],
+            "mean_model": [0.01, 50.0, 0.2, 50.0],
+        }
+    )
+    truth = rng.normal(size=60)
+    components = pd.DataFrame({"component": "xy", "dft_au": truth, "model_au": truth + 0.1 * rng.normal(size=60)})
+    eta = rng.uniform(size=60)
+    parameters = pd.DataFrame(
+        {"CQ_dft_kHz": 100 * truth, "CQ_model_kHz": 101 * truth, "eta_dft": eta, "eta_model": eta}
+    )
+    return [metrics, components, parameters.assign(z_axis_angle_deg=rng.uniform(0, 20, 60))]
+
+
+def synthetic_rates() -> pd.DataFrame:
+    """One class A-B of E 0.3 and 0.2 eV, seen in MD at 600 and 800 K, but never from B at 600 K."""
+    rows = []
+    for start, end, energy in (("A", "B", 0.3), ("B", "A", 0.2)):
+        for T in (*COLD_K, 600.0):
+            k = 1e12 * np.exp(-energy / BOLTZMANN_EV_PER_K / T)
+            half = 1.96 * 0.02 / BOLTZMANN_EV_PER_K / T
+            rows.append(["AB", start, end, T, None, None, k, k * np.exp(-half), k * np.exp(half), "model"])
+            rows.append(["AB", start, end, T, None, None, 2 * k, k, 4 * k, "neb"])
+        rows.append(["AB", start, end, 800.0, 9, 1e-9, 9e9, 4.1e9, 17.1e9, "md"])
+    rows.append(["AB", "A", "B", 600.0, 4, 1e-9, 4e9, 1.1e9, 10.2e9, "md"])
+    rows.append(["AB", "B", "A", 600.0, 0, 1e-9, 0.0, 3e9, 3e9, "md"])
+    rows[-1][7] = 0.0
+    return pd.DataFrame(rows, columns=[*plot_rates.KEYS, *plot_rates.NUMBERS, "origin"])
+
+
+def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """1/τ of 1e1, 1e3 and 1e8 1/s; the last is faster than 1/t_p, and the curves at 100 µs and 200 K are flagged."""
+    time = np.concatenate([[0.0], np.geomspace(1e-9, 1e2, 60)])
+    curves, fits = [], []
+    for T, rate in zip(COLD_K, (1e1, 1e3, 1e8), strict=True):
+        for evolution in (10.0, 100.0):
+            flag = "jumps_during_evolution" if (T, evolution) == (200.0, 100.0) else "ok"
+            common = {"temperature_K": T, "evolution_time_us": evolution}
+            signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
+            curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_se_sampling": 1e-3, "S2_sd_model": 2e-3})
+            curves.append(curve.assign(**common, flag=flag))
+            fit = (
+                dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
+            )
+            fit |= {"rate_ci_low_per_s": 0.9 * rate, "rate_ci_high_per_s": 1.1 * rate, "exit_rate_per_s": 3 * rate}
+            fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05, "rate_sd_model_per_s": 0.1 * rate}
+            fits.append(fit | {"observable": "spin_alignment_echo", "flag": flag, "status": "ok"})
+    return pd.concat(curves), pd.DataFrame(fits)
+
+
+def synthetic_spectra() -> pd.DataFrame:
+    x = np.linspace(-100, 100, 401)
+    parts = []
+    for T in COLD_K:
+        columns = {name: np.exp(-((x / w) ** 2)) for name, w in zip(plot_spectra.MOTIONS, (50, 20, 5), strict=True)}
+        parts.append(pd.DataFrame({"temperature_K": T, "frequency_kHz": x, **columns}))
+    return pd.concat(parts)
+
+
+def synthetic_diffusion() -> pd.DataFrame:
+    """D = 1e-8 m²/s exp(−0.25 eV/k_BT), known to 10 %; one MD row without a positive value, one without interval."""
+    rows = []
+    for T in COLD_K:
+        D = 1e-8 * np.exp(-0.25 / BOLTZMANN_EV_PER_K / T)
+        row = {"temperature_K": T, "origin": "kmc", "shift": 0, "D_tracer_m2_per_s": D, "diffusive": 1}
+        row |= {"ci_low_m2_per_s": D / 1.1, "ci_high_m2_per_s": D * 1.1, "exit_rate_per_s": 1e20 * D}
+        row |= {"conductivity_S_per_cm": 1e9 * D / T}
+        row |= {"conductivity_ci_low_S_per_cm": 9e8 * D / T, "conductivity_ci_high_S_per_cm": 1.1e9 * D / T}
+        rows.append(row)
+    rows.append({"temperature_K": 600.0, "origin": "md", "shift": 0, "D_tracer_m2_per_s": 8e-11, "diffusive": 1})
+    rows.append({"temperature_K": 500.0, "origin": "md", "shift": 0, "D_tracer_m2_per_s": -1e-12, "diffusive": 0})
+    return pd.DataFrame(rows)
+
+
+TABLES = {
+    plot_dataset: lambda: [synthetic_histograms()],
+    plot_parity: synthetic_parity,
+    plot_rates: lambda: [synthetic_rates()],
+    plot_echo: lambda: list(synthetic_echoes()),
+    plot_spectra: lambda: [synthetic_spectra()],
+    plot_diffusion: lambda: [synthetic_diffusion()],
+}
+every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
+NO_LITERATURE = comparison.for_figure(None, "", "")
+
+
+def written(tables: list[pd.DataFrame], folder: Path) -> list[Path]:
+    paths = [folder / f"synthetic_{number}.csv" for number in range(len(tables))]
+    for table, path in zip(tables, paths, strict=True):
+        table.to_csv(path, index=False)
+    return paths
+
+
+def drawn(figure, gid: str) -> list:
+    """Lines of a name in all axes; of error bars the points alone, without caps."""
+    bars = [bar.lines[0] for axes in figure.axes for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
+    lines = [line for axes in figure.axes for line in axes.lines if line.get_gid() == gid]
+    return [bar for bar in bars if bar.get_gid() == gid] or lines
+
+
+@every_figure
+def test_equal_tables_give_equal_bytes(module, tmp_path, monkeypatch):
+    monkeypatch.setitem(style.SETTINGS, "savefig.dpi", 60)  # quicker
+    paths = written(TABLES[module](), tmp_path)
+    bytes_of = []
+    for turn in (1, 2):
+        pdf, png = tmp_path / f"{turn}.pdf", tmp_path / f"{turn}.png"
+        tables = module.read(*paths)
+        tables = list(tables) if isinstance(tables, tuple) else [tables]
+        if module in (plot_rates, plot_diffusion):
+            tables.append(NO_LITERATURE)
+        style.save(module.draw(*tables), pdf, png)
+        bytes_of.append((pdf.read_bytes(), png.read_bytes()))
+    assert bytes_of[0] == bytes_of[1]
+    assert bytes_of[0][0].startswith(b"%PDF")
+    assert b"Date" not in bytes_of[0][0]
+
+
+@every_figure
+def test_missing_columns_and_empty_tables_are_refused_by_name(module, tmp_path):
+    tables = TABLES[module]()
+    columns = {plot_dataset: "count", plot_parity: "model", plot_echo: "S2", plot_spectra: "rigid_per_kHz"}
+    column = columns.get(module, "temperature_K")
+    paths = written([tables[0].drop(columns=column), *tables[1:]], tmp_path)
+    with pytest.raises(InputError, match=rf"synthetic_0\.csv: column {column} is missing"):
+        module.read(*paths)
+    paths = written([tables[0].iloc[:0], *tables[1:]], tmp_path)
+    with pytest.raises(InputError, match=r"synthetic_0\.csv: the table has no rows"):
+        module.read(*paths)
+    broken = tables[0].copy()
+    broken[column] = broken[column].astype(object)
+    broken.iloc[0, broken.columns.get_loc(column)] = "many"
+    with pytest.raises(InputError, match=f"synthetic_0.csv: row 2 has {column} = many"):
+        module.read(*written([broken, *tables[1:]], tmp_path))
+
+
+def test_a_script_alone_writes_both_files_and_names_what_is_wrong(tmp_path, monkeypatch):
+    (path,) = written([synthetic_histograms()], tmp_path)
+    command = [str(SCRIPTS / "plot_dataset.py"), str(path), "--out-pdf", str(tmp_path / "s.pdf")]
+    command += ["--out-png", str(tmp_path / "s.png")]
+    monkeypatch.setattr(sys, "argv", command)
+    plot_dataset.main()
+    assert {"s.pdf", "s.png"} == {file.name for file in tmp_path.iterdir() if file.suffix != ".csv"}
+    path.write_text("")
+    failed = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "synthetic_0.csv: not a CSV table" in failed.stderr
+
+
+def test_points_without_value_are_not_drawn_but_counted_on_stderr(tmp_path, capsys):
+    metrics, components, parameters = synthetic_parity()
+    components.loc[[3, 5], "model_au"] = np.nan
+    read = plot_parity.read(*written([metrics, components, parameters], tmp_path))
+    assert len(read[1]) == 58
+    assert "2 of 60 components have no" in capsys.readouterr().err
+
+
+def test_zero_counts_are_upper_limits_and_hot_points_are_open(tmp_path):
+    (path,) = written([synthetic_rates()], tmp_path)
+    figure = plot_rates.draw(plot_rates.read(path), NO_LITERATURE, mark_above_K=750)
+    limits = drawn(figure, "upper_limit")
+    assert {float(line.get_ydata()[0]) for line in limits} == {3e9}  # 3/exposure, in both panels
+    assert len(limits) == 2
+    arrows = [text for axes in figure.axes for text in axes.texts if text.get_text() == "" and text.arrow_patch]
+    assert len(arrows) == 2
+    for arrow in arrows:
+        assert arrow.xy[1] < arrow.xyann[1]  # downwards
+    points = {float(x) for line in drawn(figure, "md") for x in line.get_xdata()}
+    hot = {float(x) for line in drawn(figure, "md_open") for x in line.get_xdata()}
+    assert max(hot) < 1000 / 750 < min(points)
+    assert {line.get_markerfacecolor() for line in drawn(figure, "md_open")} == {"white"}
+
+
+def test_model_lines_go_through_the_rates_of_the_table(tmp_path):
+    (path,) = written([synthetic_rates()], tmp_path)
+    figure = plot_rates.draw(plot_rates.read(path), NO_LITERATURE)
+    line = drawn(figure, "model")[0]
+    x, y = line.get_xdata(), line.get_ydata()
+    energies = -np.diff(np.log(y)) / np.diff(x) * BOLTZMANN_EV_PER_K * 1000
+    assert np.allclose(energies, energies[0])
+    assert min(abs(energies[0] - 0.3), abs(energies[0] - 0.2)) < 1e-9
+
+
+def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_path):
+    path = tmp_path / "synthetic_literature.csv"
+    path.write_text(
+        ",".join(comparison.LITERATURE)
+        + "\nX,p,jump_rate,2.5,0.2,1/ms,250,SAE,r1\nX,p,activation_energy,0.30,,eV,,dc,r2"
+        + "\nX,p,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3\n"
+    )
+    measured = comparison.for_figure(path, "X", "p")
+    (table,) = written([synthetic_rates()], tmp_path)
+    figure = plot_rates.draw(plot_rates.read(table), measured)
+    (star,) = drawn(figure, "measured")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((4.0, 2500.0))
+    (guide,) = drawn(figure, "slope_guide")
+    slope = np.diff(np.log(guide.get_ydata()))[0] / np.diff(guide.get_xdata())[0]
+    assert -slope * BOLTZMANN_EV_PER_K * 1000 == pytest.approx(0.30)
+    (table,) = written([synthetic_diffusion()], tmp_path)
+    (star,) = drawn(plot_diffusion.draw(plot_diffusion.read(table), measured), "measured")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((1000 / 298, 9e-14))
+
+
+def test_rates_of_unknown_origin_are_refused(tmp_path):
+    (path,) = written([synthetic_rates().replace({"origin": {"neb": "guess"}})], tmp_path)
+    with pytest.raises(InputError, match="column origin has 'guess'"):
+        plot_rates.read(path)
+
+
+def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
+    curves, fits, tensor_fits = plot_echo.read(*written(list(synthetic_echoes()), tmp_path))
+    assert plot_echo.best_evolution_time(fits) == 10.0
+    figure = plot_echo.draw(curves, fits, tensor_fits)
+    assert [line.get_label() for line in drawn(figure, "echo")] == ["150 K", "200 K"]
+    for line in drawn(figure, "echo"):
+        assert line.get_ydata()[0] == pytest.approx(1, abs=1e-3)  # relative to t_m = 0
+        assert line.get_xdata().min() > 0
+    note = figure.get_supxlabel()
+    assert "10, 100 µs: not drawn, decay faster than 1/t$_p$: 300 K" in note
+    assert "100 µs: not drawn, jumps during evolution: 200 K" in note
+    assert len(drawn(figure, "echo_rate")) == 3
+
+
+def test_where_nothing_is_an_echo_the_figure_says_so(tmp_path):
+    curves, fits = synthetic_echoes()
+    fits["flag"] = "jumps_during_evolution"
+    figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
+    assert not drawn(figure, "echo")
+    assert not drawn(figure, "echo_rate")
+    assert any("no simulated curve is an echo" in text.get_text() for text in figure.axes[0].texts)
+    assert "10, 100 µs: not drawn, jumps during evolution: all temperatures" in figure.get_supxlabel()
+
+
+def test_echoes_and_fits_of_different_runs_are_refused(tmp_path):
+    curves, fits = synthetic_echoes()
+    with pytest.raises(InputError, match="different temperatures"):
+        plot_echo.read(*written([curves, fits[fits["temperature_K"] < 250]], tmp_path))
+
+
+def test_diffusion_shows_its_energy_and_leaves_out_what_has_no_logarithm(tmp_path, capsys):
+    (path,) = written([synthetic_diffusion()], tmp_path)
+    table = plot_diffusion.read(path)
+    assert "1 of 5 diffusion coefficients have no" in capsys.readouterr().err
+    figure = plot_diffusion.draw(table, NO_LITERATURE)
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert any("= 0.250 eV" in label for label in labels)
+    assert "MD" in labels
+
+
+def test_colours_of_temperatures_are_distinct_and_ordered():
+    colours = style.temperature_colours([300, 100, 200, 100])
+    assert list(colours) == [100, 200, 300]
+    assert len(set(colours.values())) == 3
+
+
+def test_nothing_half_written_stays_when_saving_fails(tmp_path, monkeypatch):
+    figure = style.new_figure(style.SINGLE_MM, 60)
+    original = figure.savefig
+
+    def fail_on_pixels(path, **options):
+        original(path, **options)
+        if Path(path).suffix == ".png":
+            raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail_on_pixels)
+    with pytest.raises(OSError, match="disk full"):
+        style.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
