@@ -18,6 +18,7 @@ rule run_neb:
     conda:
         "../envs/md.yaml"
     threads: 1
+    priority: 15
     resources:
         mem_mb=2000,
         runtime=240,
@@ -56,6 +57,7 @@ rule fit_rates:
     conda:
         "../envs/base.yaml"
     threads: 1
+    priority: 15
     resources:
         mem_mb=2000,
         runtime=10,
@@ -87,6 +89,7 @@ rule run_kmc:
     conda:
         "../envs/base.yaml"
     threads: 1
+    priority: 15
     resources:
         mem_mb=3000,
         runtime=240,

@@ -128,6 +128,7 @@ rule analyse_jumps:
     conda:
         "../envs/base.yaml"
     threads: 1
+    priority: 15
     resources:
         mem_mb=4000,
         runtime=30,

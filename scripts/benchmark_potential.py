@@ -1,0 +1,89 @@
+"""Speed of the UF3 potential: features of a snapshot (beside the package uf3, where it is installed), and MD steps.
+
+The package is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets
+it for comparison. Times are CPU times of one process.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from insilico_nmr.dataset import read_dataset
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import write_json
+from insilico_nmr.md import Engine
+from insilico_nmr.uf3 import Basis, features, write_lammps
+
+
+def seconds_of_package(atoms, basis: Basis) -> float | None:
+    """CPU seconds that the package uf3 needs for the same features (without stress); None where it is absent."""
+    try:
+        import pandas as pd
+        from uf3.data.composition import ChemicalSystem
+        from uf3.representation.bspline import BSplineBasis
+        from uf3.representation.process import BasisFeaturizer
+    except ImportError:
+        return None
+    system = ChemicalSystem(list(basis.elements), degree=3)
+    low, high = basis.trio_min, basis.trio_cutoff
+    settings = BSplineBasis(
+        system,
+        r_min_map={p: basis.pair_min for p in system.interactions_map[2]}
+        | {t: [low, low, low] for t in system.interactions_map[3]},
+        r_max_map={p: basis.pair_cutoff for p in system.interactions_map[2]}
+        | {t: [high, high, 2 * high] for t in system.interactions_map[3]},
+        resolution_map={p: basis.pair_intervals for p in system.interactions_map[2]}
+        | {t: [basis.leg_intervals, basis.leg_intervals, basis.side_intervals] for t in system.interactions_map[3]},
+    )
+    forces = atoms.get_forces().T
+    row = {"geometry": atoms, "energy": atoms.get_potential_energy(), "fx": forces[0], "fy": forces[1], "fz": forces[2]}
+    table = pd.DataFrame([row], index=["snapshot"])
+    featuriser = BasisFeaturizer(settings)
+    start = time.process_time()
+    featuriser.evaluate(table, progress=None)
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="labelled snapshots, for example resources/dft/li3ps4.extxyz")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the potential file of the MD timing")
+    args = parser.parse_args()
+    frames = read_dataset(args.dataset)
+    atoms = max(frames, key=len)
+    if atoms.calc is None:
+        raise InputError(f"{args.dataset}: the largest frame has no forces")
+    elements = tuple(sorted({symbol for frame in frames for symbol in frame.symbols}))
+    basis = Basis(elements, 0.5, 8.0, 30, 1.2, 4.0, 5, 10)
+    features(atoms, basis)  # compiles
+    start = time.process_time()
+    for _ in range(5):
+        features(atoms, basis)
+    own = (time.process_time() - start) / 5
+    print(f"features with stress, {len(atoms)} atoms: {own:.3f} s")
+    package = seconds_of_package(atoms, basis)
+    if package is None:
+        print("package uf3: not installed")
+    else:
+        print(f"package uf3, without stress: {package:.1f} s, ratio {package / own:.0f}")
+
+    write_lammps(args.work / "member_0.uf3", basis, np.zeros(basis.size))
+    write_json(args.work / "config.json", {"elements": list(elements)})
+    cell = atoms.copy()
+    cell.set_cell(np.diag(cell.cell.lengths()), scale_atoms=True)
+    for repeat in ((1, 2, 2), (2, 4, 4)):
+        large = cell.repeat(repeat)
+        engine = Engine(large, args.work, 1.0)
+        engine.lammps.command("fix integrate all nve")
+        engine.lammps.command("run 5 post no")
+        steps = 200 if len(large) < 500 else 20
+        start = time.process_time()
+        engine.lammps.command(f"run {steps} pre no post no")
+        used = (time.process_time() - start) / steps
+        engine.close()
+        print(f"MD, {len(large)} atoms: {used * 1e3:.2f} ms a step, {86400 / used * 2e-6:.2f} ns a day at 2 fs")
+
+
+if __name__ == "__main__":
+    run_script(main)
