@@ -15,10 +15,10 @@ rule run_neb:
         f"{RESULTS}/logs/run_neb.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_neb.tsv"
+    priority: 15
     conda:
         "../envs/md.yaml"
     threads: 1
-    priority: 15
     resources:
         mem_mb=2000,
         runtime=240,
@@ -54,10 +54,10 @@ rule fit_rates:
         f"{RESULTS}/logs/fit_rates.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit_rates.tsv"
+    priority: 15
     conda:
         "../envs/base.yaml"
     threads: 1
-    priority: 15
     resources:
         mem_mb=2000,
         runtime=10,
@@ -86,16 +86,23 @@ rule run_kmc:
         f"{RESULTS}/logs/run_kmc_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_kmc_{{temperature}}K.tsv"
+    priority: 15
     conda:
         "../envs/base.yaml"
     threads: 1
-    priority: 15
     resources:
         mem_mb=3000,
         runtime=240,
     params:
         resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
-        flags=flags("kmc", supercell="supercell", replicas="replicas", max_events="max_events", seed="seed"),
+        flags=flags(
+            "kmc",
+            supercell="supercell",
+            replicas="replicas",
+            max_events="max_events",
+            max_residence_times="max_residence_times",
+            seed="seed",
+        ),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.flags} --checkpoint {params.resume} --out {output} > {log} 2>&1"

@@ -125,10 +125,10 @@ rule analyse_jumps:
         f"{RESULTS}/logs/analyse_jumps.log",
     benchmark:
         f"{RESULTS}/benchmarks/analyse_jumps.tsv"
+    priority: 15
     conda:
         "../envs/base.yaml"
     threads: 1
-    priority: 15
     resources:
         mem_mb=4000,
         runtime=30,

@@ -27,11 +27,10 @@ rule average_tensors:
     params:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         isotope=flags("material", isotope="isotope"),
-        radius=flags("sites", core_radius="core_radius_A"),
         frames=flags("md/tensors", frames="frames"),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} {params.isotope}"
-        " {params.radius} {params.frames} --threads {threads} --out {output} > {log} 2>&1"
+        " {params.frames} --threads {threads} --out {output} > {log} 2>&1"
 
 
 rule simulate_nmr:

@@ -21,7 +21,6 @@ def main() -> None:
     parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models")
     parser.add_argument("--isotope", required=True, help="for example 7Li")
-    parser.add_argument("--core-radius", type=float, required=True, help="Å, of the sites' cores")
     parser.add_argument("--frames", type=int, required=True, help="frames taken from each run")
     parser.add_argument("--out", type=Path, required=True, help="site tensors, JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -31,7 +30,7 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(args.isotope)
     sites = read_sites(args.sites)
     runs = [read_trajectory(path) for path in args.trajectories]
-    states = site_tensors(sites, collect(runs, sites, args.core_radius, load_committee(args.model), args.frames))
+    states = site_tensors(sites, collect(runs, sites, load_committee(args.model), args.frames))
     write_json(
         args.out,
         {

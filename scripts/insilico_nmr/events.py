@@ -149,7 +149,8 @@ def _assign(positions, drift, inverse, cell, basis, radius, site, image, outside
 def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignment:
     """Assign every ion of the mobile element to a site in every frame.
 
-    An ion that starts outside every core counts as in the first core it enters. Raises InputError for a core radius
+    An ion that starts outside every core counts as in the first core it enters. An infinite core radius assigns every
+    ion to the nearest site at every moment, without hysteresis. Raises InputError for a core radius
     that does not fit the cell, a trajectory without mobile ions or of too few frames, and for an ion that never
     enters a core.
     """
@@ -158,7 +159,7 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     # A trajectory's cell that is slightly strained is read in fractions of its own cells.
     cell = trajectory.cell / np.array(repeat)[:, None]
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    if not 0 < core_radius_A < heights.min() / 2:
+    if not (0 < core_radius_A < heights.min() / 2 or np.isposinf(core_radius_A)):
         raise InputError(
             f"the core radius is {core_radius_A:g} Å; expected more than 0 and less than {heights.min() / 2:.2f} Å"
         )

@@ -1,8 +1,8 @@
 """Field gradients of the sites of mobile ions: averages of the tensor model over molecular dynamics.
 
 Every tensor of every ion is turned into the frame of its orbit's representative site, averaged over frames, ions and
-runs, made symmetric under the site's own point group, and turned back to each site. Nuclei are classical; an ion counts
-for the site that it is assigned to (core to core, see `events`), so its excursions belong to that site.
+runs, made symmetric under the site's own point group, and turned back to each site. Nuclei are classical; at every
+moment an ion counts for the site that it is nearest to, so that excursions belong to a site's average.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def symmetrised(tensors: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def collect(
-    trajectories: list[Trajectory], sites: dict, core_radius_A: float, committee: list[TrainedModel], n_frames: int
+    trajectories: list[Trajectory], sites: dict, committee: list[TrainedModel], n_frames: int
 ) -> dict[int, list[np.ndarray]]:
     """Tensors in the frame of each orbit's representative: representative → list over (run, ion) of (members, k, 3, 3).
 
@@ -30,7 +30,7 @@ def collect(
     representative = np.array([site["representative"] for site in sites["sites"]])
     collected: dict[int, list[np.ndarray]] = {int(index): [] for index in np.unique(representative)}
     for trajectory in trajectories:
-        assignment = assign(trajectory, sites, core_radius_A)
+        assignment = assign(trajectory, sites, np.inf)
         mobile = trajectory.frame(0).symbols == sites["mobile"]
         frames = np.unique(np.linspace(0, len(trajectory.time_ps) - 1, n_frames).astype(int))
         tensors = np.array(
