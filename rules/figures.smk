@@ -8,7 +8,7 @@ rule figure:
         literature=config["material"]["literature"],
     output:
         pdf="{root}/figures/{figure}.pdf",
-        png=report("{root}/figures/{figure}.png", caption="../report/{figure}.rst", category="Figures"),
+        png=report("{root}/figures/{figure}.png", caption="../report/figure.rst", category="Figures"),
     log:
         "{root}/logs/figure_{figure}.log",
     benchmark:
