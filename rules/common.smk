@@ -16,6 +16,12 @@ try:
 except InputError as error:
     sys.exit(f"error: configuration: {error}")
 
+if config["material"]["isotope"].lstrip("0123456789") != config["material"]["mobile"]:
+    sys.exit(
+        f"error: configuration: material.isotope is {config['material']['isotope']}, "
+        f"which is no isotope of material.mobile, {config['material']['mobile']}"
+    )
+
 RESULTS = f"results/{config['study']}"
 PUBLISHED = f"resources/published/{config['study']}"
 

@@ -68,6 +68,7 @@ def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
         (lambda c: c["md"].update(seed="many"), "md.seed"),
         (lambda c: c["observables"].update(temperatures_K=[300, 0]), "observables.temperatures_K"),
         (lambda c: c["observables"].update(temperatures_K=[-5]), "observables.temperatures_K"),
+        (lambda c: c["material"].update(isotope="31P"), "material.isotope"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
