@@ -25,7 +25,7 @@ if config["material"]["isotope"].lstrip("0123456789") != config["material"]["mob
 RESULTS = f"results/{config['study']}"
 PUBLISHED = f"resources/published/{config['study']}"
 
-# The ten tables that figures are drawn from, and which figure reads which.
+# The tables that each figure is drawn from.
 FIGURE_TABLES = {
     "dataset": ["dataset_histograms"],
     "parity": ["tensor_metrics", "parity_components", "parity_parameters"],

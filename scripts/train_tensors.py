@@ -13,7 +13,7 @@ import torch
 from ase.data import atomic_numbers
 from insilico_nmr.dataset import leave_group_out_folds, read_dataset
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import sha256
+from insilico_nmr.files import keep_state_of, sha256
 from insilico_nmr.tensor_model import Architecture, save_model
 from insilico_nmr.tensor_training import Schedule, train
 
@@ -49,6 +49,7 @@ def main() -> None:
     architecture = Architecture(args.cutoff, args.features, args.interactions, args.radial)
     seed = args.seed + 1000 * (args.member + 1)
     schedule = Schedule(args.epochs, args.batch_size, args.learning_rate, args.weight_decay, seed)
+    keep_state_of(args.resume, architecture, schedule, args.element, args.member, args.members, sha256(args.dataset))
     model = train([frames[i] for i in training], architecture, schedule, args.resume, f"member {args.member}")
     save_model(
         args.out,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,3 +47,17 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def keep_state_of(folder: str | Path, *parts: object) -> None:
+    """Empty a folder with state for going on unless it belongs to the same work, told by the repr of `parts`.
+
+    Without this, a run that was killed and then changed would go on from what the old settings or data had made.
+    """
+    folder = Path(folder)
+    mark = hashlib.sha256(repr(parts).encode()).hexdigest()
+    owner = folder / "belongs_to.txt"
+    if not (owner.exists() and owner.read_text() == mark):
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_path(owner) as temporary:
+            temporary.write_text(mark)

@@ -126,7 +126,7 @@ def _advance(engine: Engine, steps: int, first: bool, target: float, last: np.nd
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0) -> Atoms:
-    """Minimise the energy at fixed cell (FIRE-like damping in LAMMPS's conjugate gradients), returning a copy."""
+    """Minimise the energy at fixed cell (conjugate gradients of LAMMPS), returning a copy."""
     engine = Engine(atoms, potential, timestep_fs)
     engine.lammps.command("minimize 1e-8 1e-3 500 5000")
     relaxed = atoms.copy()
