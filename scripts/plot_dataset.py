@@ -13,9 +13,9 @@ from insilico_nmr.style import (
     figure_arguments,
     letter,
     new_figure,
-    read_table,
     save,
 )
+from insilico_nmr.tables import read_table
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 

@@ -7,25 +7,25 @@ alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo.
 import sys
 from pathlib import Path
 
-import compare_with_literature as literature
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import ArrheniusFit
+from insilico_nmr.literature import for_figure
+from insilico_nmr.predictions import DIFFUSION, Prediction, arrhenius, conductivity_line, digits_held
 from insilico_nmr.style import (
     BAND,
     BLACK,
     DOUBLE_MM,
     PALETTE,
     SMALL,
-    complete,
     figure_arguments,
     inverse_temperature_axis,
     letter,
     new_figure,
-    read_table,
     save,
 )
+from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ MARKERS = ("*", "P", "X", "D", "^", "v", "<", ">")
 
 def read(path: Path) -> pd.DataFrame:
     """The table of diffusion_table.py, without rows that have no diffusion coefficient on a logarithmic axis."""
-    table = read_table(path, literature.DIFFUSION, ["origin"])
+    table = read_table(path, DIFFUSION, ["origin"])
     unknown = set(table["origin"]) - {"kmc", "md", "kmc_shift"}
     if unknown:
         raise InputError(f"{path}: column origin has {', '.join(sorted(unknown))}; expected kmc, md or kmc_shift")
@@ -82,7 +82,7 @@ def draw_measured(axes: Axes, measured: pd.DataFrame, quantity: str) -> None:
 def interval_text(fit: ArrheniusFit) -> str:
     """Activation energy with its 95 % interval, to the digits that it holds."""
     low, high = fit.activation_energy_interval_eV
-    digits = literature.digits_held(literature.Prediction(fit.activation_energy_eV, low, high, ""))
+    digits = digits_held(Prediction(fit.activation_energy_eV, low, high, ""))
     decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(fit.activation_energy_eV)))))
     return f"{fit.activation_energy_eV:.{decimals}f} eV ({low:.{decimals}f} to {high:.{decimals}f})"
 
@@ -96,14 +96,14 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     places = measured.loc[measured["quantity"].isin(["diffusion_coefficient", "ionic_conductivity"]), "temperature_K"]
     everywhere = [*table["temperature_K"], *places.dropna()]
     interval = "sampling and rate model" if (table["origin"] == "kmc_shift").any() else "sampling only"
-    sigma_columns = [name for name in literature.DIFFUSION if name.startswith("conductivity")]
+    sigma_columns = [name for name in DIFFUSION if name.startswith("conductivity")]
 
     inverse_temperature_axis(diffusion, everywhere)
     columns = ["D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
     for origin, rows in (("kmc", kmc), ("md", md)):
         draw_points(diffusion, rows, columns, origin)
     try:
-        fit = literature.arrhenius(table, *columns)
+        fit = arrhenius(table, *columns)
         draw_line(diffusion, fit, rf"E$_a$ = {interval_text(fit)}")
     except InputError as error:
         no_line(diffusion, error)
@@ -116,7 +116,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         inverse_temperature_axis(sigma, [*kmc["temperature_K"], *places.dropna()])
         draw_points(sigma, kmc, sigma_columns, "kmc")
         try:
-            fit = literature.conductivity_line(table)
+            fit = conductivity_line(table)
             draw_line(sigma, fit, rf"$\sigma$T: E$_a$ = {interval_text(fit)}", product_with_T=True)
         except InputError as error:
             no_line(sigma, error)
@@ -146,7 +146,7 @@ def below_legend(axes: Axes) -> None:
 
 def main() -> None:
     args = figure_arguments(__doc__, ["diffusion"], literature=True).parse_args()
-    measured = literature.for_figure(args.literature, args.material, args.phase)
+    measured = for_figure(args.literature, args.material, args.phase)
     save(draw(read(args.diffusion), measured), args.out_pdf, args.out_png)
 
 

@@ -16,15 +16,14 @@ from insilico_nmr.style import (
     DOUBLE_MM,
     GREY,
     SMALL,
-    complete,
     figure_arguments,
     inverse_temperature_axis,
     letter,
     new_figure,
-    read_table,
     save,
     temperature_colours,
 )
+from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D

@@ -14,13 +14,12 @@ from insilico_nmr.style import (
     GREY,
     PALETTE,
     SMALL,
-    complete,
     figure_arguments,
     letter,
     new_figure,
-    read_table,
     save,
 )
+from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

@@ -6,11 +6,12 @@ Measured jump rates are stars; measured activation energies are straight guides,
 
 from pathlib import Path
 
-import compare_with_literature as literature
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
+from insilico_nmr.literature import for_figure
+from insilico_nmr.predictions import rate_line
 from insilico_nmr.style import (
     BAND,
     BLACK,
@@ -19,14 +20,13 @@ from insilico_nmr.style import (
     GREY,
     PALETTE,
     SMALL,
-    complete,
     figure_arguments,
     inverse_temperature_axis,
     letter,
     new_figure,
-    read_table,
     save,
 )
+from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -82,7 +82,7 @@ def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.n
         mine = table[(table[KEYS] == list(key)).all(axis=1)]
         model, neb = (mine[mine["origin"] == origin].sort_values("temperature_K") for origin in ("model", "neb"))
         if len(model):
-            line = literature.rate_line(model)
+            line = rate_line(model)
             value, low, high = np.array([line.rate(T) for T in temperatures_K]).T
             axes.plot(1000 / temperatures_K, value, color=style["color"], linestyle=style["dash"], gid="model")
             axes.fill_between(1000 / temperatures_K, low, high, color=style["color"], **(BAND | {"alpha": 0.1}))
@@ -252,7 +252,7 @@ def main() -> None:
     parser = figure_arguments(__doc__, ["rates"], literature=True)
     parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
     args = parser.parse_args()
-    measured = literature.for_figure(args.literature, args.material, args.phase)
+    measured = for_figure(args.literature, args.material, args.phase)
     save(draw(read(args.rates), measured, args.mark_above), args.out_pdf, args.out_png)
 
 

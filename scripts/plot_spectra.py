@@ -12,10 +12,10 @@ from insilico_nmr.style import (
     figure_arguments,
     letter,
     new_figure,
-    read_table,
     save,
     temperature_colours,
 )
+from insilico_nmr.tables import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

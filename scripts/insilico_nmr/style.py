@@ -1,4 +1,4 @@
-"""What all figures share: sizes, fonts, colours, the reading of tables, and files that depend on the tables alone.
+"""What all figures share: sizes, fonts, colours, and files that depend on the tables alone.
 
 Sizes are those of a journal page, 85 mm for one column and 170 mm for two; nothing is scaled afterwards. Colours: the
 palette of M. Okabe and K. Ito (2008) for kinds of data, matplotlib's `plasma` without its lightest end for
@@ -6,18 +6,15 @@ temperatures; both are told apart by colour-blind readers, and `plasma` in grey 
 """
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
 
 SINGLE_MM, DOUBLE_MM = 85, 170
@@ -105,47 +102,6 @@ def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin
     top.xaxis.set_major_formatter(FixedFormatter([str(value) for value in ticks]))
     top.xaxis.set_minor_locator(NullLocator())
     top.set_xlabel("T (K)")
-
-
-def read_table(path: str | Path, numbers: Iterable[str], texts: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a tidy CSV that must hold the columns `numbers` (an empty cell is NaN) and `texts` (empty is "").
-
-    Raises InputError, naming file and column, for a file that is no table, a missing column, no rows, or a cell of
-    `numbers` that is no finite number.
-    """
-    numbers, texts = list(numbers), list(texts)
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table ({error})") from None
-    missing = [name for name in [*numbers, *texts] if name not in table]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing")
-    if table.empty:
-        raise InputError(f"{path}: the table has no rows")
-    for name in numbers:
-        values = pd.to_numeric(table[name], errors="coerce")
-        bad = (values.isna() & table[name].notna()) | np.isinf(values)
-        if bad.any():
-            raise InputError(f"{path}: row {int(bad.argmax()) + 2} has {name} = {table[name][bad.argmax()]}")
-        table[name] = values.astype(float)
-    for name in texts:
-        table[name] = table[name].fillna("")
-    return table
-
-
-def complete(table: pd.DataFrame, columns: list[str], path: str | Path, what: str) -> pd.DataFrame:
-    """Rows that have a value in all `columns`; says on stderr how many have none and are not drawn.
-
-    Raises InputError where none is left.
-    """
-    known = table[columns].notna().all(axis=1)
-    if not known.all():
-        print(f"{path}: {int((~known).sum())} of {len(table)} {what} have no {', '.join(columns)}: not drawn",
-              file=sys.stderr)  # fmt: skip
-    if len(table) and not known.any():
-        raise InputError(f"{path}: no value in {', '.join(columns)} for any of the {what}")
-    return table[known]
 
 
 def figure_arguments(description: str, tables: list[str], literature: bool = False) -> argparse.ArgumentParser:

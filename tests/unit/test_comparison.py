@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from compare_with_literature import Prediction
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
+from insilico_nmr.literature import convert, read_literature
+from insilico_nmr.predictions import Prediction, Study, rate_line, shown_interval, usable_echoes
+from insilico_nmr.significant_figures import last_digit, significant_digits
 from scipy import constants
 
 SIMULATED_K = np.array([150.0, 200.0, 250.0])
@@ -52,14 +54,14 @@ def synthetic_fits(flag="ok") -> pd.DataFrame:
     return table.assign(exit_rate_per_s=3 * rate, observable="spin_alignment_echo", flag=flag, status="ok")
 
 
-def study(**options) -> comparison.Study:
-    return comparison.Study(synthetic_rates(), synthetic_diffusion(**options), synthetic_fits())
+def study(**options) -> Study:
+    return Study(synthetic_rates(), synthetic_diffusion(**options), synthetic_fits())
 
 
 def literature(tmp_path, *rows: str) -> pd.DataFrame:
     path = tmp_path / "synthetic_literature.csv"
     path.write_text(HEADER + "".join(row + "\n" for row in rows))
-    return comparison.read_literature(path, "X", "p")
+    return read_literature(path, "X", "p")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def literature(tmp_path, *rows: str) -> pd.DataFrame:
     ],
 )
 def test_units(value, unit, quantity, expected):
-    assert comparison.convert(value, unit, quantity) == pytest.approx(expected, rel=2e-4)
+    assert convert(value, unit, quantity) == pytest.approx(expected, rel=2e-4)
 
 
 def test_an_unknown_unit_is_refused_with_file_and_row(tmp_path):
@@ -110,8 +112,8 @@ def test_measured_values_keep_their_digits(tmp_path):
     [("0.240", 3, 1e-3), ("9e-14", 1, 1e-14), ("1.0e-4", 2, 1e-5), ("2500", 4, 1), ("8.93e-7", 3, 1e-9)],
 )
 def test_digits_of_printed_numbers(text, digits, unit):
-    assert comparison.significant_digits(text) == digits
-    assert comparison.last_digit(text) == pytest.approx(unit)
+    assert significant_digits(text) == digits
+    assert last_digit(text) == pytest.approx(unit)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_digits_of_printed_numbers(text, digits, unit):
     ],
 )
 def test_predictions_show_what_their_interval_holds(value, low, high, expected):
-    shown = comparison.shown_interval(Prediction(value, low, high, ""))
+    shown = shown_interval(Prediction(value, low, high, ""))
     assert [float(text) for text in shown] == pytest.approx([float(text) for text in expected])
     assert len(shown[0].partition("e")[0]) <= max(4, len(expected[0].partition("e")[0])) + 2
 
@@ -167,13 +169,13 @@ def test_doubt_about_the_rate_model_widens_the_interval_and_does_not_average_out
 
 
 def test_lines_of_the_rate_model_are_recovered_with_their_covariance():
-    line = comparison.rate_line(synthetic_rates(energy_sd_eV=0.02))
+    line = rate_line(synthetic_rates(energy_sd_eV=0.02))
     assert line.activation_energy_eV == pytest.approx(0.3)
     assert line.prefactor_per_s == pytest.approx(1e12)
     assert line.activation_energy_se_eV == pytest.approx(0.02)
     assert line.rate(298.0)[2] / line.rate(298.0)[0] == pytest.approx(np.exp(1.96 * 0.02 / BOLTZMANN_EV_PER_K / 298))
     with pytest.raises(InputError, match="three temperatures"):
-        comparison.rate_line(synthetic_rates().iloc[:2])
+        rate_line(synthetic_rates().iloc[:2])
 
 
 def test_each_method_is_compared_with_what_it_measures():
@@ -185,11 +187,11 @@ def test_each_method_is_compared_with_what_it_measures():
 
 
 def test_echoes_that_are_flagged_or_too_fast_predict_nothing(capsys):
-    flagged = comparison.Study(synthetic_rates(), synthetic_diffusion(), synthetic_fits("jumps_during_evolution"))
+    flagged = Study(synthetic_rates(), synthetic_diffusion(), synthetic_fits("jumps_during_evolution"))
     assert flagged.energy("SAE") is None
     assert "no usable echo fit" in capsys.readouterr().err
     fast = synthetic_fits().assign(rate_per_s=2e5, rate_ci_low_per_s=1.9e5, rate_ci_high_per_s=2.1e5)
-    assert comparison.usable_echoes(fast).empty
+    assert usable_echoes(fast).empty
 
 
 def test_the_table_lists_measured_values_and_predictions_alone(tmp_path):
@@ -208,7 +210,7 @@ def test_the_table_lists_measured_values_and_predictions_alone(tmp_path):
 
 
 def test_one_temperature_gives_no_line_and_says_so(capsys):
-    one = comparison.Study(synthetic_rates(), synthetic_diffusion().iloc[:1], synthetic_fits().iloc[:1])
+    one = Study(synthetic_rates(), synthetic_diffusion().iloc[:1], synthetic_fits().iloc[:1])
     table = comparison.agreement(one, pd.DataFrame(columns=["quantity"]), 298.0)
     assert table.set_index("quantity").loc["mean_jump_rate", "verdict"] == "no prediction"
     assert "two different temperatures" in capsys.readouterr().err

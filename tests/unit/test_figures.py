@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import compare_with_literature as comparison
 import numpy as np
 import pandas as pd
 import plot_dataset
@@ -17,6 +16,7 @@ import pytest
 from insilico_nmr import style
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
+from insilico_nmr.literature import LITERATURE, for_figure
 from matplotlib.container import ErrorbarContainer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -118,7 +118,7 @@ TABLES = {
     plot_diffusion: lambda: [synthetic_diffusion()],
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
-NO_LITERATURE = comparison.for_figure(None, "", "")
+NO_LITERATURE = for_figure(None, "", "")
 
 
 def written(tables: list[pd.DataFrame], folder: Path) -> list[Path]:
@@ -221,11 +221,11 @@ def test_model_lines_go_through_the_rates_of_the_table(tmp_path):
 def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_path):
     path = tmp_path / "synthetic_literature.csv"
     path.write_text(
-        ",".join(comparison.LITERATURE)
+        ",".join(LITERATURE)
         + "\nX,p,jump_rate,2.5,0.2,1/ms,250,SAE,r1\nX,p,activation_energy,0.30,,eV,,dc,r2"
         + "\nX,p,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3\n"
     )
-    measured = comparison.for_figure(path, "X", "p")
+    measured = for_figure(path, "X", "p")
     (table,) = written([synthetic_rates()], tmp_path)
     figure = plot_rates.draw(plot_rates.read(table), measured)
     (star,) = drawn(figure, "measured")

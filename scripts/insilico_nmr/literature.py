@@ -1,0 +1,91 @@
+"""Measured values: the literature table, brought to the units of the study."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import constants
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.significant_figures import last_digit, shown, significant_digits
+from insilico_nmr.tables import read_table
+
+KILOJOULE_PER_MOL_IN_EV = 1e3 / (constants.N_A * constants.e)
+# Unit of the study for each kind of value, and what multiplies a measured number to bring it there.
+UNITS = {
+    "eV": {"eV": 1.0, "meV": 1e-3, "kJ/mol": KILOJOULE_PER_MOL_IN_EV, "kcal/mol": 4.184 * KILOJOULE_PER_MOL_IN_EV},
+    "m2/s": {"m2/s": 1.0, "cm2/s": 1e-4},
+    "1/s": {"1/s": 1.0, "s^-1": 1.0, "1/ms": 1e3, "1/us": 1e6},
+    "S/cm": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},
+}
+UNIT_OF = {
+    "activation_energy": "eV",
+    "diffusion_coefficient": "m2/s",
+    "jump_rate": "1/s",
+    "attempt_frequency": "1/s",
+    "ionic_conductivity": "S/cm",
+}
+LITERATURE = ["material", "phase", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
+MEASURED = ["quantity", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
+MEASURED += ["value_text", "uncertainty_text", "given"]
+
+
+def convert(value: float, unit: str, quantity: str) -> float:
+    """A measured number in the study's unit of `quantity`. Raises InputError for a unit that is not known for it."""
+    known = UNITS[UNIT_OF[quantity]]
+    if unit not in known:
+        raise InputError(f"{quantity} in {unit!r}: expected {', '.join(known)}")
+    return value * known[unit]
+
+
+def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
+    """Measured values of one material and phase that this study can predict, in its units.
+
+    Columns quantity, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit, method,
+    reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated),
+    given (number and unit of the source). An empty table where there are none. Raises InputError naming the row.
+    """
+    table = read_table(path, [], LITERATURE)
+    rows = []
+    for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
+        if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in UNIT_OF:
+            continue
+        try:
+            unit = UNIT_OF[row["quantity"]]
+            factor = convert(1.0, row["unit"], row["quantity"])
+            value, stated = float(row["value"]), float(row["uncertainty"] or "nan")
+            temperature = float(row["temperature_K"] or "nan")
+        except ValueError as error:
+            raise InputError(f"{path}: row {number}: {error}") from None
+        if not (np.isfinite(value) and value > 0) or stated < 0 or temperature <= 0:
+            raise InputError(f"{path}: row {number} has value {row['value']}, uncertainty {row['uncertainty']}, "
+                             f"temperature_K {row['temperature_K']}: expected positive numbers")  # fmt: skip
+        same, digits = factor == 1.0, significant_digits(row["value"])
+        rows.append(
+            {
+                "quantity": row["quantity"],
+                "temperature_K": temperature,
+                "value": value * factor,
+                "uncertainty": (last_digit(row["value"]) / 2 if np.isnan(stated) else stated) * factor,
+                "unit": unit,
+                "method": row["method"],
+                "reference": row["reference"],
+                "value_text": row["value"] if same else shown(value * factor, digits),
+                "uncertainty_text": row["uncertainty"]
+                if same or not row["uncertainty"]
+                else shown(stated * factor, significant_digits(row["uncertainty"])),
+                "given": f"{row['value']} {row['unit']}",
+            }
+        )
+    return pd.DataFrame(rows, columns=MEASURED)
+
+
+def for_figure(path: Path | None, material: str, phase: str) -> pd.DataFrame:
+    """Measured values to draw: none where no table is given; says on stderr where the table has none."""
+    if path is None:
+        return pd.DataFrame(columns=MEASURED)
+    found = read_literature(path, material, phase)
+    if found.empty:
+        print(f"{path}: no value of {material} {phase}: drawn without", file=sys.stderr)
+    return found

@@ -1,0 +1,256 @@
+"""What the study predicts for a quantity that is measured: Arrhenius lines over its tables, with intervals."""
+
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from insilico_nmr.errors import InputError
+from insilico_nmr.fits import BOLTZMANN_EV_PER_K, ArrheniusFit, fit_arrhenius
+from insilico_nmr.significant_figures import shown
+
+RATES = ["temperature_K", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
+DIFFUSION = ["temperature_K", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s", "exit_rate_per_s"]
+DIFFUSION += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivity_ci_high_S_per_cm", "diffusive"]
+ECHO_FITS = ["temperature_K", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
+ECHO_FITS += ["rate_sd_model_per_s", "exit_rate_per_s"]
+# A line through values without scatter of their own (exit rates are exact): a part of the value to weigh them by.
+LEAST_RELATIVE_ERROR = 0.01
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted value with its 95 % interval, in words where it comes from, and what the interval holds."""
+
+    value: float
+    low: float
+    high: float
+    basis: str
+    interval: str = "sampling only"
+
+
+def digits_held(prediction: Prediction) -> int:
+    """Significant digits that the interval allows: to the second digit of its smaller half where that is below 3.55,
+    else to the first (the rule of the Particle Data Group); at least 2 and at most 4."""
+    half = min(prediction.high - prediction.value, prediction.value - prediction.low)
+    if not half > 0:
+        return 2
+    place = np.floor(np.log10(half))
+    extra = 2 if half / 10**place < 3.55 else 1
+    return int(np.clip(np.floor(np.log10(prediction.value)) - place + extra, 2, 4))
+
+
+def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
+    """Value and both ends of the interval, all cut at the same decimal place."""
+    digits = digits_held(prediction)
+    place = np.floor(np.log10(prediction.value)) - digits + 1
+    ends = [
+        shown(end, int(np.clip(np.floor(np.log10(end)) - place + 1, 1, digits + 1))) if end > 0 else "0"
+        for end in (prediction.low, prediction.high)
+    ]
+    return shown(prediction.value, digits), *ends
+
+
+def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
+    """The Arrhenius line that rows (T) of one class of the rate model lie on, and its covariance.
+
+    The model's ln k is a line in 1/k_BT and the square of its error a parabola, so that rows at three temperatures or
+    more hold ν, E and their covariance. Raises InputError for fewer.
+    """
+    rows = rows.drop_duplicates("temperature_K")
+    if len(rows) < 3:
+        raise InputError("the rate model needs rows at three temperatures or more")
+    inverse = 1 / (BOLTZMANN_EV_PER_K * rows["temperature_K"].to_numpy())
+    slope, log_prefactor = np.polyfit(inverse, np.log(rows["rate_per_s"].to_numpy()), 1)
+    half = np.log(rows["ci_high_per_s"].to_numpy() / rows["ci_low_per_s"].to_numpy()) / 2
+    square, cross, constant = np.polyfit(inverse, (half / 1.96) ** 2, 2)
+    values, vectors = np.linalg.eigh([[constant, -cross / 2], [-cross / 2, square]])
+    covariance = (vectors * np.maximum(values, 0)) @ vectors.T  # rounding may leave a variance a hair below 0
+    return ArrheniusFit(-float(slope), float(log_prefactor), covariance, 0.0)
+
+
+def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high: str | None = None) -> ArrheniusFit:
+    """Arrhenius line of a column of the diffusion table over the temperatures of kinetic Monte Carlo.
+
+    Weights from the interval columns `low` and `high`. Rows of origin kmc_shift, the same values after a move of the
+    rate model by one standard deviation along each direction of its covariance, add that model's uncertainty, taken
+    as common to all temperatures. Raises InputError for fewer than two temperatures with a value.
+    """
+    points = diffusion[(diffusion["origin"] == "kmc") & (diffusion["diffusive"] == 1)]
+    needed = [column] if low is None else [column, low, high]
+    points = points.dropna(subset=needed).sort_values("temperature_K")
+    value = points[column].to_numpy()
+    relative = np.zeros(len(value)) if low is None else np.log(points[high] / points[low]).to_numpy() / (2 * 1.96)
+    relative = np.hypot(relative, LEAST_RELATIVE_ERROR)
+    temperature = points["temperature_K"].to_numpy()
+    fit = fit_arrhenius(temperature, value, relative * value)
+    covariance = fit.covariance.copy()
+    for _, moved in diffusion[diffusion["origin"] == "kmc_shift"].groupby("shift"):
+        values = moved.set_index("temperature_K")[column].reindex(temperature).to_numpy()
+        if not np.isfinite(values).all():
+            raise InputError(f"diffusion table: a kmc_shift row lacks a {column} that its kmc row has")
+        other = fit_arrhenius(temperature, values, relative * values)
+        change = np.array(
+            [other.log_prefactor - fit.log_prefactor, other.activation_energy_eV - fit.activation_energy_eV]
+        )
+        covariance += np.outer(change, change)
+    return replace(fit, covariance=covariance)
+
+
+def conductivity_line(diffusion: pd.DataFrame) -> ArrheniusFit:
+    """Arrhenius line of σT (S K/cm), which is what is activated (Nernst-Einstein)."""
+    columns = [name for name in DIFFUSION if name.startswith("conductivity")]
+    scaled = diffusion.assign(**{name: diffusion[name] * diffusion["temperature_K"] for name in columns})
+    return arrhenius(scaled, *columns)
+
+
+def usable_echoes(fits: pd.DataFrame) -> pd.DataFrame:
+    """Fits of echoes that are echoes: they converged, no jumps while the phases evolve, and 1/τ < 1/t_p."""
+    slow = fits["rate_per_s"] * fits["evolution_time_us"] * 1e-6 < 1
+    good = fits["status"].str.startswith("ok") & (fits["flag"] == "ok") & slow
+    return fits[good & (fits["observable"] == "spin_alignment_echo") & (fits["rate_ci_low_per_s"] > 0)]
+
+
+def echo_line(fits: pd.DataFrame, diffusion: pd.DataFrame) -> tuple[ArrheniusFit, float, np.ndarray]:
+    """Arrhenius line of the echo's 1/τ, the t_p (µs) it is read at, and its temperatures.
+
+    The evolution time is the one with most temperatures, the longest of those. The uncertainty of the rate model is
+    taken to be that of the exit rate. Raises InputError for fewer than two usable temperatures.
+    """
+    good = usable_echoes(fits)
+    if good.empty:
+        raise InputError("no usable echo fit")
+    number = good.groupby("evolution_time_us")["temperature_K"].nunique()
+    evolution_us = float(number[number == number.max()].index.max())
+    rows = good[good["evolution_time_us"] == evolution_us]
+    relative = np.log(rows["rate_ci_high_per_s"] / rows["rate_ci_low_per_s"]) / (2 * 1.96)
+    relative = np.hypot(relative, (rows["rate_sd_model_per_s"] / rows["rate_per_s"]).fillna(0.0))
+    relative = np.hypot(relative, LEAST_RELATIVE_ERROR)
+    fit = fit_arrhenius(rows["temperature_K"], rows["rate_per_s"], relative * rows["rate_per_s"])
+    shifted = arrhenius(diffusion, "exit_rate_per_s").covariance
+    without = arrhenius(diffusion[diffusion["origin"] == "kmc"], "exit_rate_per_s").covariance
+    covariance = fit.covariance + shifted - without
+    return replace(fit, covariance=covariance), evolution_us, rows["temperature_K"].to_numpy()
+
+
+class Study:
+    """The study's predictions; what the tables do not determine is None, said on stderr once."""
+
+    def __init__(self, rates: pd.DataFrame, diffusion: pd.DataFrame, fits: pd.DataFrame):
+        simulated = diffusion[(diffusion["origin"] == "kmc") & (diffusion["diffusive"] == 1)]
+        self.temperatures_K = simulated["temperature_K"].to_numpy()
+        with_model = (diffusion["origin"] == "kmc_shift").any()
+        self.interval = "sampling and rate model" if with_model else "sampling only"
+        self.tracer = self._try(
+            "diffusion", lambda: arrhenius(diffusion, "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s")
+        )
+        self.conductivity = self._try("conductivity", lambda: conductivity_line(diffusion))
+        self.exit = self._try("exit rate", lambda: arrhenius(diffusion, "exit_rate_per_s"))
+        self.echo = self._try("echo", lambda: echo_line(fits, diffusion))
+        model = rates[rates["origin"] == "model"]
+        keys = ["class", "from", "to"]
+        self.classes = {key: rate_line(rows) for key, rows in model.groupby(keys, sort=False)}
+
+    @staticmethod
+    def _try(name: str, line):
+        try:
+            return line()
+        except InputError as error:
+            print(f"no prediction from the {name}: {error}", file=sys.stderr)
+            return None
+
+    def energy(self, method: str) -> Prediction | None:
+        """Activation energy that a measurement by `method` is to be compared with, eV."""
+        if "SAE" in method:
+            if self.echo is None:
+                return None
+            line, evolution_us, temperatures_K = self.echo
+            basis = f"1/τ of the echo at t_p {evolution_us:g} µs, {span(temperatures_K)}"
+            return Prediction(
+                line.activation_energy_eV, *line.activation_energy_interval_eV, basis, f"{self.interval}, tensors"
+            )
+        if "local" in method.lower() or "low-t flank" in method.lower():
+            return self.lowest_barrier()
+        if self.tracer is None:
+            return None
+        basis = f"slope of the tracer diffusion of kinetic Monte Carlo, {span(self.temperatures_K)}"
+        return Prediction(
+            self.tracer.activation_energy_eV, *self.tracer.activation_energy_interval_eV, basis, self.interval
+        )
+
+    def lowest_barrier(self) -> Prediction | None:
+        """The lowest barrier of a directed class of the rate model, eV."""
+        if not self.classes:
+            return None
+        key, line = min(self.classes.items(), key=lambda item: item[1].activation_energy_eV)
+        return barrier(key, line, "lowest barrier of the rate model")
+
+    def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
+        """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate."""
+        if "SAE" in method:
+            if self.echo is None:
+                return None
+            line, evolution_us, temperatures_K = self.echo
+            basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
+            return at(line, temperature_K, temperatures_K, basis, f"{self.interval}, tensors")
+        if self.exit is None:
+            return None
+        return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion", self.interval)
+
+    def diffusion_coefficient(self, temperature_K: float) -> Prediction | None:
+        """Tracer diffusion coefficient, m²/s."""
+        if self.tracer is None:
+            return None
+        basis = "tracer diffusion of kinetic Monte Carlo"
+        return at(self.tracer, temperature_K, self.temperatures_K, basis, self.interval)
+
+    def ionic_conductivity(self, temperature_K: float) -> Prediction | None:
+        """Conductivity, S/cm, from the collective displacement (Haven ratio included)."""
+        if self.conductivity is None:
+            return None
+        basis = "Nernst-Einstein with Haven ratio"
+        of_product = at(self.conductivity, temperature_K, self.temperatures_K, basis, self.interval)
+        value, low, high = (number / temperature_K for number in (of_product.value, of_product.low, of_product.high))
+        return Prediction(value, low, high, of_product.basis, self.interval)
+
+    def attempt_frequency(self) -> Prediction | None:
+        """The rate model's one attempt frequency, 1/s."""
+        if not self.classes:
+            return None
+        line = next(iter(self.classes.values()))
+        basis = "attempt frequency of the rate model"
+        return Prediction(line.prefactor_per_s, *line.prefactor_interval_per_s, basis, "rate model")
+
+    def predict(self, quantity: str, temperature_K: float, method: str) -> Prediction | None:
+        """The prediction that belongs to a measured value."""
+        if quantity == "activation_energy":
+            return self.energy(method)
+        if quantity == "attempt_frequency":
+            return self.attempt_frequency()
+        if quantity == "jump_rate":
+            return self.jump_rate(temperature_K, method)
+        return getattr(self, quantity)(temperature_K)
+
+
+def span(temperatures_K: np.ndarray) -> str:
+    """Range of temperatures in words."""
+    return f"{np.min(temperatures_K):g} to {np.max(temperatures_K):g} K"
+
+
+def barrier(key: tuple[str, str, str], line: ArrheniusFit, basis: str) -> Prediction:
+    """Barrier of a directed class of the rate model, eV; never negative."""
+    name, start, end = key
+    low, high = line.activation_energy_interval_eV
+    return Prediction(
+        line.activation_energy_eV, max(low, 0.0), high, f"{basis}, {start} to {end} ({name})", "rate model"
+    )
+
+
+def at(line: ArrheniusFit, temperature_K: float, simulated_K: np.ndarray, basis: str, interval: str) -> Prediction:
+    """Value of a line at a temperature; says whether that lies among the simulated ones."""
+    inside = simulated_K.min() <= temperature_K <= simulated_K.max()
+    how = "interpolated" if inside else "EXTRAPOLATED"
+    return Prediction(
+        *line.rate(temperature_K), f"{basis}, {how} on the Arrhenius line of {span(simulated_K)}", interval
+    )
