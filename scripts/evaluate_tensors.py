@@ -12,7 +12,7 @@ from insilico_nmr.dataset import efg, labelled, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.tensor_metrics import metrics, parameters
+from insilico_nmr.tensor_metrics import MeanModel, metrics, parameters
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.tensors import axis_angle_deg, to_components
 
@@ -30,7 +30,7 @@ def main() -> None:
     element = quadrupolar_nucleus(args.isotope).element
     frames = read_dataset(args.dataset)
     committee = load_committee(args.model)
-    truth, model, mean, where = [], [], [], []
+    truth, model, folds, where = [], [], [], []
     for number, member in enumerate(committee):
         config = read_json(args.model / f"member_{number}" / "config.json")
         if config["data_sha256"] != sha256(args.dataset):
@@ -38,16 +38,17 @@ def main() -> None:
         held_out = set(config["held_out_groups"])
         known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
         seen = [efg(a)[k] for a, k in zip(frames, known, strict=True) if str(a.info["group"]) not in held_out]
-        training_mean = np.concatenate(seen).mean(axis=0)
+        before = len(where)
         for index, (atoms, mask) in enumerate(zip(frames, known, strict=True)):
             if str(atoms.info["group"]) not in held_out or not mask.any():
                 continue
             truth.append(efg(atoms)[mask])
             model.append(member.predict(atoms)[mask])
-            mean.append(np.broadcast_to(training_mean, truth[-1].shape))
             where += [(index, int(i), atoms.info["phase"], atoms.info["group"]) for i in np.flatnonzero(mask)]
-    truth, model, mean = map(np.concatenate, (truth, model, mean))
-    table = metrics(truth, model, mean, truth, args.isotope)
+        if len(where) > before:
+            folds.append((np.concatenate(seen), len(where) - before))
+    truth, model = np.concatenate(truth), np.concatenate(model)
+    table = metrics(truth, model, MeanModel.of_folds(folds, args.isotope), args.isotope)
     print(table.to_string(index=False, float_format="%.4g"))
 
     origin = pd.DataFrame(where, columns=["frame", "atom", "phase", "group"])

@@ -8,7 +8,8 @@ import pytest
 import torch
 from ase import Atoms
 from insilico_nmr.errors import InputError
-from insilico_nmr.tensor_metrics import metrics
+from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.tensor_metrics import MeanModel, metrics
 from insilico_nmr.tensor_model import Architecture, TensorModel, TrainedModel, load_model, save_model
 from insilico_nmr.tensor_training import Schedule, train
 from insilico_nmr.tensors import asymmetry, efg_principal, traceless_symmetric
@@ -161,12 +162,23 @@ def test_folder_round_trip_and_torn_files(tmp_path):
 def test_metrics_of_a_perfect_and_of_a_rotated_model():
     rng = np.random.default_rng(5)
     truth = traceless_symmetric(rng.normal(0, 0.01, (200, 3, 3)))
-    mean = np.broadcast_to(truth.mean(axis=0), truth.shape)
-    table = metrics(truth, truth, mean, truth, "7Li").set_index("quantity")
+    mean = MeanModel.of_folds([(truth, 200)], "7Li")
+    table = metrics(truth, truth, mean, "7Li").set_index("quantity")
     assert (table["model"].drop("tensors").abs() < 1e-5).all()
     assert table.loc["component RMSE / RMS", "zero_model"] == 100
     turn = Rotation.from_euler("z", 20, degrees=True).as_matrix()
-    rotated = metrics(truth, turn @ truth @ turn.T, mean, truth, "7Li").set_index("quantity")
+    rotated = metrics(truth, turn @ truth @ turn.T, mean, "7Li").set_index("quantity")
     # A rotation leaves every scalar right and every axis wrong: what a scalar model cannot see.
     assert rotated.loc["|C_Q| MAE", "model"] < 1e-6
     assert 5 < rotated.loc["z axis, median angle (eta < 0.9)", "model"] <= 20
+
+
+def test_mean_model_answers_with_the_training_set_of_each_fold():
+    axial = np.diag([-0.5, -0.5, 1.0])
+    mean = MeanModel.of_folds([(0.01 * axial[None], 1), (0.03 * axial[None], 2)], "7Li")
+    coupling = 0.01 * quadrupolar_nucleus("7Li").coupling_per_au * 1e-3
+    assert mean.coupling_kHz == pytest.approx(np.abs([coupling, 3 * coupling, 3 * coupling]))
+    assert mean.tensor[:, 2, 2] == pytest.approx([0.01, 0.03, 0.03])
+    # Trained on small tensors, judged on large ones: off by the difference, as a model that peeked would not be.
+    table = metrics(np.repeat(0.03 * axial[None], 3, axis=0), mean.tensor, mean, "7Li").set_index("quantity")
+    assert table.loc["|C_Q| MAE", "mean_model"] == pytest.approx(2 * abs(coupling) / 3)
