@@ -3,11 +3,13 @@
 On disk: extended XYZ with energy (eV), forces (eV/Å), stress (eV/Å³) and per atom `efg` (atomic units) and/or
 `ms` (ppm) as nine columns, row-major, first index the induced field. In memory: ase.Atoms whose arrays "efg" and
 "ms" have shape (n, 3, 3); a tensor of NaN marks an atom without that label. Energy, forces and stress sit in the
-SinglePointCalculator that ASE makes. Each frame carries material, phase, group and source in `info`.
+SinglePointCalculator that ASE makes. Each frame carries material, phase, group and source in `info`, and
+level_of_theory where it is known (code, functional, cut-off, pseudopotentials, "k points 2×2×3" last).
 Frames and atoms are counted from 0 in every message.
 """
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -26,6 +28,8 @@ CLOSEST_DISTANCE = 0.5  # Å; no chemical bond is that short
 # Extended XYZ holds eight decimals, so three rounded diagonal elements add up to 1.5e-8 at most.
 ROUNDING_AU = 2e-8
 RELATIVE_TRACE = 1e-6
+# By how much cells may differ and a mesh of k points still be of one density.
+STRAIN = 0.1
 REGISTRY_COLUMNS = ("path", "sha256", "source", "licence", "units", "level_of_theory")
 
 
@@ -262,6 +266,43 @@ def _check_duplicates(frames: list[Atoms], origin: str | Path) -> None:
         if key in seen:
             raise InputError(f"{origin}: frame {number} is a duplicate of frame {seen[key]} (same atoms and cell)")
         seen[key] = number
+
+
+def check_one_level(frames: list[Atoms], origin: str | Path) -> None:
+    """Refuse frames of more than one level of theory, as `level_of_theory` in their info states it.
+
+    The words must be equal, but for a mesh "k points 2×2×3" at their end: cells of another size need another mesh,
+    so meshes pass if one spacing explains them all, n_i = ⌈|b_i|/spacing⌉ (b_i reciprocal vectors), give or take
+    STRAIN; so does one mesh in cells that differ by no more than that. Frames that state nothing are of one level
+    among themselves, and of another than those that do.
+
+    Raises InputError naming `origin` and the frames that differ.
+    """
+    methods: dict[str, int] = {}
+    numbers, meshes, lengths = [], [], []
+    for number, atoms in enumerate(frames):
+        text = str(atoms.info.get("level_of_theory", "")).strip()
+        found = re.search(r",? ?k points (\d+)×(\d+)×(\d+)$", text)
+        methods.setdefault(text[: found.start()] if found else text, number)
+        if found:
+            numbers.append(number)
+            meshes.append([int(count) for count in found.groups()])
+            lengths.append(np.linalg.norm(atoms.cell.reciprocal(), axis=1))
+    if len(methods) > 1:
+        stated = "; ".join(f"frame {number}: {text or 'not stated'}" for text, number in methods.items())
+        raise InputError(f"{origin}: different levels of theory, expected one ({stated})")
+    if not meshes:
+        return
+    mesh, length = np.array(meshes), np.array(lengths)
+    at_least = (length / mesh).max(axis=1)
+    below = np.where(mesh > 1, length / np.maximum(mesh - 1, 1), np.inf).min(axis=1)
+    one_mesh = (mesh == mesh[0]).all() and (np.ptp(length, axis=0) <= STRAIN * length.min(axis=0)).all()
+    if at_least.max() > (1 + STRAIN) * below.min() and not one_mesh:
+        coarse, dense = numbers[int(np.argmax(at_least))], numbers[int(np.argmin(below))]
+        raise InputError(
+            f"{origin}: different densities of k points, expected one level of theory: no spacing gives the meshes "
+            f"of frames {coarse} and {dense}"
+        )
 
 
 def _groups_by_phase(frames: list[Atoms]) -> dict[tuple[str, str], list[str]]:

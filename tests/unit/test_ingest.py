@@ -1,4 +1,4 @@
-"""Ingest and the parameter table as a user runs them: .magres, and bad input with a clear end."""
+"""Ingest and the parameter table as a user runs them: every code's output, and bad input with a clear end."""
 
 import contextlib
 import importlib
@@ -7,17 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ase.io
 import numpy as np
 import pandas as pd
 import pytest
-from ingest import read_magres
 from insilico_nmr.dataset import efg, ms, read_dataset
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import sha256
+from insilico_nmr.readers import magres
 
 ROOT = Path(__file__).parents[2]
 MAGRES = ROOT / "tests" / "data" / "synthetic_castep.magres"
+OUTPUTS = ROOT / "tests" / "data" / "readers"
 INFO = ["--material", "Li2S", "--phase", "made-up", "--group", "one"]
 
 FRAME = """3
@@ -146,71 +146,6 @@ def test_checksums_are_required_and_compared(tmp_path):
         assert not out.exists()
 
 
-def test_magres_is_read_in_the_conventions_of_the_study():
-    atoms = read_magres(MAGRES)
-    assert str(atoms.symbols) == "Li2S"
-    np.testing.assert_array_equal(atoms.cell.array, [[4, 0, 0], [1, 5, 0], [0, 0, 6]])
-    assert atoms.pbc.all()
-    # The record reads 91 1.2 1.3 2.1 92 2.3 3.1 3.2 93: first index (induced field) fastest.
-    np.testing.assert_array_equal(ms(atoms)[0], [[91, 2.1, 3.1], [1.2, 92, 3.2], [1.3, 2.3, 93]])
-    np.testing.assert_array_equal(efg(atoms)[1], np.diag([-0.008, -0.012, 0.02]))
-    assert atoms.info == {
-        "source": "CASTEP 24.1",
-        "level_of_theory": "PBE, cut-off 489.80495189 eV, k points 2×2×3",
-    }
-
-
-def test_magres_against_the_reader_of_ase():
-    """ASE returns the nine numbers row by row: the transpose of ours for shieldings, the same for gradients."""
-    ours, theirs = read_magres(MAGRES), ase.io.read(MAGRES, format="magres")
-    np.testing.assert_allclose(ours.positions, theirs.positions)
-    np.testing.assert_allclose(ms(ours), theirs.arrays["ms"].transpose(0, 2, 1))
-    np.testing.assert_allclose(efg(ours), theirs.arrays["efg"])
-    assert np.abs(ms(ours) - theirs.arrays["ms"]).max() > 1
-
-
-# Shielding records of heavy atoms in the CCP-NC example file ethanol.magres (CASTEP 7.0, PBE), and the axial vector
-# (σ_yz − σ_zy, σ_zx − σ_xz, σ_xy − σ_yx)/2 in ppm that GIAO-RHF/def2-TZVP (PySCF 2.14, coupled) gives at the same
-# geometry. PySCF puts the external field first (its e11 is contracted as "xji,yij->xy", x the field); its tensor
-# was transposed here. A second calculation of ours, common gauge at the nucleus, PBE sum over states, which writes
-# the nuclear moment first by construction, agrees in direction: O (5.6, −2.9, −12.8), C1 (−3.1, −3.1, 3.6).
-ETHANOL = {
-    "C 1": (
-        "150.363398078 -10.1551572591 -0.228392095331 0.262621541636 160.896219614 23.0932964082 "
-        "7.6058979745 15.6796898709 158.142036855",
-        (-2.25, -2.66, 3.03),
-    ),
-    "C 2": (
-        "133.676840084 0.262423773157 30.3803502689 3.67357096609 87.087341646 13.766471363 "
-        "33.4352726046 12.5980254544 108.80723859",
-        (-0.34, -1.37, 1.51),
-    ),
-    "O 1": (
-        "246.617726076 4.67835886314 23.439961146 -25.5598430959 289.39716395 -21.152670085 "
-        "18.297484257 -4.25541343242 268.070670505",
-        (7.10, -2.19, -12.13),
-    ),
-}
-
-
-def test_the_first_index_of_a_shielding_is_the_induced_field(tmp_path):
-    """Two independent calculations tell which index of CASTEP's nine numbers is the induced field."""
-    records = "\n".join(f"ms {atom} {numbers}" for atom, (numbers, _) in ETHANOL.items())
-    (tmp_path / "ethanol.magres").write_text(
-        "#$magres-abinitio-v1.0\n[atoms]\nunits lattice Angstrom\nunits atom Angstrom\n"
-        "lattice 6.0 0.0 0.0 0.0 6.0 0.0 0.0 0.0 6.0\natom C C 1 2.996 2.996 2.996\n"
-        "atom C C 2 2.752085 4.164107 3.937396\natom O O 1 3.895314 4.458074 4.741964\n[/atoms]\n"
-        f"[magres]\nunits ms ppm\n{records}\n[/magres]\n"
-    )
-    sigma = ms(read_magres(tmp_path / "ethanol.magres"))
-    read = 0.5 * np.stack(
-        [sigma[:, 1, 2] - sigma[:, 2, 1], sigma[:, 2, 0] - sigma[:, 0, 2], sigma[:, 0, 1] - sigma[:, 1, 0]], axis=1
-    )
-    calculated = np.array([vector for _, vector in ETHANOL.values()])
-    cosines = (read * calculated).sum(1) / np.linalg.norm(read, axis=1) / np.linalg.norm(calculated, axis=1)
-    assert (cosines > 0.9).all(), cosines  # −1 where the indices are swapped
-
-
 MAGRES_DEFECTS = {
     "efg in other units": (("units efg au", "units efg 10^21.V.m^-2"), "unknown units '10^21.V.m^-2' for efg"),
     "ms in other units": (("units ms ppm", "units ms ppb"), "unknown units 'ppb' for ms, expected 'ppm'"),
@@ -246,25 +181,6 @@ def test_a_bad_magres_ends_in_one_message_and_no_file(name, tmp_path):
     assert not (tmp_path / "out.extxyz").exists()
 
 
-def test_a_magres_cut_anywhere_is_refused(tmp_path):
-    text = MAGRES.read_text()
-    end = text.index("[/magres]")
-    for cut in (end + 5, end - 200, text.index("[/atoms]") + 8, text.index("lattice   ") + 20, 10):
-        (tmp_path / "cut.magres").write_text(text[:cut])
-        with pytest.raises(InputError, match=r"cut\.magres"):
-            read_magres(tmp_path / "cut.magres")
-
-
-def test_an_atom_without_record_has_nan_and_glued_indices_are_parted(tmp_path):
-    lines = [line for line in MAGRES.read_text().splitlines() if not line.startswith("ms Li    2")]
-    text = "\n".join(lines).replace("atom Li:ion  Li   2", "atom Li:ion  Li 102").replace("efg Li    2", "efg Li102")
-    (tmp_path / "part.magres").write_text(text)
-    atoms = read_magres(tmp_path / "part.magres")
-    assert np.isnan(ms(atoms)[1]).all()
-    assert np.isfinite(ms(atoms)[[0, 2]]).all()
-    assert efg(atoms)[1, 2, 2] == 0.02
-
-
 @pytest.fixture
 def magres_dataset(tmp_path):
     out = tmp_path / "dataset.extxyz"
@@ -280,8 +196,10 @@ def test_magres_needs_to_be_told_its_group(tmp_path):
 
 
 def test_the_antisymmetric_part_survives_the_dataset(magres_dataset):
-    sigma = ms(read_dataset(magres_dataset)[0])
-    np.testing.assert_allclose(sigma, ms(read_magres(MAGRES)), atol=1e-8)
+    frame = read_dataset(magres_dataset)[0]
+    sigma = ms(frame)
+    np.testing.assert_allclose(sigma, ms(magres.read(MAGRES)), atol=1e-8)
+    assert frame.info["level_of_theory"] == magres.read(MAGRES).info["level_of_theory"]
     assert abs(sigma[2, 0, 1] - sigma[2, 1, 0]) == 10
 
 
@@ -359,3 +277,67 @@ def test_a_card_of_an_absent_element_is_refused(tmp_path):
     assert code == 2
     assert "no frame has both Na and S" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.extxyz"]
+
+
+OF_QUARTZ = ["--material", "SiO2", "--phase", "quartz", "--group", "one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "labels"),
+    [
+        ("castep_ethanol.magres", [], ["efg", "ms"]),
+        ("qe_quartz.efg.magres", [], ["efg"]),
+        ("qe_quartz_efg.out", ["--structure", OUTPUTS / "qe_quartz_scf.out"], ["efg"]),
+        ("qe_quartz_nmr.out", ["--structure", OUTPUTS / "qe_quartz_scf.out"], ["ms"]),
+        ("vasp_margarite_efg.OUTCAR", [], ["efg"]),
+        ("vasp_magnesite_nmr.OUTCAR", [], ["ms"]),
+    ],
+)
+def test_every_code_ends_in_the_one_contract(name, flags, labels, tmp_path):
+    out = tmp_path / "dataset.extxyz"
+    code, said = run("ingest.py", OUTPUTS / name, "--out", out, *INFO, *flags)
+    assert code == 0, said
+    frame = read_dataset(out)[0]
+    assert [key for key in ("efg", "ms") if key in frame.arrays] == labels
+    assert frame.info["output_sha256"] == sha256(OUTPUTS / name)
+    assert frame.info["level_of_theory"].startswith(frame.info["source"])
+    if "magres" not in name:
+        assert np.abs(frame.get_forces()).max() < 0.4
+        assert np.abs(frame.get_stress()).max() < 0.1
+        assert frame.get_potential_energy() < -200
+
+
+def test_two_codes_with_two_levels_of_theory_are_refused_unless_allowed(tmp_path):
+    files = [OUTPUTS / "qe_quartz_efg.out", OUTPUTS / "vasp_margarite_efg.OUTCAR"]
+    out = tmp_path / "out.extxyz"
+    # Each file for itself goes in (gipaw.x needs its structure), so join what came of them.
+    one, two = tmp_path / "one.extxyz", tmp_path / "two.extxyz"
+    assert run("ingest.py", files[0], "--out", one, *OF_QUARTZ, "--structure", OUTPUTS / "qe_quartz_scf.out")[0] == 0
+    assert run("ingest.py", files[1], "--out", two, *INFO)[0] == 0
+    code, said = run("ingest.py", one, two, "--out", out)
+    assert code == 2
+    assert "different levels of theory, expected one (frame 0: QE-GIPAW 7.6, PBE" in said
+    assert "frame 1: VASP 5.4.1, PBE" in said
+    assert not out.exists()
+    assert run("ingest.py", one, two, "--out", out, "--allow-mixed-levels")[0] == 0
+    assert len(read_dataset(out)) == 2
+
+
+def test_frames_that_state_no_level_do_not_mix_with_those_that_do(tmp_path):
+    (tmp_path / "in.extxyz").write_text(FRAME)
+    code, said = run("ingest.py", tmp_path / "in.extxyz", MAGRES, "--out", tmp_path / "o.extxyz", *INFO)
+    assert code == 2
+    assert "frame 0: not stated; frame 1: CASTEP 24.1" in said
+
+
+def test_text_of_gipaw_needs_its_structure(tmp_path):
+    code, said = run("ingest.py", OUTPUTS / "qe_quartz_efg.out", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
+    assert code == 2
+    assert "has no cell; give the pw.x output beneath it with --structure" in said
+
+
+def test_a_run_that_did_not_converge_makes_no_dataset(tmp_path):
+    code, said = run("ingest.py", OUTPUTS / "abinit_stishovite.abo", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
+    assert code == 2
+    assert "abinit_stishovite.abo: did not converge" in said
+    assert not (tmp_path / "o.extxyz").exists()
