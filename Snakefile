@@ -1,6 +1,7 @@
 """In-silico solid-state NMR of an ion conductor: from DFT snapshots to spectra, echoes and diffusion.
 
-Targets: all (default), figures (drawn from tables alone), tables. Configuration: config/README.md.
+Targets: all (default), figures (drawn from tables alone), tables, dft (labels of further snapshots).
+Configuration: config/README.md.
 """
 
 from snakemake.utils import min_version
@@ -19,6 +20,11 @@ include: "rules/md.smk"
 include: "rules/kmc.smk"
 include: "rules/nmr.smk"
 include: "rules/figures.smk"
+
+
+if "dft" in config:
+
+    include: "rules/dft.smk"
 
 
 report: "report/workflow.rst"

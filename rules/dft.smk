@@ -1,0 +1,93 @@
+"""First-principles labels of a pool of snapshots. Included where the config has a section dft; `snakemake dft` runs it."""
+
+DFT = config["dft"]
+# What the shell says where GPAW is not there; the rest of the study does without.
+NEEDS_GPAW = (
+    "command -v gpaw > /dev/null || {{ echo 'error: this rule needs GPAW, which is not installed: apt-get install gpaw"
+    " (Debian, Ubuntu), or run Snakemake with --software-deployment-method conda (envs/dft.yaml)' | tee {log} >&2;"
+    " exit 1; }}; "
+)
+
+
+def labelled_frames(wildcards):
+    """Labels of all frames of the pool; how many there are is read from the file while planning."""
+    lines = Path(DFT["pool"]).read_text().splitlines()
+    frames, line = 0, 0
+    while line < len(lines) and lines[line].strip().isdigit():
+        frames, line = frames + 1, line + 2 + int(lines[line])
+    return expand(rules.label_snapshot.output, frame=range(frames))
+
+
+rule dft:
+    input:
+        f"{RESULTS}/dft/labelled.extxyz",
+
+
+rule make_paw_dataset:
+    output:
+        f"{RESULTS}/dft/paw/{{element}}.{DFT['setups']}.{DFT['functional']}",
+    log:
+        f"{RESULTS}/logs/make_paw_dataset_{{element}}.log",
+    conda:
+        "../envs/dft.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        electrons=lambda wildcards: DFT["valence_electrons"][wildcards.element],
+        functional=DFT["functional"],
+        setups=DFT["setups"],
+        folder=subpath(output[0], parent=True),
+    shell:
+        NEEDS_GPAW
+        + "(cd {params.folder} && gpaw dataset {wildcards.element} -e {params.electrons} -f {params.functional} -s -w"
+        " -t {params.setups}) > {log} 2>&1"
+
+
+rule label_snapshot:
+    input:
+        code=code("label_snapshot"),
+        pool=DFT["pool"],
+        datasets=expand(rules.make_paw_dataset.output, element=DFT["valence_electrons"]),
+    output:
+        f"{RESULTS}/dft/frames/{{frame}}.extxyz",
+    log:
+        f"{RESULTS}/logs/label_snapshot_{{frame}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/label_snapshot_{{frame}}.tsv"
+    conda:
+        "../envs/dft.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        flags=flags("dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", setups="setups"),
+        skip="--skip-failed" if DFT["skip_failed"] else "",
+        folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
+        text=lambda wildcards: f"{RESULTS}/logs/gpaw_{wildcards.frame}.txt",
+    shell:
+        NEEDS_GPAW
+        + "OMP_NUM_THREADS=1 gpaw python -- {input.code[0]} {input.pool} --frame {wildcards.frame} {params.flags}"
+        " --datasets {params.folder} {params.skip} --text {params.text} --out {output} > {log} 2>&1"
+
+
+rule gather_labels:
+    input:
+        code=code("gather_labels"),
+        frames=labelled_frames,
+    output:
+        f"{RESULTS}/dft/labelled.extxyz",
+    log:
+        f"{RESULTS}/logs/gather_labels.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_labels.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.frames} --out {output} > {log} 2>&1"

@@ -1,0 +1,72 @@
+"""Field gradients of Li3N by GPAW against FP-LAPW and experiment. Needs GPAW (Debian: apt-get install gpaw)."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.spacegroup import crystal
+from insilico_nmr.dataset import read_frames
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+AU_IN_1E21_V_PER_M2 = 9.7173624
+needs_gpaw = pytest.mark.skipif(shutil.which("gpaw") is None, reason="GPAW is not installed")
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory) -> Path:
+    """PAW data sets of Li (1s in the valence) and N by GPAW's own generator."""
+    folder = tmp_path_factory.mktemp("paw")
+    for element, electrons in (("Li", 3), ("N", 5)):
+        command = ["gpaw", "dataset", element, "-e", str(electrons), "-f", "PBE", "-s", "-w", "-t", "e"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def label(pool: Path, datasets: Path, *flags: str) -> subprocess.CompletedProcess:
+    command = ["gpaw", "python", "--", str(SCRIPTS / "label_snapshot.py"), str(pool), "--functional", "PBE", "--setups", "e"]
+    command += ["--datasets", str(datasets), "--text", str(pool.with_suffix(".txt")), *flags]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def lithium_nitride(tmp_path) -> Path:
+    """Li3N at its measured cell (H. Schulz, K. Schwarz, Acta Cryst. A 34, 999 (1978)), four atoms."""
+    sites = [(0, 0, 0.5), (1 / 3, 2 / 3, 0), (0, 0, 0)]
+    atoms = crystal(["Li", "Li", "N"], sites, spacegroup=191, cellpar=[3.648, 3.648, 3.875, 90, 90, 120])
+    atoms = type(atoms)(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
+    atoms.info.update(material="Li3N", phase="alpha", group="crystal", source="measured cell")
+    ase.io.write(tmp_path / "li3n.extxyz", atoms)
+    return tmp_path / "li3n.extxyz"
+
+
+@needs_gpaw
+def test_field_gradients_of_lithium_nitride(lithium_nitride, datasets, tmp_path):
+    flags = ("--frame", "0", "--cutoff-ev", "400", "--k-length", "14", "--out", str(tmp_path / "out.extxyz"))
+    done = label(lithium_nitride, datasets, *flags)
+    assert done.returncode == 0, done.stderr
+    (atoms,) = read_frames(tmp_path / "out.extxyz")
+    tensors = atoms.arrays["efg"] * AU_IN_1E21_V_PER_M2
+    # All sites lie on axes of order three or more, along z.
+    assert np.abs(tensors - tensors * np.eye(3)).max() < 2e-3
+    assert tensors[:, 0, 0] == pytest.approx(tensors[:, 1, 1], abs=2e-3)
+    interlayer, *in_plane, nitrogen = tensors[:, 2, 2]
+    assert in_plane[0] == pytest.approx(in_plane[1], abs=2e-3)
+    # FP-LAPW has |V_zz| = 0.616, 0.291 and 1.09, experiment 0.60, 0.30 and 1.04 (10²¹ V/m²).
+    assert interlayer == pytest.approx(-0.616, rel=0.1)
+    assert in_plane[0] == pytest.approx(0.291, rel=0.1)
+    assert nitrogen == pytest.approx(1.09, rel=0.1)
+    # By symmetry nothing pulls on any atom.
+    assert np.abs(atoms.get_forces()).max() < 1e-2
+
+
+@needs_gpaw
+def test_a_frame_that_is_not_there_and_a_missing_dataset(lithium_nitride, tmp_path):
+    flags = ("--cutoff-ev", "300", "--k-length", "3", "--out", str(tmp_path / "out.extxyz"))
+    done = label(lithium_nitride, tmp_path, "--frame", "3", *flags)
+    assert done.returncode == 2 and "no frame 3, it has 1" in done.stderr
+    done = label(lithium_nitride, tmp_path, "--frame", "0", *flags)
+    assert done.returncode == 2 and "PAW data set is missing" in done.stderr
+    assert not (tmp_path / "out.extxyz").exists()
