@@ -37,7 +37,7 @@ wildcard_constraints:
 
 
 onsuccess:
-    shell("echo 'study finished: figures in {RESULTS}/figures, tables in {RESULTS}/tables' >&2")
+    shell("echo 'finished; what it made lies in results/, see README.md' >&2")
 
 
 rule all:

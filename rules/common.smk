@@ -1,8 +1,10 @@
 """Configuration, names and helpers that all rules share. Standard library only: parsing stays light."""
 
 import ast
+import csv
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,17 +12,47 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from insilico_nmr.config import load_and_validate
 from insilico_nmr.errors import InputError
+from insilico_nmr.registry import check_registered, read_registry
 
 try:
     config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
 except InputError as error:
     sys.exit(f"error: configuration: {error}")
 
-if config["material"]["isotope"].lstrip("0123456789") != config["material"]["mobile"]:
-    sys.exit(
-        f"error: configuration: material.isotope is {config['material']['isotope']}, "
-        f"which is no isotope of material.mobile, {config['material']['mobile']}"
-    )
+REGISTRY = str(Path(workflow.basedir) / "resources" / "registry.csv")
+
+
+def check_isotope():
+    """Stop before anything is computed where the isotope is not of the mobile element, or has no echo of spin 3/2."""
+    isotope, mobile = config["material"]["isotope"], config["material"]["mobile"]
+    with open(Path(workflow.basedir) / "resources" / "nuclei.csv", newline="") as handle:
+        known = {row["isotope"]: row for row in csv.DictReader(handle)}
+    if isotope not in known:
+        raise InputError(f"material.isotope is {isotope}; resources/nuclei.csv has {', '.join(known)}")
+    if known[isotope]["element"] != mobile:
+        raise InputError(f"material.isotope is {isotope}, which is no isotope of material.mobile, {mobile}")
+    if float(known[isotope]["Q_mb"]) == 0:
+        raise InputError(f"material.isotope is {isotope}, which has no quadrupole moment: no field gradient acts on it")
+    if float(known[isotope]["spin"]) != 1.5:
+        raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; echoes need spin 3/2")
+
+
+def check_resources():
+    """Stop where a file that ships and that the study reads is not the registered one."""
+    folder = Path(workflow.basedir) / "resources"
+    used = [folder / "nuclei.csv", *(folder / "published" / config["study"]).glob("*.csv")]
+    used += [Path(config["material"][key]) for key in ("structure", "literature")]
+    registered = read_registry(REGISTRY)
+    for path in used:
+        if path.resolve() in registered:
+            check_registered(path, REGISTRY)
+
+
+try:
+    check_isotope()
+    check_resources()
+except InputError as error:
+    sys.exit(f"error: configuration: {error}")
 
 RESULTS = f"results/{config['study']}"
 PUBLISHED = f"resources/published/{config['study']}"
@@ -80,7 +112,7 @@ def flags(section, **names):
         if value is None:
             continue
         value = value if isinstance(value, list) else [value]
-        words.append(f"--{flag.replace('_', '-')} {' '.join(map(str, value))}")
+        words.append(f"--{flag.replace('_', '-')} {' '.join(shlex.quote(str(item)) for item in value)}")
     return " ".join(words)
 
 

@@ -19,13 +19,12 @@ from ase import Atoms
 from insilico_nmr.dataset import (
     check_frames,
     check_one_level,
-    check_registered,
     check_units,
-    read_registry,
     write_dataset,
 )
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.readers.registry import read_output
+from insilico_nmr.readers.detect import read_output
+from insilico_nmr.registry import check_registered, read_registry
 
 
 def registered_units(text: str) -> dict[str, str]:

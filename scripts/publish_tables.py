@@ -8,9 +8,9 @@ import csv
 import shutil
 from pathlib import Path
 
-from insilico_nmr.dataset import REGISTRY_COLUMNS, read_registry
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256
+from insilico_nmr.registry import COLUMNS, read_registry
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
             }
         )
     with atomic_path(args.registry) as temporary, open(temporary, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, REGISTRY_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)
     print(f"{len(tables)} tables in {folder}")

@@ -8,7 +8,6 @@ level_of_theory where it is known (code, functional, cut-off, pseudopotentials, 
 Frames and atoms are counted from 0 in every message.
 """
 
-import csv
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import atomic_path, sha256
+from insilico_nmr.files import atomic_path
 
 UNITS = {"energy": "eV", "forces": "eV/Ang", "stress": "eV/Ang^3", "efg": "au", "ms": "ppm"}
 TENSORS = ("efg", "ms")
@@ -30,7 +29,6 @@ ROUNDING_AU = 2e-8
 RELATIVE_TRACE = 1e-6
 # By how much cells may differ and a mesh of k points still be of one density.
 STRAIN = 0.1
-REGISTRY_COLUMNS = ("path", "sha256", "source", "licence", "units", "level_of_theory")
 
 
 def efg(atoms: Atoms) -> np.ndarray:
@@ -366,43 +364,3 @@ def leave_group_out_folds(
     fold_of = {group: position % n_folds for position, group in enumerate(dealt)}
     folds = np.array([fold_of[str(atoms.info["group"])] for atoms in frames])
     return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(n_folds)]
-
-
-def read_registry(registry: str | Path) -> dict[Path, dict[str, str]]:
-    """Rows of a registry, a CSV with the columns path, sha256, source, licence, units, level_of_theory.
-
-    Keys are resolved paths; a path in the table is relative to the registry's folder. Raises InputError for a
-    missing file, missing columns, or a path listed twice.
-    """
-    registry = Path(registry)
-    if not registry.is_file():
-        raise InputError(f"{registry}: no such registry")
-    with open(registry, newline="") as handle:
-        reader = csv.DictReader(handle)
-        missing = [name for name in REGISTRY_COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"{registry}: no column {', '.join(missing)}; expected {', '.join(REGISTRY_COLUMNS)}")
-        rows: dict[Path, dict[str, str]] = {}
-        for row in reader:
-            key = (registry.parent / row["path"]).resolve()
-            if key in rows:
-                raise InputError(f"{registry}: {row['path']} is listed twice")
-            rows[key] = row
-    return rows
-
-
-def check_registered(path: str | Path, registry: str | Path) -> dict[str, str]:
-    """Registry row of a file whose bytes are the registered ones.
-
-    Raises InputError where the file is missing or not listed, or where its checksum differs (expected and found).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    row = read_registry(registry).get(path.resolve())
-    if row is None:
-        raise InputError(f"{path}: not listed in {registry}; add its path and sha256")
-    found = sha256(path)
-    if found != row["sha256"]:
-        raise InputError(f"{path}: checksum differs from {registry}: expected {row['sha256']}, found {found}")
-    return row

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from insilico_nmr.dataset import check_registered, efg, leave_group_out_folds, read_dataset, read_registry
+from insilico_nmr.dataset import efg, leave_group_out_folds, read_dataset
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.registry import check_registered, read_registry
 from insilico_nmr.tensors import asymmetry, efg_principal
 
 RESOURCES = Path(__file__).parents[2] / "resources"

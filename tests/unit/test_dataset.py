@@ -7,7 +7,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import (
     check_frames,
-    check_registered,
     efg,
     leave_group_out_folds,
     ms,
@@ -19,6 +18,7 @@ from insilico_nmr.dataset import (
 )
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import sha256
+from insilico_nmr.registry import check_registered
 from insilico_nmr.tensors import traceless_symmetric
 
 

@@ -1,6 +1,7 @@
-"""The workflow as a user meets it: planning, configuration errors, provenance, and the small study end to end."""
+"""The workflow as a user meets it: planning, configuration errors, provenance, published figures."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 from describe_config import readme
-from insilico_nmr.dataset import check_registered, read_registry
 from insilico_nmr.files import read_json
+from insilico_nmr.registry import check_registered, read_registry
 
 ROOT = Path(__file__).parents[2]
 
 
-def snakemake(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+def snakemake(
+    *arguments: str, folder: Path = ROOT, snakefile: Path = ROOT / "Snakefile"
+) -> subprocess.CompletedProcess:
     """Run Snakemake with this interpreter's environment on the PATH."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder), *arguments]
+    command = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "-d", str(folder), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -68,7 +71,10 @@ def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
         (lambda c: c["md"].update(seed="many"), "md.seed"),
         (lambda c: c["observables"].update(temperatures_K=[300, 0]), "observables.temperatures_K"),
         (lambda c: c["observables"].update(temperatures_K=[-5]), "observables.temperatures_K"),
-        (lambda c: c["material"].update(isotope="31P"), "material.isotope"),
+        (lambda c: c["material"].update(isotope="31P"), "no isotope of material.mobile"),
+        (lambda c: c["material"].update(isotope="8Li"), "material.isotope is 8Li"),
+        (lambda c: c["material"].update(isotope="6Li"), "spin 3/2"),
+        (lambda c: c["material"].update(isotope="19F", mobile="F"), "no quadrupole moment"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
@@ -78,6 +84,27 @@ def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
     assert done.returncode != 0
     text = done.stdout + done.stderr
     assert expected in text
+    assert "Traceback" not in text
+
+
+def test_a_name_with_a_blank_stays_one_word(study):
+    folder, config = study
+    config["material"]["phase"] = "high T"
+    done = plan(folder, config, "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    assert "--phase 'high T'" in done.stdout + done.stderr
+
+
+def test_a_changed_resource_stops_the_plan(tmp_path):
+    for name in ("resources", "config", "scripts", "rules", "envs", "report"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    table = tmp_path / "resources" / "experiment" / "literature.csv"
+    table.write_text(table.read_text().replace("0.24", "0.42", 1))
+    done = snakemake("-n", "--cores", "1", folder=tmp_path, snakefile=tmp_path / "Snakefile")
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert "literature.csv: checksum differs" in text
     assert "Traceback" not in text
 
 
