@@ -70,42 +70,114 @@ rule evaluate_tensors:
         " > {log} 2>&1"
 
 
-rule train_potential:
-    input:
-        code=code("train_potential"),
-        dataset=rules.ingest.output,
-    output:
-        config=f"{RESULTS}/potential/config.json",
-        members=expand("{root}/potential/member_{n}.uf3", root=RESULTS, n=range(config["potential"]["members"])),
-    log:
-        f"{RESULTS}/logs/train_potential.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/train_potential.tsv"
-    priority: 20
-    conda:
-        "../envs/md.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        folder=subpath(output.config, parent=True),
-        flags=flags(
-            "potential",
-            members="members",
-            seed="seed",
-            pair_cutoff="pair_cutoff_A",
-            pair_intervals="pair_intervals",
-            trio_cutoff="trio_cutoff_A",
-            leg_intervals="leg_intervals",
-            side_intervals="side_intervals",
-            energy_error="energy_error_eV",
-            force_error="force_error_eV_per_A",
-            stress_error="stress_error_eV_per_A3",
-            ridge="ridge",
-            curvature="curvature",
-            wall="wall_eV_per_A2",
-            coverage="coverage",
-        ),
-    shell:
-        "python {input.code[0]} {input.dataset} --out {params.folder} {params.flags} > {log} 2>&1"
+POTENTIAL_MEMBERS = range(config["potential"]["members"])
+
+if config["potential"]["kind"] == "uf3":
+    # One linear least-squares problem gives the whole committee; LAMMPS runs it.
+    POTENTIAL_ENVIRONMENT = "../envs/md.yaml"
+    POTENTIAL_FILES = expand("{root}/potential/member_{n}.uf3", root=RESULTS, n=POTENTIAL_MEMBERS)
+
+    rule train_potential:
+        input:
+            code=code("train_potential"),
+            dataset=rules.ingest.output,
+        output:
+            config=f"{RESULTS}/potential/config.json",
+            members=POTENTIAL_FILES,
+        log:
+            f"{RESULTS}/logs/train_potential.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_potential.tsv"
+        priority: 20
+        conda:
+            POTENTIAL_ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            folder=subpath(output.config, parent=True),
+            common=flags("potential", members="members", seed="seed"),
+            flags=flags(
+                "potential/uf3",
+                pair_cutoff="pair_cutoff_A",
+                pair_intervals="pair_intervals",
+                trio_cutoff="trio_cutoff_A",
+                leg_intervals="leg_intervals",
+                side_intervals="side_intervals",
+                energy_error="energy_error_eV",
+                force_error="force_error_eV_per_A",
+                stress_error="stress_error_eV_per_A3",
+                ridge="ridge",
+                curvature="curvature",
+                wall="wall_eV_per_A2",
+                coverage="coverage",
+            ),
+        shell:
+            "python {input.code[0]} {input.dataset} --out {params.folder} {params.common} {params.flags} > {log} 2>&1"
+
+else:
+    # Each member of PaiNN is a training of its own; ASE runs it.
+    POTENTIAL_ENVIRONMENT = "../envs/ml.yaml"
+    POTENTIAL_FILES = expand("{root}/potential/member_{n}/state.pt", root=RESULTS, n=POTENTIAL_MEMBERS)
+
+    rule train_painn:
+        input:
+            code=code("train_painn"),
+            dataset=rules.ingest.output,
+        output:
+            config=f"{RESULTS}/potential/member_{{member}}/config.json",
+            state=f"{RESULTS}/potential/member_{{member}}/state.pt",
+        log:
+            f"{RESULTS}/logs/train_painn_{{member}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_painn_{{member}}.tsv"
+        priority: 20
+        conda:
+            POTENTIAL_ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=480,
+        params:
+            folder=subpath(output.config, parent=True),
+            resume=lambda wildcards: resume("train_painn", wildcards.member),
+            seed=flags("potential", seed="seed"),
+            flags=flags(
+                "potential/painn",
+                cutoff="cutoff_A",
+                features="features",
+                interactions="interactions",
+                radial="radial",
+                epochs="epochs",
+                batch_size="batch_size",
+                learning_rate="learning_rate",
+                weight_decay="weight_decay",
+                energy_error="energy_error_eV",
+                force_error="force_error_eV_per_A",
+                stress_error="stress_error_eV_per_A3",
+            ),
+        shell:
+            "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
+            " --member {wildcards.member} {params.seed} {params.flags} --threads {threads} > {log} 2>&1"
+
+    rule train_potential:
+        input:
+            code=code("gather_painn"),
+            members=expand(rules.train_painn.output.config, member=POTENTIAL_MEMBERS),
+            states=POTENTIAL_FILES,
+        output:
+            config=f"{RESULTS}/potential/config.json",
+        log:
+            f"{RESULTS}/logs/train_potential.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_potential.tsv"
+        priority: 20
+        conda:
+            POTENTIAL_ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        shell:
+            "python {input.code[0]} {input.members} --out {output.config} > {log} 2>&1"

@@ -1,6 +1,7 @@
-"""Speed of the UF3 potential: features of a snapshot (beside the package uf3, where it is installed), and MD steps.
+"""Speed of the potentials: features of UF3 (beside the package uf3, where it is installed), and MD steps of both kinds.
 
-The package is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets
+Both have the sizes that are the defaults of the configuration, and weights that mean nothing: only the time counts. The
+package is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets
 it for comparison. Times are CPU times of one process.
 """
 
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from insilico_nmr.dataset import read_dataset
+from insilico_nmr.engines import AseEngine, Engine, LammpsEngine
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
-from insilico_nmr.md import Engine
+from insilico_nmr.painn import Architecture, PaiNNCalculator, PaiNNPotential
 from insilico_nmr.uf3 import Basis, features, write_lammps
 
 
@@ -45,6 +47,17 @@ def seconds_of_package(atoms, basis: Basis) -> float | None:
     return time.process_time() - start
 
 
+def report_speed(kind: str, engine: Engine, steps: int) -> None:
+    """Print CPU time of an MD step."""
+    with engine:
+        engine.run(5)
+        start = time.process_time()
+        engine.run(steps)
+        used = (time.process_time() - start) / steps
+        count = len(engine.atoms)
+    print(f"MD, {kind}, {count} atoms: {used * 1e3:.2f} ms a step, {86400 / used * 2e-6:.2f} ns a day at 2 fs")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="labelled snapshots, for example resources/dft/li3ps4.extxyz")
@@ -69,20 +82,14 @@ def main() -> None:
         print(f"package uf3, without stress: {package:.1f} s, ratio {package / own:.0f}")
 
     write_lammps(args.work / "member_0.uf3", basis, np.zeros(basis.size))
-    write_json(args.work / "config.json", {"elements": list(elements)})
+    write_json(args.work / "config.json", {"kind": "uf3", "elements": list(elements)})
+    network = PaiNNPotential(Architecture(5.0, 32, 2, 16))
     cell = atoms.copy()
     cell.set_cell(np.diag(cell.cell.lengths()), scale_atoms=True)
-    for repeat in ((1, 2, 2), (2, 4, 4)):
+    for repeat, steps in (((1, 2, 2), 200), ((2, 4, 4), 20)):
         large = cell.repeat(repeat)
-        engine = Engine(large, args.work, 1.0)
-        engine.lammps.command("fix integrate all nve")
-        engine.lammps.command("run 5 post no")
-        steps = 200 if len(large) < 500 else 20
-        start = time.process_time()
-        engine.lammps.command(f"run {steps} pre no post no")
-        used = (time.process_time() - start) / steps
-        engine.close()
-        print(f"MD, {len(large)} atoms: {used * 1e3:.2f} ms a step, {86400 / used * 2e-6:.2f} ns a day at 2 fs")
+        report_speed("UF3 in LAMMPS", LammpsEngine(large, args.work, 1.0), steps)
+        report_speed("PaiNN in ASE", AseEngine(large, PaiNNCalculator(network), 1.0), steps // 10)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from insilico_nmr.errors import run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
 from insilico_nmr.md_checks import HostUnit, check_run
+from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import write_trajectory
 
 
@@ -48,7 +49,7 @@ def main() -> None:
         args.damping_ps,
         args.seed,
     )
-    keep_state_of(args.resume, run, sha256(args.structure), sha256(args.potential / "member_0.uf3"))
+    keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential)))
     start = relax(ase.io.read(args.structure), args.potential)
     trajectory = run_md(start, args.potential, run, args.resume)
     drift = nve_drift(trajectory.frame(-1), args.potential, run, length_ps=2.0)

@@ -16,7 +16,7 @@ from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, find_barrier, hop_start
-from insilico_nmr.potential import calculator
+from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.rates import read_counts
 from insilico_nmr.sites import read_sites
 
@@ -50,7 +50,7 @@ def main() -> None:
     made_from = {
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),
-        "potential": [sha256(args.potential / f"member_{member}.uf3") for member in range(args.members)],
+        "potential": [sha256(member_file(args.potential, member)) for member in range(args.members)],
         "repeat": args.repeat,
         "arrangements": args.arrangements,
         "min_distance_A": args.min_distance,

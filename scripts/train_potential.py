@@ -1,7 +1,7 @@
 """Fit a committee of UF3 potentials to the energies, forces and stresses of a labelled data set.
 
 Errors are measured by leaving groups out (one MD run or parent structure each): every group is predicted once by a
-fit that never saw it. The final members are written for LAMMPS.
+fit that never saw it. The final members are written for LAMMPS. (PaiNN potentials: train_painn.py.)
 """
 
 import argparse
@@ -10,33 +10,28 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from insilico_nmr import __version__
-from insilico_nmr.dataset import read_dataset
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import sha256, write_json
+from insilico_nmr.potential import elements_of, group_folds, member_frames, read_training_frames, rmse, squared_errors
 from insilico_nmr.uf3 import Basis, LeastSquares, Weights, predict, write_lammps
 
 
-def cross_validate(frames, equations: LeastSquares, folds: list[list[str]]) -> dict[str, float]:
-    """Root-mean-square errors over all groups, each predicted by a fit without its fold."""
-    energy, forces, spread = [], [], []
-    for number, fold in enumerate(folds):
+def fit(equations: LeastSquares, frames: list[Atoms], training: np.ndarray) -> np.ndarray:
+    """Coefficients of a fit to the groups of the frames `training` (indices)."""
+    return equations.solve({str(frames[i].info["group"]): 1 for i in training})
+
+
+def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> dict:
+    """Errors over all groups, each predicted by a fit without its fold."""
+    folds, sums = group_folds(frames, seed), []
+    for number, (training, held_out) in enumerate(folds):
         print(f"cross-validation {number + 1}/{len(folds)}", file=sys.stderr)
-        coefficients = equations.solve({group: int(group not in fold) for group in equations.groups})
-        for atoms in (atoms for atoms in frames if atoms.info["group"] in fold):
-            e, f, _ = predict(atoms, equations.basis, coefficients)
-            energy.append((e - atoms.get_potential_energy()) / len(atoms))
-            forces.append((f - atoms.get_forces()).ravel())
-            spread.append(atoms.get_forces().ravel())
-
-    def rms(values):
-        return float(np.sqrt(np.mean(np.square(values))))
-
-    return {
-        "energy_rmse_eV_per_atom": rms(energy),
-        "force_rmse_eV_per_A": rms(np.concatenate(forces)),
-        "force_std_eV_per_A": float(np.std(np.concatenate(spread))),
-    }
+        coefficients = fit(equations, frames, training)
+        kept = [frames[i] for i in held_out]
+        sums.append(squared_errors(kept, [predict(atoms, equations.basis, coefficients) for atoms in kept]))
+    return rmse(sums)
 
 
 def main() -> None:
@@ -59,11 +54,8 @@ def main() -> None:
     parser.add_argument("--coverage", type=float, required=True, help="summed spline value that earns a coefficient")
     args = parser.parse_args()
 
-    frames = read_dataset(args.dataset)
-    without = [n for n, atoms in enumerate(frames) if not {"energy", "forces"} <= set(atoms.calc.results)]
-    if without:
-        raise InputError(f"{args.dataset}: frame {without[0]} has no energy and forces to train a potential on")
-    elements = tuple(sorted({symbol for atoms in frames for symbol in atoms.symbols}))
+    frames = read_training_frames(args.dataset)
+    elements = tuple(elements_of(frames))
     basis = Basis(
         elements,
         pair_min=0.5,
@@ -78,18 +70,12 @@ def main() -> None:
         args.energy_error, args.force_error, args.stress_error, args.ridge, args.curvature, args.wall, args.coverage
     )
     equations = LeastSquares(frames, basis, weights)
-    groups = sorted(equations.groups)
-    if len(groups) < 2:
-        raise InputError(f"{args.dataset}: one group only; errors need at least two (info key `group`)")
-    rng = np.random.default_rng(args.seed)
-    folds = [list(fold) for fold in np.array_split(rng.permutation(groups), min(5, len(groups)))]
-    errors = cross_validate(frames, equations, folds)
-    print(" ".join(f"{key} {value:.4f}" for key, value in errors.items()))
+    errors = cross_validate(frames, equations, args.seed)
+    print(errors)
 
     for member in range(args.members):
-        left_out = [] if member == 0 else rng.permutation(groups)[: max(1, len(groups) // 5)]
-        coefficients = equations.solve({group: int(group not in left_out) for group in groups})
-        write_lammps(args.out / f"member_{member}.uf3", basis, coefficients)
+        training, _ = member_frames(frames, member, args.seed)
+        write_lammps(args.out / f"member_{member}.uf3", basis, fit(equations, frames, training))
     write_json(
         args.out / "config.json",
         {

@@ -1,19 +1,116 @@
-"""The interatomic potential: a committee of UF3 fits, its folder on disk, and an ASE calculator through LAMMPS.
+"""The interatomic potential, of either kind: a committee in a folder, and an ASE calculator for each member.
 
-Folder: `config.json` (basis, weights, elements, errors, data hash, versions) and `member_<n>.uf3`, potential files that
-LAMMPS reads. Member 0 is fitted to all groups and is the one that runs MD; the others leave groups out at random
-(delete-group jackknife) and say how far the barriers depend on the data.
+Folder: `config.json` (kind, elements, settings, errors on groups never seen, data hash, versions) and the members:
+`member_<n>.uf3`, files that LAMMPS reads (kind "uf3"), or `member_<n>/state.pt`, tensors (kind "painn"). Member 0 is
+fitted to all groups and is the one that runs MD; the others leave groups out (delete-group jackknife) and say how far
+the barriers depend on the data.
 """
 
 import ctypes
 import sys
 from pathlib import Path
 
+import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 
+from insilico_nmr.dataset import leave_group_out_folds, read_dataset
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
+
+MEMBER_FILES = {"uf3": "member_{}.uf3", "painn": "member_{}/state.pt"}
+FOLDS = 5  # a member leaves out one group in five
+
+
+def read_training_frames(path: str | Path) -> list[Atoms]:
+    """Snapshots to train a potential on. Raises InputError where one lacks energy or forces, or all are one group."""
+    frames = read_dataset(path)
+    labels = [set(atoms.calc.results) if atoms.calc else set() for atoms in frames]
+    without = [number for number, names in enumerate(labels) if not {"energy", "forces"} <= names]
+    if without:
+        raise InputError(f"{path}: frame {without[0]} has no energy and forces to train a potential on")
+    if len({atoms.info["group"] for atoms in frames}) < 2:
+        raise InputError(f"{path}: one group only; errors need at least two (info key `group`)")
+    return frames
+
+
+def elements_of(frames: list[Atoms]) -> list[str]:
+    """Elements of a data set, sorted."""
+    return sorted({symbol for atoms in frames for symbol in atoms.symbols})
+
+
+def group_folds(frames: list[Atoms], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Five folds (training, held-out) of frame indices by group, or one for each group where there are fewer."""
+    return leave_group_out_folds(frames, min(FOLDS, len({atoms.info["group"] for atoms in frames})), seed)
+
+
+def member_frames(frames: list[Atoms], member: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frame indices (training, held-out) of a committee member: member 0 holds nothing out, the others a fold each.
+
+    Members beyond the number of folds deal the groups anew. Raises InputError where a member would miss an element.
+    """
+    if member == 0:
+        return np.arange(len(frames)), np.arange(0)
+    count = len(group_folds(frames, seed))
+    training, held_out = group_folds(frames, seed + (member - 1) // count)[(member - 1) % count]
+    unseen = set(elements_of(frames)) - set(elements_of([frames[i] for i in training]))
+    if unseen:
+        raise InputError(f"committee member {member} would train without {', '.join(sorted(unseen))}: add groups")
+    return training, held_out
+
+
+def squared_errors(frames: list[Atoms], predicted: list[tuple]) -> dict[str, float]:
+    """Sums over frames of squared residuals and their counts; `predicted` holds energy, forces and stress of each.
+
+    Units: eV/atom, eV/Å, eV/Å³; only frames with stress labels count for it. Sums of several sets add up (see `rmse`).
+    """
+    found = dict.fromkeys(("frames", "energy", "force", "label", "components", "stress", "stress_components"), 0.0)
+    for atoms, (energy, forces, stress) in zip(frames, predicted, strict=True):
+        found["frames"] += 1
+        found["energy"] += ((energy - atoms.get_potential_energy()) / len(atoms)) ** 2
+        found["force"] += float(np.sum((forces - atoms.get_forces()) ** 2))
+        found["label"] += float(np.sum(atoms.get_forces() ** 2))
+        found["components"] += forces.size
+        if "stress" in atoms.calc.results:
+            found["stress"] += float(np.sum((stress - atoms.get_stress(voigt=False)) ** 2))
+            found["stress_components"] += 9
+    return found
+
+
+def rmse(sums: list[dict[str, float]]) -> dict[str, float]:
+    """Root-mean-square errors over all frames of several `squared_errors`, and the size of the forces beside them."""
+    total = {key: sum(part[key] for part in sums) for key in sums[0]}
+    errors = {
+        "n_frames": int(total["frames"]),
+        "energy_rmse_eV_per_atom": np.sqrt(total["energy"] / total["frames"]),
+        "force_rmse_eV_per_A": np.sqrt(total["force"] / total["components"]),
+        "force_rms_eV_per_A": np.sqrt(total["label"] / total["components"]),
+    }
+    if total["stress_components"]:
+        errors["stress_rmse_eV_per_A3"] = np.sqrt(total["stress"] / total["stress_components"])
+    return {key: value if key == "n_frames" else float(value) for key, value in errors.items()}
+
+
+def load_kind(folder: str | Path) -> str:
+    """Kind of a potential, "uf3" or "painn". Raises InputError for a folder that holds none."""
+    kind = read_json(Path(folder) / "config.json").get("kind")
+    if kind not in MEMBER_FILES:
+        raise InputError(f"{folder}/config.json: expected kind {' or '.join(MEMBER_FILES)}, found {kind!r}")
+    return kind
+
+
+def load_elements(folder: str | Path) -> list[str]:
+    """Elements of a potential, in LAMMPS type order. Raises InputError for a folder that holds none."""
+    return read_json(Path(folder) / "config.json")["elements"]
+
+
+def member_file(folder: str | Path, member: int = 0) -> Path:
+    """The file that holds one committee member. Raises InputError where there is none."""
+    path = Path(folder) / MEMBER_FILES[load_kind(folder)].format(member)
+    if not path.exists():
+        raise InputError(f"{path}: no such member of the potential committee")
+    return path
 
 
 def preload_mpi() -> None:
@@ -27,17 +124,10 @@ def preload_mpi() -> None:
     raise InputError("LAMMPS needs libmpi.so.12: install the package mpich (see envs/md.yaml)")
 
 
-def load_elements(folder: str | Path) -> list[str]:
-    """Elements of a potential, in LAMMPS type order. Raises InputError for a folder that holds none."""
-    return read_json(Path(folder) / "config.json")["elements"]
-
-
 def pair_commands(folder: str | Path, member: int = 0) -> list[str]:
-    """LAMMPS commands that set one committee member up, atom types numbered as in `load_elements`."""
-    path = Path(folder) / f"member_{member}.uf3"
-    if not path.exists():
-        raise InputError(f"{path}: no such member of the potential committee")
-    return ["pair_style uf3 3", f"pair_coeff * * {path.resolve()} {' '.join(load_elements(folder))}"]
+    """LAMMPS commands that set one UF3 member up, atom types numbered as in `load_elements`."""
+    path = member_file(folder, member).resolve()
+    return ["pair_style uf3 3", f"pair_coeff * * {path} {' '.join(load_elements(folder))}"]
 
 
 def check_elements(symbols: set[str], folder: str | Path) -> None:
@@ -50,6 +140,11 @@ def check_elements(symbols: set[str], folder: str | Path) -> None:
 def calculator(folder: str | Path, symbols: set[str], member: int = 0) -> Calculator:
     """ASE calculator (energy eV, forces eV/Å, stress eV/Å³) of one committee member for atoms of these symbols."""
     check_elements(symbols, folder)
+    if load_kind(folder) == "painn":
+        from insilico_nmr.painn import Architecture, PaiNNCalculator, load_network  # UF3's environment has no PyTorch
+
+        architecture = Architecture(**read_json(Path(folder) / "config.json")["architecture"])
+        return PaiNNCalculator(load_network(architecture, member_file(folder, member)))
     preload_mpi()
     return LAMMPSlib(
         lmpcmds=pair_commands(folder, member),

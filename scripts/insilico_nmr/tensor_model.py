@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from torch import nn
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr import __version__
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import atomic_path, read_json, write_json
+from insilico_nmr.files import read_json, write_json
+from insilico_nmr.networks import graph, load_state, save_state
 from insilico_nmr.tensors import L2_BASIS
 
 import schnetpack.nn as snn  # isort: skip
@@ -79,18 +79,6 @@ class TensorModel(nn.Module):
         return self.head(inputs["scalar_representation"], inputs["multipole_representation"])
 
 
-def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices."""
-    first, second, vectors = neighbour_list("ijD", atoms, cutoff)
-    return {
-        properties.Z: torch.tensor(atoms.numbers, dtype=torch.long),
-        properties.Rij: torch.tensor(vectors, dtype=dtype),
-        properties.idx_i: torch.tensor(first, dtype=torch.long),
-        properties.idx_j: torch.tensor(second, dtype=torch.long),
-        properties.n_atoms: torch.tensor([len(atoms)]),
-    }
-
-
 @dataclass(frozen=True)
 class TrainedModel:
     """A model with what is needed to use it: architecture, elements it has seen and elements it has labels of."""
@@ -119,8 +107,7 @@ class TrainedModel:
 
 def save_model(folder: Path, model: TrainedModel, provenance: dict) -> None:
     """Write `config.json` and `state.pt` into `folder`; the state first, so that a config means a whole model."""
-    with atomic_path(folder / "state.pt") as temporary:
-        torch.save({name: value.contiguous() for name, value in model.network.state_dict().items()}, temporary)
+    save_state(folder / "state.pt", model.network)
     write_json(
         folder / "config.json",
         {
@@ -145,10 +132,7 @@ def load_model(folder: str | Path) -> TrainedModel:
     architecture = Architecture(**config["architecture"])
     scales = {int(number): scale for number, scale in config["scales"].items()}
     network = TensorModel(architecture, scales)
-    try:
-        network.load_state_dict(torch.load(folder / "state.pt", weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch raises many kinds for a torn or foreign file
-        raise InputError(f"{folder}/state.pt: cannot be loaded ({str(error).splitlines()[0]})") from None
+    load_state(folder / "state.pt", network)
     return TrainedModel(network, architecture, config["elements"], scales)
 
 

@@ -1,12 +1,14 @@
-"""Molecular dynamics: conservation, temperature, restart, and a potential that blows up. Synthetic pair potential."""
+"""Molecular dynamics: conservation, temperature, restart, a potential that blows up, two engines that agree."""
 
 import numpy as np
 import pytest
 from ase import Atoms
+from insilico_nmr.engines import AseEngine, open_engine
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
-from insilico_nmr.md import Engine, Run, nve_drift, relax, run_md
+from insilico_nmr.md import Run, nve_drift, relax, run_md
 from insilico_nmr.md_checks import HostUnit, check_run
+from insilico_nmr.potential import calculator
 from insilico_nmr.trajectory import Trajectory, read_trajectory, write_trajectory
 from insilico_nmr.uf3 import Basis, write_lammps
 
@@ -22,7 +24,7 @@ def synthetic_potential(folder, sign: float = 1.0):
     values[1 : 1 + BASIS.pair_size] = sign * 0.15 * (x**2 - 2 * x)
     values[1 + BASIS.pair_size - 3 : 1 + BASIS.pair_size] = 0.0
     write_lammps(folder / "member_0.uf3", BASIS, values)
-    write_json(folder / "config.json", {"elements": ["Li"]})
+    write_json(folder / "config.json", {"kind": "uf3", "elements": ["Li"]})
     return folder
 
 
@@ -67,9 +69,53 @@ def test_an_interrupted_run_ends_with_the_same_numbers(potential, tmp_path):
 def test_positions_are_unwrapped(potential):
     atoms = synthetic_crystal()
     atoms.positions += atoms.cell[0] + 2 * atoms.cell[2]
-    engine = Engine(atoms, potential, 1.0)
-    assert np.allclose(engine.positions(), atoms.positions, atol=1e-9)
-    engine.close()
+    with open_engine(atoms, potential, 1.0) as engine:
+        assert np.allclose(engine.positions(), atoms.positions, atol=1e-9)
+
+
+def both_engines(atoms, potential):
+    """The same potential in LAMMPS and, through its ASE calculator, in ASE."""
+    return [open_engine(atoms, potential, 1.0), AseEngine(atoms, calculator(potential, {"Li"}), 1.0)]
+
+
+def test_both_engines_follow_the_same_path(potential):
+    ends = []
+    for engine in both_engines(synthetic_crystal(), potential):
+        with engine:
+            engine.draw_velocities(300.0, 1)
+            assert engine.temperature() == pytest.approx(300.0)
+            momentum = engine.masses @ engine.velocities()
+            engine.run(50)
+            ends.append((engine.positions(), engine.velocities(), engine.total_energy()))
+            assert np.allclose(engine.masses @ engine.velocities(), momentum, atol=1e-6)
+    assert np.allclose(ends[0][0], ends[1][0], atol=1e-6)
+    assert np.allclose(ends[0][1], ends[1][1], atol=1e-5)
+    assert ends[0][2] == pytest.approx(ends[1][2], abs=1e-6)
+
+
+def test_both_engines_find_the_same_minimum(potential):
+    atoms = synthetic_crystal()
+    atoms.positions += np.random.default_rng(6).normal(0, 0.1, atoms.positions.shape)
+    energies = []
+    for engine in both_engines(atoms, potential):
+        with engine:
+            engine.minimise()
+            energies.append(engine.potential_energy())
+    assert energies[0] == pytest.approx(energies[1], abs=1e-3 * len(atoms))
+
+
+def test_the_ase_engine_holds_the_temperature_and_the_centre_of_mass(potential):
+    with both_engines(synthetic_crystal(), potential)[1] as engine:
+        centre = engine.masses @ engine.positions()
+        engine.draw_velocities(200.0, 2)
+        engine.thermostat(200.0, 0.05, 3)
+        engine.run(100)
+        temperatures = []
+        for _ in range(100):
+            engine.run(10)
+            temperatures.append(engine.temperature())
+        assert np.mean(temperatures) == pytest.approx(200.0, rel=0.1)
+        assert np.allclose(engine.masses @ engine.positions(), centre, atol=1e-6)
 
 
 def test_a_potential_with_a_hole_stops_with_the_atoms_named(tmp_path):
@@ -82,7 +128,7 @@ def test_a_triclinic_cell_out_of_orientation_is_refused(potential):
     atoms = synthetic_crystal()
     atoms.rotate(30, "z", rotate_cell=True)
     with pytest.raises(InputError, match="a along x"):
-        Engine(atoms, potential, 1.0)
+        open_engine(atoms, potential, 1.0)
 
 
 def test_broken_host_units_are_named():

@@ -125,6 +125,6 @@ def test_separations_never_seen_cost_energy():
 def test_unknown_elements_are_named(tmp_path):
     with pytest.raises(InputError, match="Na"):
         features(Atoms("Na", cell=[4, 4, 4], pbc=True), BASIS)
-    write_json(tmp_path / "config.json", {"elements": ["Li", "S"]})
+    write_json(tmp_path / "config.json", {"kind": "uf3", "elements": ["Li", "S"]})
     with pytest.raises(InputError, match="not Na"):
         calculator(tmp_path, {"Li", "Na"})

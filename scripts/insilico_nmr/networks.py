@@ -1,0 +1,40 @@
+"""What every SchNetPack network of the study shares: its input made from a structure, and its file of tensors."""
+
+from pathlib import Path
+
+import torch
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+from torch import nn
+
+import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
+from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path
+
+import schnetpack.properties as properties  # isort: skip
+
+
+def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices."""
+    first, second, vectors = neighbour_list("ijD", atoms, cutoff)
+    return {
+        properties.Z: torch.tensor(atoms.numbers, dtype=torch.long),
+        properties.Rij: torch.tensor(vectors, dtype=dtype),
+        properties.idx_i: torch.tensor(first, dtype=torch.long),
+        properties.idx_j: torch.tensor(second, dtype=torch.long),
+        properties.n_atoms: torch.tensor([len(atoms)]),
+    }
+
+
+def save_state(path: Path, network: nn.Module) -> None:
+    """Write parameters and buffers of a network: tensors only, never a pickled module."""
+    with atomic_path(path) as temporary:
+        torch.save({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
+
+
+def load_state(path: Path, network: nn.Module) -> None:
+    """Fill a network from its file. Raises InputError for a missing, torn or foreign one."""
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch raises many kinds for a torn or foreign file
+        raise InputError(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None

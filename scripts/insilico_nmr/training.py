@@ -1,0 +1,134 @@
+"""Training with Lightning, for every network of the study: resumable, reproducible, with time to go.
+
+AdamW under a one-cycle learning rate that ends at zero, so that the last epoch is the model; nothing is chosen by
+looking at the held-out groups. The order of the data depends on (seed, epoch) alone: a run that was killed and resumed
+at an epoch boundary ends with the same numbers.
+"""
+
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
+from insilico_nmr.errors import InputError
+
+from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
+
+
+# Lightning announces the hardware at every start; what a user needs to know is printed by `Progress`.
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. `learning_rate` is the top of the one-cycle schedule."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+
+class EpochOrder(Sampler):
+    """A permutation of the frames that depends on (seed, epoch) only."""
+
+    def __init__(self, count: int, seed: int):
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch, after resuming too."""
+        self.epoch = epoch
+
+    def __iter__(self):
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist())
+
+
+class Task(pl.LightningModule):
+    """A learning task: network, loss (given by the subclass as `training_step`), optimiser."""
+
+    def __init__(self, network: torch.nn.Module, schedule: Schedule):
+        super().__init__()
+        self.network, self.schedule = network, schedule
+
+    def configure_optimizers(self) -> dict:
+        """AdamW and the one-cycle schedule, stepped every batch."""
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
+        )
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            self.schedule.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=0.1,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+class Progress(pl.Callback):
+    """A line with time to go, at most every ten seconds; stops a training that diverged."""
+
+    def __init__(self, label: str):
+        self.label, self.started, self.first_epoch, self.shown = label, time.monotonic(), None, 0.0
+
+    def on_train_epoch_start(self, trainer, _) -> None:
+        """Remember where this process began."""
+        if self.first_epoch is None:
+            self.first_epoch = trainer.current_epoch
+
+    def on_train_batch_end(self, trainer, _, outputs, *args) -> None:
+        """Refuse a loss that is not finite."""
+        if not torch.isfinite(outputs["loss"]):
+            raise InputError(
+                f"{self.label}: the loss is not finite in epoch {trainer.current_epoch}; lower the learning rate"
+            )
+
+    def on_train_epoch_end(self, trainer, _) -> None:
+        """Print progress."""
+        now, done = time.monotonic(), trainer.current_epoch + 1
+        if now - self.shown < 10 and done < trainer.max_epochs:
+            return
+        self.shown = now
+        rate = (now - self.started) / (done - self.first_epoch)
+        print(
+            f"{self.label}: epoch {done}/{trainer.max_epochs}, {rate * (trainer.max_epochs - done):.0f} s to go",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def fit(task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress: Progress) -> None:
+    """Train the task's network on `items`, SchNetPack inputs with labels. Changes the network in place.
+
+    A checkpoint in the folder `resume` is gone on from, and written every epoch. Raises InputError where the loss
+    stops being finite.
+    """
+    schedule = task.schedule
+    order = EpochOrder(len(items), schedule.seed)
+    loader = DataLoader(items, batch_size=schedule.batch_size, sampler=order, collate_fn=collate)
+    checkpoint = pl.callbacks.ModelCheckpoint(
+        dirpath=resume, filename="last", save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False
+    )
+    trainer = pl.Trainer(
+        max_epochs=schedule.epochs,
+        accelerator="cpu",
+        devices=1,
+        deterministic=True,
+        gradient_clip_val=5.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[checkpoint, progress],
+    )
+    last = resume / "last.ckpt"
+    trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)

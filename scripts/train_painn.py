@@ -1,0 +1,80 @@
+"""Train one member of a committee of PaiNN potentials on the energies, forces and stresses of a labelled data set.
+
+Member 0 learns from all groups; each other member leaves a fold of groups out and is judged on it. A killed run goes on
+from the folder --resume, and ends with the same numbers. gather_painn.py makes a potential of the members.
+"""
+
+import argparse
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import keep_state_of, sha256, write_json
+from insilico_nmr.networks import save_state
+from insilico_nmr.painn import Architecture, predict
+from insilico_nmr.painn_training import Weights, train
+from insilico_nmr.potential import elements_of, member_frames, read_training_frames, rmse, squared_errors
+from insilico_nmr.training import Schedule
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="labelled snapshots, extended XYZ")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this member")
+    parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
+    parser.add_argument("--member", type=int, required=True, help="number of this member; 0 sees all groups")
+    parser.add_argument("--seed", type=int, required=True, help="of folds, initial weights and data order")
+    parser.add_argument("--cutoff", type=float, required=True, help="Å")
+    parser.add_argument("--features", type=int, required=True, help="feature channels")
+    parser.add_argument("--interactions", type=int, required=True, help="interaction blocks")
+    parser.add_argument("--radial", type=int, required=True, help="radial basis functions")
+    parser.add_argument("--epochs", type=int, required=True, help="passes over the training snapshots")
+    parser.add_argument("--batch-size", type=int, required=True, help="snapshots a step")
+    parser.add_argument("--learning-rate", type=float, required=True, help="top of the one-cycle schedule")
+    parser.add_argument("--weight-decay", type=float, required=True, help="of AdamW")
+    parser.add_argument("--energy-error", type=float, required=True, help="eV/atom that weighs one")
+    parser.add_argument("--force-error", type=float, required=True, help="eV/Å that weighs one")
+    parser.add_argument("--stress-error", type=float, required=True, help="eV/Å³ that weighs one")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    args = parser.parse_args()
+    if args.member < 0:
+        raise InputError(f"--member must not be negative, found {args.member}")
+    torch.set_num_threads(args.threads)
+
+    frames = read_training_frames(args.dataset)
+    training, held_out = member_frames(frames, args.member, args.seed)
+    architecture = Architecture(args.cutoff, args.features, args.interactions, args.radial)
+    seed = args.seed + 1000 * (args.member + 1)
+    schedule = Schedule(args.epochs, args.batch_size, args.learning_rate, args.weight_decay, seed)
+    weights = Weights(args.energy_error, args.force_error, args.stress_error)
+    data = sha256(args.dataset)
+    keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data)
+    network = train(
+        [frames[i] for i in training], architecture, schedule, weights, args.resume, f"member {args.member}"
+    )
+    kept = [frames[i] for i in held_out]
+    squares = squared_errors(kept, [predict(network, atoms) for atoms in kept]) if kept else None
+    if squares:
+        print(rmse([squares]))
+    save_state(args.out / "state.pt", network)
+    write_json(
+        args.out / "config.json",
+        {
+            "elements": elements_of(frames),
+            "architecture": asdict(architecture),
+            "training": asdict(schedule),
+            "weights": asdict(weights),
+            "held_out_groups": sorted({str(atoms.info["group"]) for atoms in kept}),
+            "held_out_squared_errors": squares,
+            "n_frames": len(frames),
+            "data_sha256": data,
+            "torch": torch.__version__,
+        },
+    )
+    shutil.rmtree(args.resume, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_script(main)
