@@ -58,3 +58,10 @@ rule tables:
 rule figures:
     input:
         figure_targets(),
+
+
+if "dft" in config:
+
+    rule dft:
+        input:
+            rules.gather_labels.output,

@@ -1,4 +1,4 @@
-"""First-principles labels of a pool of snapshots. Included where the config has a section dft; `snakemake dft` runs it."""
+"""First-principles labels of a pool of snapshots: what `snakemake dft` asks for, where the config has a section dft."""
 
 DFT = config["dft"]
 # What the shell says where GPAW is not there; the rest of the study does without.
@@ -18,16 +18,13 @@ def labelled_frames(wildcards):
     return expand(rules.label_snapshot.output, frame=range(frames))
 
 
-rule dft:
-    input:
-        f"{RESULTS}/dft/labelled.extxyz",
-
-
 rule make_paw_dataset:
     output:
         f"{RESULTS}/dft/paw/{{element}}.{DFT['setups']}.{DFT['functional']}",
     log:
         f"{RESULTS}/logs/make_paw_dataset_{{element}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_paw_dataset_{{element}}.tsv"
     conda:
         "../envs/dft.yaml"
     threads: 1
