@@ -54,7 +54,7 @@ rule run_md_rates:
         code=code("run_md"),
         start=f"{RESULTS}/md/start_0.extxyz",
         potential=rules.train_potential.output.config,
-        member=f"{RESULTS}/potential/member_0.uf3",
+        member=POTENTIAL_FILES[0],
     output:
         trajectory=f"{RESULTS}/md/rates_{{temperature}}K.h5",
         checks=f"{RESULTS}/md/rates_{{temperature}}K.json",
@@ -64,7 +64,7 @@ rule run_md_rates:
         f"{RESULTS}/benchmarks/run_md_rates_{{temperature}}K.tsv"
     priority: 20
     conda:
-        "../envs/md.yaml"
+        POTENTIAL_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -86,7 +86,7 @@ rule run_md_tensors:
         code=code("run_md"),
         start=f"{RESULTS}/md/start_{{arrangement}}.extxyz",
         potential=rules.train_potential.output.config,
-        member=f"{RESULTS}/potential/member_0.uf3",
+        member=POTENTIAL_FILES[0],
     output:
         trajectory=f"{RESULTS}/md/tensors_{{temperature}}K_{{arrangement}}.h5",
         checks=f"{RESULTS}/md/tensors_{{temperature}}K_{{arrangement}}.json",
@@ -95,7 +95,7 @@ rule run_md_tensors:
     benchmark:
         f"{RESULTS}/benchmarks/run_md_tensors_{{temperature}}K_{{arrangement}}.tsv"
     conda:
-        "../envs/md.yaml"
+        POTENTIAL_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,

@@ -1,7 +1,14 @@
 """Jumps of mobile ions in molecular dynamics: rates of every jump class with intervals, and what was left out.
 
-Several trajectories of one temperature count as one. The counts are a CSV, one row per directed class and temperature;
-the summary is a JSON with the fraction of time outside all cores, unlisted jumps, occupancies and diffusion.
+Several trajectories of one target temperature count as one. Rates are booked at the mean kinetic temperature of those
+runs, rounded to 0.1 K: that is `temperature_K` of the counts and of the summary. The counts are a CSV, one row per
+directed class and temperature; the summary is a JSON with the fraction of time outside all cores, unlisted jumps,
+replacements, jumps undone at once, occupancies and diffusion (by the mean squared displacement, against which a
+simulation on the sites can be held).
+
+Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
+counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm
+is `radius_log_sd` of the counts, a systematic error that all classes share.
 """
 
 import argparse
@@ -11,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
-from insilico_nmr.events import assign, count_jumps, find_jumps, summary
+from insilico_nmr.events import assign, count_jumps, find_jumps, radius_factors, summary
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.rates import count_table
 from insilico_nmr.sites import directed_classes, read_sites
@@ -29,28 +36,41 @@ def main() -> None:
     args = parser.parse_args()
 
     sites = read_sites(args.sites)
-    blocks, summaries = {}, []
+    blocks, summaries = {}, {}
     for path in args.trajectories:
         trajectory = read_trajectory(path)
         assignment = assign(trajectory, sites, args.core_radius)
         jumps = find_jumps(assignment)
-        temperature = trajectory.target_temperature_K
-        blocks.setdefault(temperature, []).append(count_jumps(assignment, jumps))
-        found = {"trajectory": str(path), "temperature_K": temperature, "core_radius_A": args.core_radius}
+        counted = count_jumps(assignment, jumps)
+        target = trajectory.target_temperature_K
+        found = {"trajectory": str(path), "target_temperature_K": target, "core_radius_A": args.core_radius}
         found |= {"mean_temperature_K": float(trajectory.temperature_K.mean())} | summary(assignment, jumps)
-        summaries.append(found)
+        found["other_radii"] = radius_factors(trajectory, sites, args.core_radius, counted)
+        blocks.setdefault(target, []).append(counted)
+        summaries.setdefault(target, []).append(found)
         print(
-            f"{path}: {found['jumps']} jumps, {found['jumps_unlisted']} unlisted, "
-            f"{100 * found['outside_fraction']:.0f} % of the time outside all cores",
+            f"{path}: {found['jumps']} jumps ({100 * found['returned_fraction']:.0f} % undone at once), "
+            f"{found['jumps_unlisted']} unlisted, {100 * found['outside_fraction']:.0f} % of the time outside cores; "
+            + ", ".join(
+                f"{row.get('jumps', 'no')} jumps at {row['core_radius_A']:.2f} Å" for row in found["other_radii"]
+            ),
             file=sys.stderr,
         )
     tables = []
-    for temperature, runs in sorted(blocks.items()):
+    for target, runs in sorted(blocks.items()):
+        group = summaries[target]
+        frames = [found["frames"] for found in group]
+        mean_K = round(float(np.average([found["mean_temperature_K"] for found in group], weights=frames)), 1)
+        factors = [[1.0, *(row.get("rate_factor", 1.0) for row in found["other_radii"])] for found in group]
+        radius_log_sd = float(np.ptp(np.log(np.mean(factors, axis=0)))) / 2
+        for found in group:
+            found["temperature_K"] = mean_K
         counts, exposures = (np.concatenate(parts) for parts in zip(*runs, strict=True))
-        tables.append(count_table(directed_classes(sites), counts, exposures, temperature, args.seed))
+        table = count_table(directed_classes(sites), counts, exposures, mean_K, args.seed)
+        tables.append(table.assign(radius_log_sd=radius_log_sd))
     with atomic_path(args.out) as temporary:
         pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
-    write_json(args.summary, {"trajectories": summaries})
+    write_json(args.summary, {"trajectories": [found for target in sorted(blocks) for found in summaries[target]]})
 
 
 if __name__ == "__main__":

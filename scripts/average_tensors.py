@@ -1,4 +1,8 @@
-"""Average the tensor model's field gradients over MD runs of one temperature, site by site of the crystal."""
+"""Average the tensor model's field gradients over MD runs of one temperature, site by site of the crystal.
+
+Beside the mean, every site gets the tensor of each committee member and replicates by a bootstrap over ions and runs;
+the spread of an observable over the former is the model's error, over the latter the sampling error.
+"""
 
 import argparse
 from pathlib import Path
@@ -22,6 +26,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models")
     parser.add_argument("--isotope", required=True, help="for example 7Li")
     parser.add_argument("--frames", type=int, required=True, help="frames taken from each run")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="site tensors, JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     args = parser.parse_args()
@@ -30,7 +35,7 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(args.isotope)
     sites = read_sites(args.sites)
     runs = [read_trajectory(path) for path in args.trajectories]
-    states = site_tensors(sites, collect(runs, sites, load_committee(args.model), args.frames))
+    states = site_tensors(sites, collect(runs, sites, load_committee(args.model), args.frames), args.seed)
     write_json(
         args.out,
         {
@@ -41,10 +46,16 @@ def main() -> None:
         },
     )
     for index in sorted({site["representative"] for site in sites["sites"]}):
-        values, _ = efg_principal(np.array(states[index]["tensor"]))
+        state = states[index]
+        values, _ = efg_principal(np.array(state["tensor"]))
+        model, sampling = (
+            np.abs(efg_principal(np.array(state[name]))[0][:, 2]).std(ddof=1) if len(state[name]) > 1 else 0.0
+            for name in ("members", "samples")
+        )
+        kHz = nucleus.coupling_per_au * 1e-3
         print(
-            f"{states[index]['orbit']}: C_Q {values[2] * nucleus.coupling_per_au * 1e-3:.1f} kHz, "
-            f"eta {asymmetry(values):.2f}"
+            f"{state['orbit']}: C_Q {values[2] * kHz:.1f} kHz (of the model ± {abs(model * kHz):.1f}, of sampling "
+            f"± {abs(sampling * kHz):.1f} from {state['histories']} histories), eta {asymmetry(values):.2f}"
         )
 
 

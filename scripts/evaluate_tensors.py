@@ -36,6 +36,12 @@ def main() -> None:
         if config["data_sha256"] != sha256(args.dataset):
             raise InputError(f"{args.model}/member_{number} was trained on other data than {args.dataset}")
         held_out = set(config["held_out_groups"])
+        unseen = sum(str(atoms.info["group"]) in held_out for atoms in frames)
+        if config["n_training_frames"] + unseen != len(frames):
+            raise InputError(
+                f"{args.model}/member_{number} was trained on {config['n_training_frames']} frames, but {unseen} of "
+                f"{len(frames)} frames are of its held-out groups: it has seen some of those, or not all of the others"
+            )
         known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
         seen = [efg(a)[k] for a, k in zip(frames, known, strict=True) if str(a.info["group"]) not in held_out]
         before = len(where)

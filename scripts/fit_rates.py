@@ -4,6 +4,9 @@ Barriers of NEB enter for the classes that MD saw fewer than --min-count times: 
 other ions and committee members. The error is their standard deviation about the class means, pooled over all classes
 since each has few paths, and at least --neb-error. One path in one arrangement is off by that much, and the mean is
 given no smaller error: arrangements are drawn at random and not by their energy.
+
+What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
+temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
 """
 
 import argparse
@@ -60,8 +63,10 @@ def main() -> None:
     total = counts.groupby("class")["count"].sum()
     rare = {entry["name"] for entry in sites["classes"] if total.get(entry["name"], 0) < args.min_count}
     barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
-    model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor)
-    write_rates(args.out, counts.assign(origin="md"), model_table(model, args.temperatures, barriers))
+    radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
+    model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
+    temperatures = sorted({*args.temperatures, *counts["temperature_K"].tolist()})
+    write_rates(args.out, counts.assign(origin="md"), model_table(model, temperatures, barriers))
     write_json(
         args.model,
         {
@@ -74,6 +79,7 @@ def main() -> None:
             ],
             "parameters": ["ln_prefactor", *model.orbits[1:], *(name for name, _, _ in model.classes)],
             "covariance": model.covariance.tolist(),
+            "core_radius_log_sd": radius_log_sd,
             "chi_squared": model.chi_squared,
             "degrees_of_freedom": model.degrees_of_freedom,
             "assumed_from_one_jump": [list(key) for key in model.assumed],

@@ -9,9 +9,23 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from ase import Atoms
+from insilico_nmr.crystal import FULL
 from insilico_nmr.dataset import write_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.tensor_model import load_committee
+
+
+def check_ordered(atoms: Atoms, source: str) -> None:
+    """Raise InputError where the file says that sites are partly occupied: ASE puts an atom on every one of them."""
+    occupancy = atoms.info.get("occupancy")  # of a CIF: kind of site → element → part
+    occupied = [part for kind in occupancy.values() for part in kind.items()] if isinstance(occupancy, dict) else []
+    partly = sorted({f"{element} ({value:g})" for element, value in occupied if value < FULL})
+    if partly:
+        raise InputError(
+            f"{source}: partly occupied sites of {', '.join(partly)}; expected an ordered structure. "
+            "Make one with make_structure.py, which draws the occupied sites of a supercell"
+        )
 
 
 def main() -> None:
@@ -29,6 +43,7 @@ def main() -> None:
     for number, atoms in enumerate(frames):
         if not atoms.pbc.all() or atoms.cell.rank < 3:
             raise InputError(f"{args.structure}, frame {number}: expected a periodic cell")
+        check_ordered(atoms, f"{args.structure}, frame {number}")
         members = np.array([model.predict(atoms) for model in committee])
         atoms.calc = None
         atoms.arrays["efg"] = members.mean(axis=0)

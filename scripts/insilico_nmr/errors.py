@@ -9,9 +9,10 @@ class InputError(ValueError):
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run the `main` of a command-line program; an InputError becomes one line on stderr and exit code 2."""
+    """Run the `main` of a command-line program; an InputError, or a file that the system refuses (missing, a folder,
+    no permission, no room), becomes one line on stderr and exit code 2."""
     try:
         main()
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -3,6 +3,12 @@
 An ion is at a site while it is within the core radius of it, and stays assigned to the last core it was in until it
 enters another one (hysteresis): rattling at the border of a core is no jump. Exposure of a class is the time that ions
 spent at i with j empty, summed over its ordered pairs of sites (i, j): a rate is count over exposure.
+
+Replacements, jumps to a site that another ion is still assigned to in the frame before, are counted: to a lattice gas
+they are two jumps in a row, the first of which empties j, so that the pair (i occupied, j empty) is met within the
+frame. That frame goes into the exposure, and every jump counted is one that the exposure allows. To leave them out
+would break detailed balance: of a chain of ions that moves on together the leader would count, and of the same chain
+moving back the other end, while all changes of core together are as many there as back (N_ij = N_ji).
 """
 
 from collections import Counter
@@ -14,7 +20,7 @@ from ase.data import atomic_numbers
 
 from insilico_nmr.crystal import supercell_cells
 from insilico_nmr.errors import InputError
-from insilico_nmr.sites import directed_classes, site_orbits, site_positions
+from insilico_nmr.sites import closest_pair, directed_classes, site_orbits, site_positions
 from insilico_nmr.trajectory import Trajectory
 
 
@@ -59,7 +65,8 @@ class Jumps:
     """Jumps in order of time, arrays of one length: time (s), ion, from and to (sites of the primitive cell), image.
 
     `kind` (J,) is the row of `directed_classes(sites)`, or −1 for a pair of sites that no jump of the network joins.
-    `into_occupied` (J,) bool: another ion was still assigned to the target. `duration_s`: length of the trajectory.
+    `replacement` (J,) bool: in the frame before, another ion was assigned to the target; `into_occupied` (J,) bool: it
+    still was in the frame after. `duration_s`: length of the trajectory.
     """
 
     time_s: np.ndarray
@@ -68,6 +75,7 @@ class Jumps:
     end: np.ndarray
     image: np.ndarray
     kind: np.ndarray
+    replacement: np.ndarray
     into_occupied: np.ndarray
     duration_s: float
 
@@ -151,8 +159,8 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
 
     An ion that starts outside every core counts as in the first core it enters. An infinite core radius assigns every
     ion to the nearest site at every moment, without hysteresis. Raises InputError for a core radius
-    that does not fit the cell, a trajectory without mobile ions or of too few frames, and for an ion that never
-    enters a core.
+    that does not fit the cell or lets cores overlap, a trajectory without mobile ions or of too few frames, and for an
+    ion that never enters a core.
     """
     cell = np.array(sites["cell"], float)
     repeat = supercell_repeat(trajectory, sites)
@@ -162,6 +170,13 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     if not (0 < core_radius_A < heights.min() / 2 or np.isposinf(core_radius_A)):
         raise InputError(
             f"the core radius is {core_radius_A:g} Å; expected more than 0 and less than {heights.min() / 2:.2f} Å"
+        )
+    first, second, distance = closest_pair(sites)
+    if np.isfinite(core_radius_A) and 2 * core_radius_A >= distance:
+        raise InputError(
+            f"cores of radius {core_radius_A:g} Å overlap: sites {first} ({sites['sites'][first]['orbit']}) and "
+            f"{second} ({sites['sites'][second]['orbit']}) are {distance:.2f} Å apart; expected a core radius of less "
+            f"than {distance / 2:.2f} Å"
         )
     mobile = np.nonzero(trajectory.numbers == atomic_numbers[sites["mobile"]])[0]
     frames = len(trajectory.positions)
@@ -230,7 +245,7 @@ def find_jumps(assignment: Assignment) -> Jumps:
         for jump in assignment.sites["jumps"]
     }
     kind = [kinds.get(key, -1) for key in zip(start.tolist(), end.tolist(), *image.T.tolist(), strict=True)]
-    target = assignment.supercell_site[frame + 1, ion]
+    target, occupation = assignment.supercell_site[frame + 1, ion], _occupation(assignment)
     return Jumps(
         time_s=(frame + 1) * assignment.frame_s,
         ion=ion,
@@ -238,7 +253,8 @@ def find_jumps(assignment: Assignment) -> Jumps:
         end=end,
         image=image,
         kind=np.array(kind, int),
-        into_occupied=_occupation(assignment)[frame + 1, target] > 1,
+        replacement=occupation[frame, target] > 0,
+        into_occupied=occupation[frame + 1, target] > 1,
         duration_s=len(site) * assignment.frame_s,
     )
 
@@ -258,7 +274,10 @@ def blocks(frames: int, n_blocks: int) -> np.ndarray:
 
 
 def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and exposures in s, both (blocks, directed classes), in the order of `directed_classes(sites)`."""
+    """Counts and exposures in s, both (blocks, directed classes), in the order of `directed_classes(sites)`.
+
+    A jump belongs to the frame before it, in which it was possible.
+    """
     sites = assignment.sites
     classes = directed_classes(sites)
     rows = {key: n for n, key in enumerate(classes)}
@@ -277,9 +296,44 @@ def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tup
 
     counts = np.zeros((n_blocks, len(classes)), np.int64)
     listed = jumps.kind >= 0
-    at = np.minimum(np.round(jumps.time_s[listed] / assignment.frame_s).astype(int), frames - 1)
-    np.add.at(counts, (block[at], jumps.kind[listed]), 1)
+    before = np.round(jumps.time_s / assignment.frame_s).astype(int) - 1
+    np.add.at(counts, (block[before[listed]], jumps.kind[listed]), 1)
+    replaced = listed & jumps.replacement
+    np.add.at(exposed, (block[before[replaced]], jumps.kind[replaced]), 1)
     return counts, exposed * assignment.frame_s
+
+
+def radius_factors(
+    trajectory: Trajectory, sites: dict, core_radius_A: float, counted: tuple[np.ndarray, np.ndarray]
+) -> list[dict]:
+    """How rates change with the core radius: one row for a radius smaller, and one larger, by a quarter.
+
+    `counted` are the counts and exposures at `core_radius_A`. `rate_factor` is the jumps at the other radius over those
+    expected of its exposures at the rates found at `core_radius_A`, all classes together: the maximum-likelihood
+    estimate of one factor on all rates (half a jump is added to both, so that runs without jumps have the factor 1).
+    The larger radius ends short of where cores touch. A radius at which some ion enters no core has a `reason` instead.
+    """
+    counts, exposures = (blocks.sum(axis=0) for blocks in counted)
+    rates = np.divide(counts, exposures, out=np.zeros(len(counts)), where=exposures > 0)
+    largest = 0.5 * closest_pair(sites)[2]
+    rows = []
+    for radius in (0.75 * core_radius_A, min(1.25 * core_radius_A, 0.5 * (core_radius_A + largest))):
+        try:
+            assignment = assign(trajectory, sites, radius)
+        except InputError as error:
+            rows.append({"core_radius_A": radius, "reason": str(error)})
+            continue
+        jumps = find_jumps(assignment)
+        seen, exposed = (blocks.sum(axis=0) for blocks in count_jumps(assignment, jumps))
+        found = summary(assignment, jumps)
+        rows.append(
+            {
+                "core_radius_A": radius,
+                **{name: found[name] for name in ("jumps", "jumps_per_ion_per_s", "returned_fraction")},
+                "rate_factor": float((seen.sum() + 0.5) / (rates @ exposed + 0.5)),
+            }
+        )
+    return rows
 
 
 def occupancies(assignment: Assignment, n_blocks: int = 10) -> dict[str, dict[str, float]]:
@@ -301,10 +355,11 @@ def occupancies(assignment: Assignment, n_blocks: int = 10) -> dict[str, dict[st
 def summary(assignment: Assignment, jumps: Jumps) -> dict:
     """What the assignment left out, and how correlated the jumps are; plain values for JSON.
 
-    `returned_fraction`: jumps that are undone by the same ion's next jump. Diffusion coefficients, Å²/ps:
-    "uncorrelated" is Σ d²/(6 N t) of the jumps, what a random walk of so many jumps would do; "sites" and "ions" are
-    slopes of the mean squared displacement, of the assigned sites and of the ions themselves, between lags of 1/8 and
-    1/4 of the run. The last two agree where the network of sites carries the whole transport.
+    `replacement_fraction`: jumps to sites that were occupied in the frame before; `into_occupied_fraction`: that stayed
+    so in the frame after. `returned_fraction`: jumps that are undone by the same ion's next jump. Diffusion
+    coefficients, Å²/ps: "uncorrelated" is Σ d²/(6 N t) of the jumps, what a random walk of so many jumps would do;
+    "sites" and "ions" are slopes of the mean squared displacement, of the assigned sites and of the ions themselves,
+    between lags of 1/8 and 1/4 of the run. The last two agree where the network of sites carries the whole transport.
     """
     orbit, cell = site_orbits(assignment.sites), np.array(assignment.sites["cell"])
     basis = site_positions(assignment.sites)
@@ -326,8 +381,10 @@ def summary(assignment: Assignment, jumps: Jumps) -> dict:
         "outside_fraction": float(assignment.outside.mean()),
         "double_occupied_fraction": float((count > 1).sum() / ((count > 0).sum())),
         "jumps": int((~unlisted).sum()),
+        "jumps_per_ion_per_s": float((~unlisted).sum() / (ions * jumps.duration_s)),
         "jumps_unlisted": int(unlisted.sum()),
         "unlisted_by_orbits": dict(strangers.most_common()),
+        "replacement_fraction": float(jumps.replacement.mean()) if len(steps) else 0.0,
         "into_occupied_fraction": float(jumps.into_occupied.mean()) if len(steps) else 0.0,
         "returned_fraction": float(undone.sum() / max(len(steps), 1)),
         "diffusion_A2_per_ps": {

@@ -92,10 +92,16 @@ def read_counts(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV table ({error})") from None
-    missing = [name for name in [*COLUMNS[:6], "fano"] if name not in table]
+    missing = [name for name in [*COLUMNS[:6], "fano", "radius_log_sd"] if name not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} is missing")
-    for column, lowest in (("temperature_K", 1e-9), ("count", 0), ("exposure_s", 1e-300), ("fano", 0)):
+    for column, lowest in (
+        ("temperature_K", 1e-9),
+        ("count", 0),
+        ("exposure_s", 1e-300),
+        ("fano", 0),
+        ("radius_log_sd", 0),
+    ):
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = ~(np.isfinite(numbers) & (numbers >= lowest))
         if bad.any():
@@ -185,6 +191,7 @@ def fit_rates(
     barriers: list[NebBarrier],
     prefactor_per_s: float,
     prefactor_factor: float,
+    log_sd_of_all: float = 0.0,
 ) -> RateModel:
     """Reversible maximum-likelihood fit of the model in the module's docstring.
 
@@ -192,6 +199,8 @@ def fit_rates(
     over-dispersed rows weighted down by their Fano factor. `prefactor_per_s` and `prefactor_factor` are what is known
     of ν beforehand, a log-normal of that median and that factor as standard deviation: hot runs over a narrow range of
     temperature do not tell ν from barriers. The covariance grows with χ² per degree of freedom where that exceeds 1.
+    `log_sd_of_all` is the standard deviation of a factor that all MD rates share whatever the temperature (what counts
+    as a jump); it is one on ν, and is added to the variance of ln ν.
     Raises InputError where a class has neither exposure nor barrier, or site energies are undetermined.
     """
     if not (prefactor_per_s > 0 and prefactor_factor > 1):
@@ -246,6 +255,7 @@ def fit_rates(
     freedom = int(real.sum()) + len(target) + len(unseen) - free.shape[1]
     if freedom > 0:
         covariance = covariance * max(1.0, chi_squared / freedom)
+    covariance[0, 0] += log_sd_of_all**2
     at_bound = tuple(
         name
         for name, a, b in unordered

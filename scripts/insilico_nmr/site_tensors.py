@@ -3,6 +3,23 @@
 Every tensor of every ion is turned into the frame of its orbit's representative site, averaged over frames, ions and
 runs, made symmetric under the site's own point group, and turned back to each site. Nuclei are classical; at every
 moment an ion counts for the site that it is nearest to, so that excursions belong to a site's average.
+
+Two errors are kept apart, both as sets of whole tensors, so that any observable can be computed anew on each: the
+committee's members, and samples, replicates of the committee's mean by a bootstrap over the histories (one ion of one
+run) that it was averaged over. The content of a site_tensors.json:
+
+    temperature_K   of the thermostat
+    isotope         for example 7Li
+    method          in words
+    states          one a site of the primitive cell, in the Cartesian frame of the cell of sites.json, atomic units:
+        index, orbit
+        tensor      3×3, mean over the committee
+        members     [3×3 per committee member]
+        samples     [3×3 per replicate]: the standard deviation of an observable over them (one less than their number
+                    in the divisor) is its sampling error. Replicate n is one draw of all states together, so an
+                    observable takes replicate n of every state
+        histories   number of (run, ion) that visited the orbit; where it is 1 samples are of frames, a lower bound
+        spread_within_site  root-mean-square deviation of a component of a single ion's momentary tensor
 """
 
 import numpy as np
@@ -13,6 +30,10 @@ from insilico_nmr.tensor_model import TrainedModel
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
 
+SAMPLES = 8
+# Tensors of one orbit's histories in the frame of its representative: number of the (run, ion) → (members, k, 3, 3).
+Histories = dict[int, np.ndarray]
+
 
 def symmetrised(tensors: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Average of S V Sᵀ over the matrices S (g, 3, 3) of a point group; tensors (..., 3, 3)."""
@@ -21,14 +42,21 @@ def symmetrised(tensors: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def collect(
     trajectories: list[Trajectory], sites: dict, committee: list[TrainedModel], n_frames: int
-) -> dict[int, list[np.ndarray]]:
-    """Tensors in the frame of each orbit's representative: representative → list over (run, ion) of (members, k, 3, 3).
+) -> dict[int, Histories]:
+    """Tensors in the frame of each orbit's representative: representative → histories, numbered over runs and ions.
 
-    `n_frames` frames, evenly spaced, are taken from every trajectory.
+    `n_frames` frames, evenly spaced, are taken from every trajectory. Raises InputError for fewer than one, and for
+    trajectories of different target temperatures.
     """
+    if n_frames < 1:
+        raise InputError(f"{n_frames} frames a run; expected at least 1")
+    targets = sorted({trajectory.target_temperature_K for trajectory in trajectories})
+    if len(targets) > 1:
+        raise InputError(f"runs at {' and '.join(f'{target:g}' for target in targets)} K; expected one temperature")
     rotation = np.array([site["rotation"] for site in sites["sites"]])
     representative = np.array([site["representative"] for site in sites["sites"]])
-    collected: dict[int, list[np.ndarray]] = {int(index): [] for index in np.unique(representative)}
+    collected: dict[int, Histories] = {int(index): {} for index in np.unique(representative)}
+    history = 0
     for trajectory in trajectories:
         assignment = assign(trajectory, sites, np.inf)
         mobile = trajectory.frame(0).symbols == sites["mobile"]
@@ -37,52 +65,61 @@ def collect(
             [[model.predict(trajectory.frame(frame))[mobile] for frame in frames] for model in committee]
         )
         turned = rotation[assignment.site[frames]]
+        # The inverse of V = R V0 Rᵀ.
         tensors = np.einsum("fnki,mfnkl,fnlj->mfnij", turned, tensors, turned)
         home = representative[assignment.site[frames]]
         for ion in range(tensors.shape[2]):
             for index in np.unique(home[:, ion]):
-                collected[int(index)].append(tensors[:, home[:, ion] == index, ion])
+                collected[int(index)][history] = tensors[:, home[:, ion] == index, ion]
+            history += 1
     return collected
 
 
-def site_tensors(sites: dict, collected: dict[int, list[np.ndarray]]) -> list[dict]:
-    """Rows `states` of the site tensors' contract, one a site of the primitive cell; tensors in atomic units.
+def replicates(values: np.ndarray, weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Replicates (samples, 3, 3) of the mean of values (n, 3, 3) with weights (n,), by the multiplier bootstrap.
 
-    `sem` is the standard error over (run, ion) means, turned into the site's frame; `spread_within_site` the
-    root-mean-square deviation of one component of a single ion's momentary tensor. Raises InputError for an orbit that
-    no ion visited.
+    Each value's deviation from the mean counts z times, `draws` (samples, n) being normal random numbers z (A. W. van
+    der Vaart, J. A. Wellner, Weak Convergence and Empirical Processes (1996), section 2.9). No value is ever left out,
+    so that the mean stays defined, and the variance is the squared standard error, n/(n − 1) Σ w²(V − V̄)², for any
+    effective number n of values.
     """
+    weights = weights / weights.sum()
+    mean = np.einsum("n,nij->ij", weights, values)
+    effective = 1 / (weights**2).sum()
+    stretch = np.sqrt(effective / max(1.0, effective - 1))
+    return mean + stretch * np.einsum("sn,nij->sij", draws * weights, values - mean)
+
+
+def site_tensors(sites: dict, collected: dict[int, Histories], seed: int, n_samples: int = SAMPLES) -> list[dict]:
+    """Rows `states` of the contract in the module's docstring; `collected` as `collect` gives it.
+
+    Histories are drawn together for all orbits. Raises InputError for an orbit that no ion visited.
+    """
+    rng = np.random.default_rng(seed)
+    n_histories = 1 + max((history for histories in collected.values() for history in histories), default=0)
+    draws = rng.normal(size=(n_samples, n_histories))
     averages = {}
-    for index, samples in collected.items():
-        orbit = sites["sites"][index]["orbit"]
-        if not samples:
+    for index, histories in collected.items():
+        if not histories:
+            orbit = sites["sites"][index]["orbit"]
             raise InputError(f"site {orbit} was not visited in any run at this temperature: it has no tensor")
         group = np.array(sites["stabilisers"][str(index)])
-        weights = np.array([sample.shape[1] for sample in samples], float)
-        means = symmetrised(np.array([sample.mean(axis=1) for sample in samples]), group)
-        members = np.einsum("s,smij->mij", weights / weights.sum(), means)
-        committee_means = means.mean(axis=1)
-        deviations = committee_means - members.mean(axis=0)
-        effective = weights.sum() ** 2 / (weights**2).sum()
-        variance = np.einsum("s,sij->ij", weights / weights.sum(), deviations**2)
-        momentary = np.concatenate([sample.mean(axis=0) for sample in samples])
-        averages[index] = {
-            "members": members,
-            "sem": np.sqrt(variance / max(1.0, effective - 1)),
-            "spread": float(np.sqrt(to_components(momentary - members.mean(axis=0)).var(axis=0).mean())),
-        }
+        momentary = np.concatenate([tensors.mean(axis=0) for tensors in histories.values()])
+        frames = np.array([tensors.shape[1] for tensors in histories.values()], float)
+        means = symmetrised(np.array([tensors.mean(axis=1) for tensors in histories.values()]), group)
+        members = np.einsum("h,hmij->mij", frames / frames.sum(), means)
+        if len(histories) > 1:
+            samples = replicates(means.mean(axis=1), frames, draws[:, list(histories)])
+        else:
+            values = symmetrised(momentary, group)
+            samples = replicates(values, np.ones(len(values)), rng.normal(size=(n_samples, len(values))))
+        spread = float(np.sqrt(to_components(momentary - members.mean(axis=0)).var(axis=0).mean()))
+        averages[index] = (members, samples, {"histories": len(histories), "spread_within_site": spread})
     states = []
     for site in sites["sites"]:
-        average, turn = averages[site["representative"]], np.array(site["rotation"])
-        members = np.einsum("ik,mkl,jl->mij", turn, average["members"], turn)
-        states.append(
-            {
-                "index": site["index"],
-                "orbit": site["orbit"],
-                "tensor": members.mean(axis=0).tolist(),
-                "members": members.tolist(),
-                "sem": np.abs(np.einsum("ik,kl,jl->ij", turn, average["sem"], turn)).tolist(),
-                "spread_within_site": average["spread"],
-            }
-        )
+        turn = np.array(site["rotation"])
+        *sets, numbers = averages[site["representative"]]
+        members, samples = (np.einsum("ik,nkl,jl->nij", turn, tensors, turn) for tensors in sets)
+        state = {"index": site["index"], "orbit": site["orbit"], "tensor": members.mean(axis=0).tolist()}
+        states.append(state | {"members": members.tolist(), "samples": samples.tolist()} | numbers)
     return states

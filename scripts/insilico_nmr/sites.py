@@ -158,6 +158,17 @@ def site_positions(sites: dict) -> np.ndarray:
     return np.array([site["position"] for site in sites["sites"]], float)
 
 
+def closest_pair(sites: dict) -> tuple[int, int, float]:
+    """The two sites that are nearest to each other, one of them maybe in another cell, and their distance in Å."""
+    positions, cell = site_positions(sites), np.array(sites["cell"], float)
+    # No pair can be farther apart than a site and its own image along the shortest edge of the cell.
+    reach = np.linalg.norm(cell, axis=1).min() + 1e-6
+    lattice = Atoms("X" * len(positions), scaled_positions=positions, cell=cell, pbc=True)
+    start, end, distance = neighbor_list("ijd", lattice, reach)
+    nearest = distance.argmin()
+    return int(start[nearest]), int(end[nearest]), float(distance[nearest])
+
+
 def site_orbits(sites: dict) -> list[str]:
     """Orbit label of each site."""
     return [site["orbit"] for site in sites["sites"]]
@@ -194,43 +205,72 @@ def concentration(path: str | Path) -> float:
     return sites["concentration"]
 
 
-def check_sites(sites: dict, source: str) -> None:
-    """Raise InputError, naming the site, jump or class, where the contract in the module's docstring is not kept."""
-    for key in ("cell", "mobile", "sites", "stabilisers", "jumps", "classes", "host"):
+def check_network(sites: dict, source: str) -> None:
+    """Raise InputError, naming the site or jump, where cell, sites and jumps are not a network that ions can jump on.
+
+    Symmetry, classes and host are not looked at: see `check_sites`.
+    """
+    for key in ("cell", "sites", "jumps"):
         if key not in sites:
             raise InputError(f"{source}: key '{key}' is missing")
     cell = np.array(sites["cell"], float)
     if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
         raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
+    if not sites["sites"]:
+        raise InputError(f"{source}: no sites")
     for number, site in enumerate(sites["sites"]):
-        _check_site(number, site, sites, source)
+        if site.get("index") != number:
+            raise InputError(f"{source}: site {number} has the index {site.get('index')}; sites are in order from 0")
+        position = np.array(site.get("position", []), float)
+        if position.shape != (3,) or not np.isfinite(position).all() or "orbit" not in site:
+            raise InputError(f"{source}: site {number} lacks an orbit or three finite coordinates")
+    orbit, class_of = site_orbits(sites), {}
+    for number, jump in enumerate(sites["jumps"]):
+        try:
+            start, end, image = int(jump["from"]), int(jump["to"]), tuple(int(x) for x in jump["image"])
+            name = jump["class"]
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{source}: jump {number} is not made of from, to, image and class") from None
+        if not (0 <= start < len(orbit) and 0 <= end < len(orbit) and len(image) == 3):
+            raise InputError(f"{source}: jump {number} ({start} to {end}) leads to a site that does not exist")
+        if (start, end, image) in class_of:
+            raise InputError(f"{source}: jump {number} from site {start} to {end}, image {image}, is there twice")
+        class_of[start, end, image] = name
+    for (start, end, image), name in class_of.items():
+        if class_of.get((end, start, tuple(-x for x in image))) != name:
+            raise InputError(
+                f"{source}: the jump of class {name} from site {start} ({orbit[start]}) to {end} ({orbit[end]}), "
+                f"image {image}, has no reverse of the same class"
+            )
+
+
+def check_sites(sites: dict, source: str) -> None:
+    """Raise InputError, naming the site, jump or class, where the contract in the module's docstring is not kept."""
+    for key in ("mobile", "stabilisers", "classes", "host"):
+        if key not in sites:
+            raise InputError(f"{source}: key '{key}' is missing")
+    check_network(sites, source)
+    for number, site in enumerate(sites["sites"]):
+        _check_symmetry(number, site, sites, source)
     names = [entry["name"] for entry in sites["classes"]]
     if len(set(names)) < len(names):
         raise InputError(f"{source}: two jump classes share a name")
     orbits_of = {entry["name"]: {entry["from"], entry["to"]} for entry in sites["classes"]}
     orbit = site_orbits(sites)
-    known = {(jump["from"], jump["to"], tuple(jump["image"])): jump["class"] for jump in sites["jumps"]}
-    for (a, b, image), name in known.items():
-        if not (0 <= a < len(orbit) and 0 <= b < len(orbit)):
-            raise InputError(f"{source}: the jump from site {a} to {b} leads to a site that does not exist")
+    for jump in sites["jumps"]:
+        a, b, name = jump["from"], jump["to"], jump["class"]
         if orbits_of.get(name) != {orbit[a], orbit[b]}:
             raise InputError(
                 f"{source}: the jump from site {a} ({orbit[a]}) to {b} ({orbit[b]}) has the class '{name}', which is "
                 "not listed under 'classes' for these orbits"
             )
-        if known.get((b, a, tuple(-x for x in image))) != name:
-            raise InputError(f"{source}: the jump from site {a} to {b}, image {image}, has no reverse of its class")
 
 
-def _check_site(number: int, site: dict, sites: dict, source: str) -> None:
-    missing = {"index", "orbit", "wyckoff", "position", "representative", "rotation"} - set(site)
+def _check_symmetry(number: int, site: dict, sites: dict, source: str) -> None:
+    missing = {"wyckoff", "representative", "rotation"} - set(site)
     if missing:
         raise InputError(f"{source}: site {number} lacks {', '.join(sorted(missing))}")
-    if site["index"] != number:
-        raise InputError(f"{source}: site {number} has the index {site['index']}; sites are in order from 0")
-    position, rotation = np.array(site["position"], float), np.array(site["rotation"], float)
-    if position.shape != (3,) or not np.isfinite(position).all():
-        raise InputError(f"{source}: site {number} lacks three finite coordinates")
+    rotation = np.array(site["rotation"], float)
     if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
         raise InputError(f"{source}: the rotation of site {number} is not orthogonal")
     representative = site["representative"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.errors import InputError
-from insilico_nmr.events import assign, count_jumps, find_jumps, host_drift, mean_displacements, summary
-from insilico_nmr.sites import build_sites, directed_classes
+from insilico_nmr.events import assign, count_jumps, find_jumps, host_drift, mean_displacements, radius_factors, summary
+from insilico_nmr.sites import build_sites, closest_pair, directed_classes
 from insilico_nmr.trajectory import Trajectory
 
 REPEAT = np.array([4, 2, 2])
@@ -89,6 +89,107 @@ def test_exposure_is_the_time_that_a_jump_was_possible(sites):
     assert counts.sum() == 1
     assert exposures.sum() == pytest.approx((40 * 2 + 60 * 4) * 1e-13)
     np.testing.assert_allclose(exposures[:2, 0], [20 * 2 * 2e-13 / 2] * 2)
+
+
+def test_every_jump_counted_is_one_that_the_exposure_allows(sites):
+    # Two neighbours move on together: the target of the second is occupied until the frame in which it gets there.
+    path = hopper([1, 1], 10, 0.0)
+    assignment = assign(trajectory(np.concatenate([path, path + np.array([3.0, 0, 0])], axis=1)), sites, 1.0)
+    jumps = find_jumps(assignment)
+    np.testing.assert_array_equal(jumps.replacement, [True, False, True, False])
+    assert not jumps.into_occupied.any()
+    counts, exposures = count_jumps(assignment, jumps, 3)
+    # Each ion has one empty side in 30 frames; the frame before each replacement was one in which it could happen.
+    np.testing.assert_allclose(exposures.sum(), (2 * 30 + 2) * 1e-13)
+    # Jumps after frames 9 and 19 of 30: they belong to the blocks of those frames.
+    np.testing.assert_array_equal(counts[:, 0], [2, 2, 0])
+    assert summary(assignment, jumps)["replacement_fraction"] == 0.5
+
+
+def test_a_class_met_in_replacements_only_still_has_an_exposure(sites):
+    # A full row of four: nothing is ever empty, and all move on at once.
+    row = np.concatenate([hopper([1], 10, 0.0) + np.array([3.0 * n, 0, 0]) for n in range(4)], axis=1)
+    assignment = assign(trajectory(row), sites, 1.0)
+    counts, exposures = count_jumps(assignment, find_jumps(assignment))
+    assert counts.sum() == 4
+    assert exposures.sum() == pytest.approx(4e-13)
+
+
+def test_time_reversal_exchanges_the_counts_of_there_and_back():
+    # Two orbits in turn along x, and chains of ions that push each other on to the right more often than not: read
+    # backwards, as many jumps of each class there as back. Without replacements this fails.
+    cell = np.diag([6.0, 8.0, 8.0])
+    atoms = [("A", "Li", 0.5, np.zeros(3)), ("B", "Li", 0.5, np.array([0.5, 0, 0]))]
+    group = np.array([np.eye(3, dtype=int), np.diag([-1, 1, 1])])
+    sites = build_sites(make_crystal(cell, group, np.zeros((2, 3)), atoms), "Li", 3.5)
+    rng, at, frames = np.random.default_rng(11), np.array([0, 1, 4]), []
+    for _ in range(600):
+        step, ion = rng.choice([-1, 1]), rng.integers(3)
+        moved, pushed = at.copy(), ion
+        while True:
+            moved[pushed] += step
+            hit = [n for n in range(3) if n != pushed and (moved[n] - moved[pushed]) % 8 == 0]
+            if not hit or abs(moved[hit[0]] - at[hit[0]]) > 0:
+                break
+            pushed = hit[0]
+        at = moved
+        frames += [at] * int(rng.integers(2, 6))
+    positions = np.zeros((len(frames), 3, 3))
+    positions[..., 0] = 3.0 * np.array(frames)
+    time = 0.1 * np.arange(len(frames))
+    record = (np.full(3, 3), cell * np.array([4, 1, 1])[:, None], time, np.full(len(time), 600.0), 0 * time, 600.0)
+    forward, backward = (
+        count_jumps(assignment, find_jumps(assignment))[0].sum(axis=0)
+        for assignment in (assign(Trajectory(p, *record), sites, 1.0) for p in (positions, positions[::-1].copy()))
+    )
+    classes = directed_classes(sites)
+    back = [classes.index((name, end, start)) for name, start, end in classes]
+    assert forward.min() > 100
+    np.testing.assert_array_equal(forward, backward[back])
+
+
+def test_overlapping_cores_are_refused_and_the_pair_named(sites):
+    first, second, distance = closest_pair(sites)
+    assert (first, second, distance) == (0, 0, pytest.approx(3.0))
+    path = trajectory(hopper([], 10, 0.0))
+    assign(path, sites, 1.49)
+    # Two sites in a cell, 2.4 Å apart through its border; the cell's own heights would allow 3 Å.
+    cell = np.diag([6.0, 8.0, 8.0])
+    atoms = [("A", "Li", 0.5, np.array([0.1, 0, 0])), ("B", "Li", 0.5, np.array([0.7, 0, 0]))]
+    pair = build_sites(make_crystal(cell, [np.eye(3, dtype=int)], np.zeros((1, 3)), atoms), "Li", 3.0)
+    assert closest_pair(pair)[2] == pytest.approx(2.4)
+    still = np.broadcast_to([0.6, 0, 0], (5, 1, 3))
+    run = Trajectory(still, np.array([3]), cell, 0.1 * np.arange(5), np.ones(5), np.zeros(5), 300.0)
+    assign(run, pair, 1.19)
+    with pytest.raises(InputError, match=r"\(A\) and 1 \(B\) are 2.40 Å apart; expected .* less than 1.20 Å"):
+        assign(run, pair, 1.201)
+    assign(run, pair, np.inf)
+
+
+def test_the_core_radius_that_attempts_reach_raises_the_rates(sites):
+    # Ions go to within 1.1 Å of the next site and turn back five times for every jump: attempts of a smaller radius,
+    # jumps there and back of a larger one (1.2 Å).
+    leg = np.array([0.0, 1.9, 0.0, 1.9, 0.0, 1.9, 0.0, 1.9, 0.0, 1.9, 0.0, 3.0])
+    path = np.concatenate([3.0 * n + leg for n in range(40)])
+    positions = np.zeros((len(path), 1, 3))
+    positions[:, 0, 0] = path
+    run = trajectory(positions)
+    assignment = assign(run, sites, 0.96)
+    counted = count_jumps(assignment, find_jumps(assignment))
+    smaller, larger = radius_factors(run, sites, 0.96, counted)
+    assert (smaller["core_radius_A"], larger["core_radius_A"]) == (pytest.approx(0.72), pytest.approx(1.2))
+    assert counted[0].sum() == 40
+    assert (smaller["jumps"], larger["jumps"]) == (40, 40 * 11)
+    assert smaller["rate_factor"] == pytest.approx(1.0)
+    assert larger["rate_factor"] == pytest.approx(11, rel=0.02)
+    assert larger["returned_fraction"] == pytest.approx(10 / 11, abs=0.01)
+    # Cores may not touch: the larger radius stops half-way to that.
+    assert radius_factors(run, sites, 1.3, counted)[1]["core_radius_A"] == pytest.approx(1.4)
+    # An ion that keeps 0.8 Å away is in no core of the smaller radius: said, not fatal.
+    positions[:, 0, 1] = 0.8
+    run = trajectory(positions)
+    assignment = assign(run, sites, 1.0)
+    assert "never comes within" in radius_factors(run, sites, 1.0, counted)[0]["reason"]
 
 
 def test_a_rate_is_recovered_from_a_random_walk(sites):

@@ -38,8 +38,9 @@ def synthetic_counts(seed: int, exposure: float = 2e-9, temperatures=(500, 600, 
             ends = {(entry["from"], entry["to"]), (entry["to"], entry["from"])}
             for start, end in sorted(ends):
                 count = rng.poisson(true_rate(entry["name"], start, temperature) * exposure)
-                rows.append([entry["name"], start, end, temperature, count, exposure, 1.0])
-    return pd.DataFrame(rows, columns=["class", "from", "to", "temperature_K", "count", "exposure_s", "fano"])
+                rows.append([entry["name"], start, end, temperature, count, exposure, 1.0, 0.0])
+    columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "fano", "radius_log_sd"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_garwood_interval_is_the_tabulated_one():
@@ -162,6 +163,17 @@ def test_overdispersed_rows_weigh_less():
     assert 1.2 < wide / narrow < 2.05
 
 
+def test_a_factor_on_all_rates_is_an_error_of_the_prefactor_alone():
+    counts, barriers = synthetic_counts(9), [NebBarrier(("ac", "A", "C"), 0.6, 0.05)]
+    known, loose = (fit_rates(CLASSES, counts, barriers, PREFACTOR, 3.0, log_sd) for log_sd in (0.0, 0.5))
+    np.testing.assert_array_equal(known.parameters, loose.parameters)
+    for key in known.directed:
+        assert loose.barrier_eV(key) == known.barrier_eV(key)
+        for temperature in (600.0, 200.0):
+            narrow, wide = (np.log(m.rate(key, temperature)[2] / m.rate(key, temperature)[0]) for m in (known, loose))
+            assert wide**2 - narrow**2 == pytest.approx((1.96 * 0.5) ** 2)
+
+
 def test_undetermined_models_are_refused():
     counts = synthetic_counts(7)
     with pytest.raises(InputError, match="class ac"):
@@ -192,7 +204,8 @@ def test_the_rate_table_serves_kinetic_monte_carlo(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("count", -4), ("exposure_s", 0.0), ("temperature_K", 0.0), ("fano", "x")]
+    ("column", "value"),
+    [("count", -4), ("exposure_s", 0.0), ("temperature_K", 0.0), ("fano", "x"), ("radius_log_sd", -0.1)],
 )
 def test_counts_out_of_range_are_named(tmp_path, column, value):
     table = synthetic_counts(8).astype({column: object})

@@ -176,6 +176,9 @@ def test_every_jump_has_its_reverse_and_the_file_is_read_back(cif, tmp_path):
     del sites["jumps"][0]
     with pytest.raises(InputError, match="no reverse"):
         check_sites(sites, "x")
+    sites["jumps"][0] = sites["jumps"][1]
+    with pytest.raises(InputError, match="is there twice"):
+        check_sites(sites, "x")
 
 
 def test_broken_sites_are_named(cif):
@@ -186,6 +189,11 @@ def test_broken_sites_are_named(cif):
     sites["sites"][5]["position"] = [0, 0, float("nan")]
     with pytest.raises(InputError, match="site 5"):
         check_sites(sites, "x")
+    for key in ("cell", "host", "jumps", "sites"):
+        with pytest.raises(InputError, match=f"key '{key}' is missing"):
+            check_sites({name: value for name, value in sites.items() if name != key}, "x")
+    with pytest.raises(InputError, match="not listed under 'classes'"):
+        check_sites(build_sites(read_crystal(cif(ORTHORHOMBIC)), "Na", 4.0) | {"classes": []}, "x")
 
 
 def test_refinement_keeps_the_site_symmetry(cif):

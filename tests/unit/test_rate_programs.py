@@ -1,0 +1,286 @@
+"""make_sites, analyse_jumps, run_neb and fit_rates as a user runs them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import run_neb
+from insilico_nmr.crystal import make_crystal
+from insilico_nmr.files import read_json, write_json
+from insilico_nmr.neb import NebFailed
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
+from insilico_nmr.sites import build_sites, read_sites, write_sites
+from insilico_nmr.trajectory import Trajectory, write_trajectory
+from programs import run
+
+CIF = """data_x
+_cell_length_a 6
+_cell_length_b 8
+_cell_length_c 8
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_space_group_IT_number 47
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Li1 Li 0 0 0 0.5
+Li2 Li 0.3 0 0 0.5
+O1 O 0.5 0.5 0.5 1.0
+"""
+CELL, REPEAT = np.diag([6.0, 8.0, 8.0]), np.array([2, 1, 1])
+
+
+def walk(path_A: np.ndarray, target_K: float, mean_K: float) -> Trajectory:
+    """One ion along x, (F,) Å, frames 0.1 ps apart, and the two host atoms."""
+    positions = np.zeros((len(path_A), 3, 3))
+    positions[:, 0, 0] = path_A
+    positions[:, 1:] = np.array([[0.5, 0.5, 0.5], [1.5, 0.5, 0.5]]) @ CELL
+    time = 0.1 * np.arange(len(path_A))
+    temperature = mean_K + 30 * np.resize([-1, 1], len(time))
+    return Trajectory(positions, np.array([3, 8, 8]), CELL * REPEAT[:, None], time, temperature, 0 * time, target_K)
+
+
+@pytest.fixture
+def crystal(tmp_path):
+    (tmp_path / "crystal.cif").write_text(CIF)
+    assert run("make_sites", tmp_path / "crystal.cif", "--mobile", "Li", "--jump-cutoff", 2.5, "--out",
+               tmp_path / "sites.json") == (0, "")  # fmt: skip
+    return tmp_path
+
+
+def test_make_sites_finds_sites_and_jumps(crystal):
+    sites = read_sites(crystal / "sites.json")
+    assert [site["orbit"] for site in sites["sites"]] == ["Li1", "Li2", "Li2"]
+    assert {entry["name"]: entry["distance"] for entry in sites["classes"]} == {
+        "Li1-Li2:1.80": pytest.approx(1.8),
+        "Li2-Li2:2.40": pytest.approx(2.4),
+    }
+    assert sites["concentration"] == pytest.approx(0.5)
+
+
+def test_make_sites_moves_sites_to_where_ions_are(crystal):
+    # The ion sits 0.2 Å beyond Li2 (1.8 Å): the orbit moves, the site at the origin cannot.
+    path = np.repeat([2.0, 0.1, 2.0], 20)
+    write_trajectory(crystal / "run.h5", walk(path, 300, 300))
+    arguments = ["--mobile", "Li", "--jump-cutoff", 2.5, "--trajectory", crystal / "run.h5"]
+    code, said = run("make_sites", crystal / "crystal.cif", *arguments, "--out", crystal / "moved.json")
+    assert (code, "go together" in said) == (2, True)
+    arguments += ["--core-radius", 0.7, "--out", crystal / "moved.json"]
+    assert run("make_sites", crystal / "crystal.cif", *arguments)[0] == 0
+    x = [site["position"][0] * 6 for site in read_sites(crystal / "moved.json")["sites"]]
+    np.testing.assert_allclose(x, [0, 2.0, 4.0], atol=1e-6)
+
+
+def test_rates_are_booked_at_the_temperature_that_the_runs_had(crystal):
+    # Sites at 0, 1.8 and 4.2 Å of a cell of 6 Å: there and back between the first two, 20 frames each.
+    there_and_back = np.tile(np.repeat([0.0, 1.8], 20), 5)
+    write_trajectory(crystal / "a.h5", walk(there_and_back, 600, 610.0))
+    write_trajectory(crystal / "b.h5", walk(there_and_back[:100], 600, 640.0))
+    write_trajectory(crystal / "c.h5", walk(there_and_back, 500, 503.21))
+    code, said = run(
+        "analyse_jumps", *(crystal / f"{name}.h5" for name in "abc"), "--sites", crystal / "sites.json",
+        "--core-radius", 0.6, "--out", crystal / "counts.csv", "--summary", crystal / "jumps.json",
+    )  # fmt: skip
+    assert code == 0
+    assert "9 jumps (89 % undone at once), 0 unlisted" in said
+    counts = pd.read_csv(crystal / "counts.csv")
+    # 200 frames at 610 K and 100 at 640 K.
+    assert counts["temperature_K"].unique().tolist() == [503.2, 620.0]
+    table = counts.set_index(["temperature_K", "from", "to"])
+    assert table["count"].to_dict() == {
+        (503.2, "Li1", "Li2"): 5, (503.2, "Li2", "Li1"): 4, (503.2, "Li2", "Li2"): 0,
+        (620.0, "Li1", "Li2"): 7, (620.0, "Li2", "Li1"): 6, (620.0, "Li2", "Li2"): 0,
+    }  # fmt: skip
+    # At the origin an ion has two empty neighbours (at ±1.8 Å), at 1.8 Å one at the origin and one at 4.2 Å.
+    assert table.loc[(503.2, "Li1", "Li2"), "exposure_s"] == pytest.approx(2 * 100e-13)
+    assert table.loc[(503.2, "Li2", "Li2"), "exposure_s"] == pytest.approx(100e-13)
+    # Every radius finds these jumps alike.
+    np.testing.assert_allclose(counts["radius_log_sd"], 0, atol=1e-12)
+    runs = read_json(crystal / "jumps.json")["trajectories"]
+    assert [(found["target_temperature_K"], found["temperature_K"]) for found in runs] == [
+        (500, 503.2), (600, 620.0), (600, 620.0)
+    ]  # fmt: skip
+    assert [round(found["mean_temperature_K"], 2) for found in runs] == [503.21, 610.0, 640.0]
+    for found in runs:
+        assert [row["core_radius_A"] for row in found["other_radii"]] == [pytest.approx(0.45), pytest.approx(0.75)]
+        assert [row["jumps"] for row in found["other_radii"]] == [found["jumps"]] * 2
+        assert found["jumps_per_ion_per_s"] == pytest.approx(found["jumps"] / found["duration_s"])
+        assert {"ions", "sites", "uncorrelated"} == set(found["diffusion_A2_per_ps"])
+
+
+def test_a_rate_that_hangs_on_the_core_radius_says_by_how_much(crystal):
+    # Every second visit stays 0.7 Å short of the site: a jump at the larger radius (0.75 Å) only.
+    path = np.tile(np.repeat([0.0, 1.8, 0.0, 1.1], 10), 8)
+    write_trajectory(crystal / "a.h5", walk(path, 600, 600.0))
+    arguments = [
+        "--sites",
+        crystal / "sites.json",
+        "--out",
+        crystal / "counts.csv",
+        "--summary",
+        crystal / "jumps.json",
+    ]
+    assert run("analyse_jumps", crystal / "a.h5", *arguments, "--core-radius", 0.6)[0] == 0
+    smaller, larger = read_json(crystal / "jumps.json")["trajectories"][0]["other_radii"]
+    assert (smaller["jumps"], larger["jumps"]) == (16, 31)
+    # At 0.6 Å 8 jumps there in 2 × 240 frames and 8 back in 80; at 0.75 Å 2 × 160 frames and 160 would hold 5.3 and 16.
+    assert smaller["rate_factor"] == pytest.approx(1, rel=0.02)
+    assert larger["rate_factor"] == pytest.approx(31.5 / (8 * 320 / 480 + 8 * 160 / 80 + 0.5), rel=0.02)
+    half = np.log(larger["rate_factor"] / min(1, smaller["rate_factor"])) / 2
+    np.testing.assert_allclose(pd.read_csv(crystal / "counts.csv")["radius_log_sd"], half)
+    code, said = run("analyse_jumps", crystal / "a.h5", *arguments, "--core-radius", 0.9)
+    assert code == 2
+    assert "are 1.80 Å apart; expected a core radius of less than 0.90 Å" in said
+
+
+def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch):
+    sought = []
+
+    def find_barrier(hop, calculator, images, max_force):
+        sought.append(calculator)
+        if calculator == 1:
+            raise NebFailed("not converged", "made up")
+        return SimpleNamespace(forward_eV=0.4, backward_eV=0.3)
+
+    (crystal / "potential").write_text("made up")
+    monkeypatch.setattr(run_neb, "member_file", lambda folder, member: folder)
+    monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
+    monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
+    rows = [["Li1-Li2:1.80", "Li1", "Li2", 600, 15, 1e-9], ["Li1-Li2:1.80", "Li2", "Li1", 600, 15, 1e-9]]
+    rows.append(["Li2-Li2:2.40", "Li2", "Li2", 600, 3, 1e-9])
+    table = pd.DataFrame(rows, columns=["class", "from", "to", "temperature_K", "count", "exposure_s"])
+    table.assign(fano=1.0, radius_log_sd=0.0).to_csv(crystal / "counts.csv", index=False)
+
+    def neb(*more: object) -> pd.DataFrame:
+        files = ["--sites", crystal / "sites.json", "--potential", crystal / "potential", "--counts"]
+        files += [crystal / "counts.csv", "--state", crystal / "state", "--out", crystal / "barriers.csv"]
+        sizes = ["--repeat", 1, 1, 1, "--min-distance", 1.5, "--min-count", 20, "--members", 2, "--arrangements", 2]
+        code, said = run("run_neb", crystal / "crystal.cif", *files, *sizes, "--seed", 1, *more)
+        assert code == 0, said
+        return pd.read_csv(crystal / "barriers.csv")
+
+    found = neb()
+    # 30 jumps, there and back together, are enough; 3 are not.
+    assert found["class"].unique().tolist() == ["Li2-Li2:2.40"]
+    assert sought == [0, 1, 0, 1]
+    assert found["status"].tolist() == ["converged", "not converged"] * 2
+    assert found[["forward_eV", "backward_eV"]].iloc[[0, 2]].to_numpy().tolist() == [[0.4, 0.3]] * 2
+    assert found[["forward_eV", "backward_eV"]].iloc[[1, 3]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(neb(), found)
+    assert len(sought) == 4
+    # Other settings: nothing that was found before holds.
+    neb("--seed", 2)
+    assert len(sought) == 8
+    assert neb("--min-count", 31)["class"].nunique() == 2
+
+
+CLASSES = [("aa", "A", "A"), ("ab", "A", "B")]
+TOPS, ENERGY, PREFACTOR = {"aa": 0.30, "ab": 0.25}, {"A": 0.0, "B": 0.05}, 5e12
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """Sites, counts of aa by the hundreds and of ab by the few, and NEB barriers of both that are far off."""
+    group = np.array([np.eye(3, dtype=int), np.diag([-1, 1, 1])])
+    atoms = [("A", "Li", 0.5, np.zeros(3)), ("B", "Li", 0.5, np.array([0.5, 0, 0]))]
+    sites = build_sites(make_crystal(np.diag([6.0, 3.1, 9.0]), group, np.zeros((2, 3)), atoms), "Li", 3.05)
+    sites["jumps"] += [{"from": 0, "to": 0, "image": [0, y, 0], "class": "aa"} for y in (1, -1)]
+    name = sites["classes"][0]["name"]
+    sites["classes"] = [{"name": "aa", "from": "A", "to": "A", "distance": 3.1}, sites["classes"][0] | {"name": "ab"}]
+    sites["jumps"] = [jump | {"class": jump["class"].replace(name, "ab")} for jump in sites["jumps"]]
+    write_sites(tmp_path / "sites.json", sites)
+    rows = []
+    for temperature in (507.5, 609.3, 697.8):
+        for (label, start, end), exposure in zip([*CLASSES, ("ab", "B", "A")], (2e-8, 2e-11, 1e-11), strict=True):
+            rate = PREFACTOR * np.exp(-(TOPS[label] - ENERGY[start]) / (BOLTZMANN_EV_PER_K * temperature))
+            rows.append(
+                [label, start, end, temperature, round(rate * exposure), exposure, rate, rate, rate, "md", 1, 0.2]
+            )
+    columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s"]
+    columns += ["ci_high_per_s", "origin", "fano", "radius_log_sd"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "counts.csv", index=False)
+    barriers = [["aa", "A", "A", 0, 0, "converged", 0.9, 0.8, ""], ["ab", "A", "B", 0, 0, "converged", 0.31, 0.24, ""]]
+    barriers.append(["ab", "A", "B", 1, 0, "no minimum", "", "", "lost"])
+    columns = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV", "reason"]
+    pd.DataFrame(barriers, columns=columns).to_csv(tmp_path / "barriers.csv", index=False)
+    return tmp_path
+
+
+def fit(folder, *more: object) -> tuple[pd.DataFrame, dict]:
+    arguments = ["--sites", folder / "sites.json", "--neb", folder / "barriers.csv", "--min-count", 50]
+    arguments += ["--neb-error", 0.05, "--prefactor", 5e12, "--prefactor-factor", 3, "--temperatures", 300, 600]
+    outputs = ["--out", folder / "rates.csv", "--model", folder / "model.json"]
+    code, said = run("fit_rates", folder / "counts.csv", *arguments, *outputs, *more)
+    assert code == 0, said
+    return pd.read_csv(folder / "rates.csv"), read_json(folder / "model.json")
+
+
+def test_barriers_enter_for_rare_classes_and_not_for_frequent_ones(counted):
+    counts = pd.read_csv(counted / "counts.csv").groupby("class")["count"].sum()
+    assert counts["ab"] < 50 < counts["aa"]
+    rates, model = fit(counted)
+    assert {(row["class"], row["from"], row["to"]): row["barrier_eV"] for row in model["neb"]} == {
+        ("ab", "A", "B"): 0.31,
+        ("ab", "B", "A"): 0.24,
+    }
+    # MD alone rules the frequent class, whose NEB barrier is 0.55 eV off.
+    assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
+    assert set(rates[rates["origin"] == "neb"]["class"]) == {"ab"}
+    # With the limit below both, none enters; with the limit above both, both do.
+    assert fit(counted, "--min-count", 1)[1]["neb"] == []
+    assert {row["class"] for row in fit(counted, "--min-count", 10**6)[1]["neb"]} == {"aa", "ab"}
+
+
+def test_the_model_has_rates_at_the_temperatures_asked_for_and_at_those_of_the_runs(counted):
+    rates, _ = fit(counted)
+    expected = [300, 507.5, 600, 609.3, 697.8]
+    for origin in ("model", "neb"):
+        assert sorted(rates[rates["origin"] == origin]["temperature_K"].unique()) == expected
+    # Matched by temperature, MD and model can be compared row by row.
+    keys = ["class", "from", "to", "temperature_K"]
+    md, model = (rates[rates["origin"] == origin] for origin in ("md", "model"))
+    both = md.merge(model, on=keys)
+    assert len(both) == len(md) == 9
+    np.testing.assert_allclose(np.log(both["rate_per_s_y"] / both["rate_per_s_x"]), 0, atol=0.4)
+
+
+def test_the_core_radius_widens_all_rates_by_one_factor(counted):
+    wide = fit(counted)[1]
+    table = pd.read_csv(counted / "counts.csv").assign(radius_log_sd=0.0)
+    table.to_csv(counted / "counts.csv", index=False)
+    narrow = fit(counted)[1]
+    assert (wide["core_radius_log_sd"], narrow["core_radius_log_sd"]) == (pytest.approx(0.2), 0)
+    difference = np.array(wide["covariance"]) - np.array(narrow["covariance"])
+    expected = np.zeros_like(difference)
+    expected[wide["parameters"].index("ln_prefactor")] = 0.2**2 * np.eye(len(expected))[0]
+    np.testing.assert_allclose(difference, expected, atol=1e-9)
+    table.drop(columns="radius_log_sd").to_csv(counted / "counts.csv", index=False)
+    said = run("fit_rates", counted / "counts.csv", "--sites", counted / "sites.json", "--min-count", 1, "--neb-error",
+               0.05, "--prefactor", 1e12, "--prefactor-factor", 3, "--temperatures", 300, "--out", counted / "r.csv",
+               "--model", counted / "m.json")  # fmt: skip
+    assert said == (2, f"error: {counted / 'counts.csv'}: column radius_log_sd is missing\n")
+
+
+def test_a_folder_where_a_file_should_be_is_one_line_and_code_2(crystal):
+    arguments = [crystal / "crystal.cif", "--mobile", "Li", "--jump-cutoff", 2.5]
+    (crystal / "folder").mkdir()
+    code, said = run("make_sites", *arguments, "--out", crystal / "folder")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "folder" in said
+    write_json(crystal / "empty.json", {})
+    for wrong, message in (
+        (crystal, "directory"),
+        (crystal / "none.json", "no such file"),
+        (crystal / "empty.json", "'"),
+    ):
+        code, said = run("analyse_jumps", crystal / "a.h5", "--sites", wrong, "--core-radius", 0.6, "--out",
+                         crystal / "counts.csv", "--summary", crystal / "jumps.json")  # fmt: skip
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert message in said
+    assert sorted(path.name for path in crystal.iterdir()) == ["crystal.cif", "empty.json", "folder", "sites.json"]

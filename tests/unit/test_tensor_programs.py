@@ -1,0 +1,247 @@
+"""average_tensors, predict_tensors, evaluate_tensors, gather_tables and publish_tables as a user runs them."""
+
+import ase.io
+import average_tensors
+import evaluate_tensors
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from insilico_nmr.dataset import efg, write_dataset
+from insilico_nmr.files import read_json, sha256, write_json
+from insilico_nmr.tensor_model import Architecture, TensorModel, TrainedModel, load_committee, save_model
+from insilico_nmr.tensors import from_components
+from insilico_nmr.trajectory import Trajectory, write_trajectory
+from programs import run
+
+CIF = """data_x
+_cell_length_a 4.2
+_cell_length_b 4.2
+_cell_length_c 4.6
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_space_group_IT_number 123
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Li1 Li 0 0 0 {occupancy}
+F1 F 0.5 0.5 0.5 1.0
+"""
+
+
+@pytest.fixture
+def crystal(tmp_path):
+    (tmp_path / "crystal.cif").write_text(CIF.format(occupancy="1.0"))
+    return tmp_path
+
+
+@pytest.fixture
+def committee(crystal):
+    """Two untrained members that know Li (labelled) and F."""
+    architecture = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
+    for member in range(2):
+        torch.manual_seed(member)
+        model = TrainedModel(TensorModel(architecture, {3: 1e4}), architecture, [3, 9], {3: 1e4})
+        save_model(crystal / "model" / f"member_{member}", model, {})
+    return crystal / "model"
+
+
+def predict(folder, structure: str):
+    return run("predict_tensors", folder / structure, "--model", folder / "model", "--out", folder / "out.extxyz")
+
+
+def test_predictions_are_the_mean_of_the_members_and_their_spread(crystal, committee):
+    assert predict(crystal, "crystal.cif") == (0, "")
+    atoms = ase.io.read(crystal / "out.extxyz")
+    members = np.array([model.predict(ase.io.read(crystal / "crystal.cif"))[0] for model in load_committee(committee)])
+    np.testing.assert_allclose(efg(atoms)[0], members.mean(axis=0), atol=1e-7)
+    assert atoms.arrays["efg_sd"][0] == pytest.approx(np.sqrt(members.var(axis=0, ddof=1).mean()), rel=1e-4)
+    assert np.isnan(efg(atoms)[1]).all()
+    assert np.abs(members[0] - members[1]).max() > 1e-3
+
+
+def test_structures_that_are_no_ordered_crystals_are_refused(crystal, committee):
+    (crystal / "partial.cif").write_text(CIF.format(occupancy="0.7"))
+    Atoms("Li", cell=np.diag([4.0, 4.0, 4.0])).write(crystal / "molecule.extxyz")
+    Atoms("Na", cell=np.diag([4.0, 4.0, 4.0]), pbc=True).write(crystal / "other.extxyz")
+    for name, message in (
+        (
+            "partial.cif",
+            "partly occupied sites of Li (0.7); expected an ordered structure. Make one with make_structure",
+        ),
+        ("molecule.extxyz", "expected a periodic cell"),
+        ("other.extxyz", "not trained on Na"),
+        ("none.cif", "none.cif"),
+        ("model", "model"),
+    ):
+        code, said = predict(crystal, name)
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert message in said
+    assert not (crystal / "out.extxyz").exists()
+
+
+class AxisAlong:
+    """A tensor along z of a size of its own for every atom that the label knows."""
+
+    def __init__(self, size: float):
+        self.size = size
+
+    def predict(self, atoms: Atoms) -> np.ndarray:
+        found = np.full((len(atoms), 3, 3), np.nan)
+        found[atoms.numbers == 3] = self.size * np.diag([-1, -1, 2])
+        return found
+
+
+def test_average_tensors_of_one_temperature(crystal, monkeypatch):
+    sites = ["--sites", crystal / "sites.json"]
+    assert run("make_sites", crystal / "crystal.cif", "--mobile", "Li", "--jump-cutoff", 4.3, "--out", sites[1])[0] == 0
+    cell = np.diag([4.2, 4.2, 4.6])
+    for name, target in (("a", 300.0), ("b", 300.0), ("c", 400.0)):
+        positions = np.tile([[0, 0, 0], [2.1, 2.1, 2.3]], (4, 1, 1))
+        trajectory = Trajectory(
+            positions, np.array([3, 9]), cell, 0.1 * np.arange(4), np.full(4, 310), np.zeros(4), target
+        )
+        write_trajectory(crystal / f"{name}.h5", trajectory)
+    monkeypatch.setattr(average_tensors, "load_committee", lambda _: [AxisAlong(0.01), AxisAlong(0.03)])
+    common = [*sites, "--model", crystal, "--isotope", "7Li", "--out", crystal / "tensors.json"]
+    assert run("average_tensors", crystal / "a.h5", crystal / "b.h5", *common, "--frames", 3) == (0, "")
+    content = read_json(crystal / "tensors.json")
+    # The temperature of the file name, at which readers look for it, not the 310 K that the run had.
+    assert (content["temperature_K"], content["isotope"]) == (300.0, "7Li")
+    (state,) = content["states"]
+    np.testing.assert_allclose(state["tensor"], 0.02 * np.diag([-1, -1, 2]), atol=1e-12)
+    np.testing.assert_allclose(state["members"], [size * np.diag([-1, -1, 2]) for size in (0.01, 0.03)], atol=1e-12)
+    assert state["histories"] == 2
+    assert np.shape(state["samples"]) == (8, 3, 3)
+    (crystal / "tensors.json").unlink()
+    for runs, frames, message in (("ac", 3, "runs at 300 and 400 K"), ("a", 0, "0 frames")):
+        code, said = run("average_tensors", *(crystal / f"{name}.h5" for name in runs), *common, "--frames", frames)
+        assert (code, message in said) == (2, True)
+    assert not (crystal / "tensors.json").exists()
+
+
+def snapshots(groups: str) -> list[Atoms]:
+    """One frame a group, each with one Li whose tensor is random."""
+    rng, frames = np.random.default_rng(1), []
+    for group in groups:
+        atoms = Atoms("LiF", [[0, 0, 0], rng.uniform(1.8, 2.2, 3)], cell=np.diag([4.2, 4.2, 4.6]), pbc=True)
+        atoms.arrays["efg"] = np.full((2, 3, 3), np.nan)
+        atoms.arrays["efg"][0] = from_components(rng.normal(0, 0.01, 5))
+        atoms.info |= {"material": "made up", "phase": "x", "group": group, "source": "made up"}
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
+        frames.append(atoms)
+    return frames
+
+
+class Parrot:
+    """Knows the answer for some groups and says 1 for the others: told which frame it is by the place of the F."""
+
+    def __init__(self, frames: list[Atoms], groups: str):
+        self.answers = [(a.positions[1], efg(a) if a.info["group"] in groups else np.ones((2, 3, 3))) for a in frames]
+
+    def predict(self, atoms: Atoms) -> np.ndarray:
+        return next(answer for place, answer in self.answers if np.allclose(place, atoms.positions[1], atol=1e-6))
+
+
+@pytest.fixture
+def folds(tmp_path, monkeypatch):
+    """A dataset of four groups and two members, of which each knows only what it is said not to have seen."""
+    frames = snapshots("aabbcd")
+    write_dataset(tmp_path / "data.extxyz", frames)
+
+    def prepare(members: list[tuple[str, str, int]]) -> tuple[int, str]:
+        for number, (held_out, _, count) in enumerate(members):
+            config = {"data_sha256": sha256(tmp_path / "data.extxyz"), "n_training_frames": count}
+            write_json(
+                tmp_path / "model" / f"member_{number}" / "config.json", config | {"held_out_groups": list(held_out)}
+            )
+        parrots = [Parrot(frames, knows) for _, knows, _ in members]
+        monkeypatch.setattr(evaluate_tensors, "load_committee", lambda _: parrots)
+        outputs = [
+            word for n in ("metrics", "components", "parameters") for word in (f"--out-{n}", tmp_path / f"{n}.csv")
+        ]
+        model = ["--model", tmp_path / "model", "--isotope", "7Li"]
+        return run("evaluate_tensors", tmp_path / "data.extxyz", *model, *outputs)
+
+    return tmp_path, frames, prepare
+
+
+def test_each_member_is_judged_on_what_it_has_not_seen_and_on_nothing_else(folds):
+    folder, frames, prepare = folds
+    assert prepare([("ab", "ab", 2), ("cd", "cd", 4)]) == (0, "")
+    metrics = pd.read_csv(folder / "metrics.csv").set_index("quantity")
+    # Perfect where it is asked; one answer of 1 from a group that was seen would show.
+    assert metrics.loc["component MAE", "model"] < 1e-7
+    assert metrics.loc["tensors", "model"] == 6
+    assert metrics.loc["component RMSE / RMS", "zero_model"] == 100
+    components = pd.read_csv(folder / "components.csv")
+    assert components.groupby("group").size().to_dict() == {"a": 10, "b": 10, "c": 5, "d": 5}
+    scalars = pd.read_csv(folder / "parameters.csv")
+    assert scalars["frame"].tolist() == list(range(6))
+    np.testing.assert_allclose(scalars["CQ_model_kHz"], scalars["CQ_dft_kHz"], rtol=1e-4)
+    # The mean model of a fold is the mean of its training set: of c and d for frames of a and b.
+    means = [np.mean([efg(a)[0] for a in frames if a.info["group"] in seen], axis=0) for seen in ("cd", "ab")]
+    errors = [efg(a)[0] - means[a.info["group"] in "cd"] for a in frames]
+    rms = 100 * np.sqrt(np.mean(np.square(errors)) / np.mean([efg(a)[0] ** 2 for a in frames]))
+    assert metrics.loc["component RMSE / RMS", "mean_model"] == pytest.approx(rms, rel=1e-3)
+    # The other way round every answer is wrong.
+    prepare([("ab", "cd", 2), ("cd", "ab", 4)])
+    assert pd.read_csv(folder / "metrics.csv").set_index("quantity").loc["component MAE", "model"] > 0.1
+
+
+def test_a_member_that_saw_its_held_out_groups_or_other_data_is_refused(folds):
+    folder, frames, prepare = folds
+    code, said = prepare([("ab", "ab", 6), ("cd", "cd", 4)])
+    assert code == 2
+    assert "member_0 was trained on 6 frames, but 4 of 6 frames are of its held-out groups" in said
+    write_dataset(folder / "data.extxyz", frames[:-1])
+    write_json(folder / "model" / "member_0" / "config.json", {"data_sha256": "0", "held_out_groups": ["a"]})
+    outputs = [word for n in ("metrics", "components", "parameters") for word in (f"--out-{n}", folder / f"{n}.csv")]
+    model = ["--model", folder / "model", "--isotope", "7Li"]
+    code, said = run("evaluate_tensors", folder / "data.extxyz", *model, *outputs)
+    assert (code, "was trained on other data" in said) == (2, True)
+    assert not (folder / "metrics.csv").exists()
+
+
+def test_tables_are_joined_in_the_order_given(tmp_path):
+    pd.DataFrame({"T": [300, 310], "x": [1.5, 2.5]}).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame({"x": [0.5], "T": [200]}).to_csv(tmp_path / "b.csv", index=False)
+    pd.DataFrame({"T": [200], "y": [1]}).to_csv(tmp_path / "c.csv", index=False)
+    names = [tmp_path / f"{name}.csv" for name in "abc"]
+    assert run("gather_tables", *names[:2], "--out", tmp_path / "all.csv") == (0, "")
+    assert (tmp_path / "all.csv").read_text() == "T,x\n300,1.5\n310,2.5\n200,0.5\n"
+    code, said = run("gather_tables", *names, "--out", tmp_path / "more.csv")
+    assert (code, "c.csv: columns differ" in said) == (2, True)
+    assert not (tmp_path / "more.csv").exists()
+
+
+def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
+    resources, results = tmp_path / "resources", tmp_path / "results" / "made_up"
+    (resources / "published" / "other").mkdir(parents=True)
+    (resources / "published" / "other" / "kept.csv").write_text("x\n1\n")
+    registry = resources / "registry.csv"
+    registry.write_text(
+        "path,sha256,source,licence,units,level_of_theory\n"
+        f"published/other/kept.csv,{sha256(resources / 'published' / 'other' / 'kept.csv')},a,b,c,d\n"
+    )
+    command = ["publish_tables", results, "--registry", registry]
+    code, said = run(*command)
+    assert (code, "no tables; run the study first" in said) == (2, True)
+    (results / "tables").mkdir(parents=True)
+    write_json(results / "config.json", {"material": {"level_of_theory": "made up"}})
+    for content in ("x\n1\n", "x\n2\n"):
+        (results / "tables" / "rates.csv").write_text(content)
+        assert run(*command)[0] == 0
+        rows = pd.read_csv(registry).set_index("path")
+        assert rows.index.tolist() == ["published/other/kept.csv", "published/made_up/rates.csv"]
+        shipped = resources / "published" / "made_up" / "rates.csv"
+        assert shipped.read_text() == content
+        assert rows.loc["published/made_up/rates.csv", "sha256"] == sha256(shipped)
+        assert rows.loc["published/made_up/rates.csv", "level_of_theory"] == "made up"
