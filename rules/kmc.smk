@@ -1,4 +1,10 @@
-"""From counts and barriers to one rate model, and from it to the milliseconds: kinetic Monte Carlo."""
+"""From counts and barriers to one rate model, and from it to the milliseconds: kinetic Monte Carlo.
+
+The rules with `shift` run it again, with fewer replicas, at the rate model moved by one standard deviation along one of
+the directions in which its uncertainty matters most.
+"""
+
+SHIFTS = range(1, config["kmc"]["shifts"] + 1)
 
 
 rule run_neb:
@@ -8,7 +14,7 @@ rule run_neb:
         sites=rules.make_sites.output,
         counts=rules.analyse_jumps.output.counts,
         potential=rules.train_potential.output.config,
-        members=rules.train_potential.output.members,
+        members=POTENTIAL_FILES,
     output:
         f"{RESULTS}/rates/barriers.csv",
     log:
@@ -17,7 +23,7 @@ rule run_neb:
         f"{RESULTS}/benchmarks/run_neb.tsv"
     priority: 15
     conda:
-        "../envs/md.yaml"
+        POTENTIAL_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -106,3 +112,32 @@ rule run_kmc:
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.flags} --checkpoint {params.resume} --out {output} > {log} 2>&1"
+
+
+use rule run_kmc as run_kmc_shift with:
+    input:
+        code=code("run_kmc"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        model=rules.fit_rates.output.model,
+    output:
+        f"{RESULTS}/kmc/shift_{{shift}}/propagator_{{temperature}}K.nc",
+    log:
+        f"{RESULTS}/logs/run_kmc_shift_{{shift}}_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_kmc_shift_{{shift}}_{{temperature}}K.tsv"
+    params:
+        resume=lambda wildcards: resume("run_kmc", f"shift_{wildcards.shift}", wildcards.temperature),
+        flags=lambda wildcards, input: " ".join(
+            [
+                flags(
+                    "kmc",
+                    supercell="supercell",
+                    replicas="shift_replicas",
+                    max_events="max_events",
+                    max_residence_times="max_residence_times",
+                    seed="seed",
+                ),
+                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
+            ]
+        ),

@@ -61,11 +61,25 @@ rule simulate_nmr:
         " > {log} 2>&1"
 
 
+use rule simulate_nmr as simulate_nmr_shift with:
+    input:
+        code=code("simulate_nmr"),
+        propagator=rules.run_kmc_shift.output,
+        tensors=rules.average_tensors.output,
+    output:
+        echo=f"{RESULTS}/nmr/shift_{{shift}}/echo_{{temperature}}K.csv",
+        correlation=f"{RESULTS}/nmr/shift_{{shift}}/correlation_{{temperature}}K.csv",
+        fits=f"{RESULTS}/nmr/shift_{{shift}}/echo_fits_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_nmr_shift_{{shift}}_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_nmr_shift_{{shift}}_{{temperature}}K.tsv"
+
+
 rule simulate_spectra:
     input:
         code=code("simulate_spectra"),
-        sites=rules.make_sites.output,
-        rates=rules.fit_rates.output.rates,
+        propagator=rules.run_kmc.output,
         tensors=rules.average_tensors.output,
     output:
         f"{RESULTS}/nmr/spectra_{{temperature}}K.csv",
@@ -83,15 +97,18 @@ rule simulate_spectra:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", lorentz_Hz="lorentz_Hz"),
     shell:
-        "python {input.code[0]} --sites {input.sites} --rates {input.rates} --site-tensors {input.tensors}"
-        " --temperature {wildcards.temperature} {params.isotope} {params.flags} --out {output} > {log} 2>&1"
+        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
 rule gather_table:
     input:
         code=code("gather_tables"),
         parts=lambda wildcards: expand(
-            "{root}/nmr/{table}_{temperature}K.csv", root=RESULTS, table=wildcards.table, temperature=COLD
+            "{root}/nmr/{folder}{table}_{temperature}K.csv",
+            root=RESULTS,
+            folder=["", *[f"shift_{n}/" for n in SHIFTS if wildcards.table == "echo_fits"]],
+            table=wildcards.table,
+            temperature=COLD,
         ),
     output:
         f"{RESULTS}/tables/{{table}}.csv",
@@ -114,10 +131,12 @@ rule gather_table:
 rule diffusion_table:
     input:
         code=code("diffusion_table"),
-        propagators=expand(rules.run_kmc.output, temperature=COLD),
+        propagators=[
+            *expand(rules.run_kmc.output, temperature=COLD),
+            *expand(rules.run_kmc_shift.output, temperature=COLD, shift=SHIFTS),
+        ],
         sites=rules.make_sites.output,
         jumps=rules.analyse_jumps.output.summary,
-        model=rules.fit_rates.output.model,
     output:
         f"{RESULTS}/tables/diffusion.csv",
     log:
@@ -130,10 +149,11 @@ rule diffusion_table:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        flags=flags("observables", arrhenius_range="arrhenius_range_K"),
     shell:
         "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
-        " --rate-model {input.model} --out {output}"
-        " > {log} 2>&1"
+        " {params.flags} --out {output} > {log} 2>&1"
 
 
 rule compare_with_literature:

@@ -2,7 +2,9 @@
 
 Energies and absolute rates are judged apart. Values at the reference temperature come from Arrhenius fits over the
 simulated temperatures. A measured value agrees where it lies, within its own uncertainty (half a unit of its last
-digit where none is stated), inside the predicted 95 % interval; else the row says how far the prediction is off.
+digit where none is stated), inside the predicted 95 % interval; else the row says how far the prediction is off. A
+value whose note in the literature table says "to be confirmed" gets no verdict. No rate of an echo is predicted where
+the line says that it would decay faster than 1/t_p.
 
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay; local energies with the lowest barrier of
@@ -23,7 +25,7 @@ from insilico_nmr.significant_figures import last_digit, plain
 from insilico_nmr.tables import read_table
 
 COLUMNS = ["quantity", "temperature_K", "predicted", "ci_low", "ci_high", "unit", "measured", "measured_uncertainty"]
-COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis", "interval"]
+COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis", "interval", "note"]
 
 
 def verdict(
@@ -71,10 +73,13 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.
         predicted = study.predict(value.quantity, temperature, value.method)
         row = table_row(value.quantity, None if timeless else temperature, value.unit, predicted)
         row |= {"measured": value.value_text, "measured_uncertainty": value.uncertainty_text}
-        row |= {"method": value.method, "reference": value.reference, "verdict": "no prediction"}
+        row |= {"method": value.method, "reference": value.reference, "note": value.note}
+        row["verdict"] = "no prediction"
         if predicted is not None:
             number, row["verdict"] = verdict(predicted, value.value, value.uncertainty, value.value_text, energy)
             row["difference_eV" if energy else "ratio"] = number
+            if not value.confirmed:
+                row["verdict"] = "measured value to be confirmed"
             if not timeless and np.isnan(value.temperature_K):
                 row["basis"] += "; the source states no temperature"
         if not value.given.startswith(f"{value.value_text} "):
@@ -112,10 +117,12 @@ def always(study: Study, reference_K: float) -> list[tuple[str, float | None, st
         ("mean_jump_rate", reference_K, "1/s", study.jump_rate(reference_K, "")),
         ("diffusion_coefficient", reference_K, "m2/s", study.diffusion_coefficient(reference_K)),
         ("ionic_conductivity", reference_K, "S/cm", study.ionic_conductivity(reference_K)),
-        ("echo_decay_rate", reference_K, "1/s", study.jump_rate(reference_K, "SAE")),
         ("echo_activation_energy", None, "eV", study.energy("SAE")),
         ("attempt_frequency", None, "1/s", study.attempt_frequency()),
     ]
+    echo_rate = study.jump_rate(reference_K, "SAE")
+    if echo_rate is not None:
+        rows.append(("echo_decay_rate", reference_K, "1/s", echo_rate))
     rows += [("barrier", None, "eV", barrier(key, line, "rate model")) for key, line in study.classes.items()]
     return rows
 

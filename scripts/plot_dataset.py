@@ -74,7 +74,8 @@ def draw(table: pd.DataFrame) -> Figure:
             # From bin middles, which is as much as the table holds. The mean force is zero: its spread is of interest.
             power = 2 if force else 1
             typical = float((middle**power * bins["count"]).sum() / total) ** (1 / power)
-            axes.axvline(typical, color="black", linewidth=0.8, linestyle=":")
+            for place in (-typical, typical) if force else (typical,):
+                axes.axvline(place, color="black", linewidth=0.8, linestyle=":")
             axes.set_title(f"{total:.0f} values, {'r.m.s.' if force else 'mean'} {typical:#.3g}")
         letter(axes, "abcdefghijkl"[number % 12])
     return figure

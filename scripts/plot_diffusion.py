@@ -1,7 +1,8 @@
 """Draw tracer diffusion and conductivity against inverse temperature, beside measured values.
 
 The shaded band is the 95 % interval that sampling and, where the table has it, the rate model bring; bars are sampling
-alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo.
+alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo near the measurement (column `arrhenius` of
+the table), drawn over these and dotted beyond.
 """
 
 import sys
@@ -12,7 +13,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import ArrheniusFit
 from insilico_nmr.literature import for_figure
-from insilico_nmr.predictions import DIFFUSION, Prediction, arrhenius, conductivity_line, digits_held
+from insilico_nmr.predictions import DIFFUSION, Prediction, arrhenius, conductivity_line, digits_held, line_points, span
 from insilico_nmr.style import (
     BAND,
     BLACK,
@@ -53,6 +54,8 @@ def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str)
         if rows_of.empty:
             continue
         bars = np.nan_to_num(np.array([rows_of[value] - rows_of[low], rows_of[high] - rows_of[value]]))
+        if not rows_of[low].notna().any():
+            name += " (one run a temperature, no interval)"
         axes.errorbar(
             1000 / rows_of["temperature_K"], rows_of[value], bars, color=colour, marker=marker, linestyle="none",
             elinewidth=0.7, markerfacecolor=colour if good else "white", zorder=4,
@@ -60,12 +63,15 @@ def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str)
         )  # fmt: skip
 
 
-def draw_line(axes: Axes, fit: ArrheniusFit, label: str, product_with_T: bool = False) -> None:
-    """An Arrhenius line over the width of the axes with its 95 % band."""
-    inverse = np.linspace(*axes.get_xlim(), 100)
-    temperature = 1000 / inverse
-    lines = np.array([fit.rate(T) for T in temperature]).T / (temperature if product_with_T else 1)
-    axes.plot(inverse, lines[0], color=PALETTE[0], label=label, zorder=2)
+def draw_line(
+    axes: Axes, fit: ArrheniusFit, temperatures_K: np.ndarray, label: str, product_with_T: bool = False
+) -> None:
+    """An Arrhenius line with its 95 % band over the temperatures it was fitted to, dotted over the rest of the axes."""
+    inverse = np.linspace(1000 / temperatures_K.max(), 1000 / temperatures_K.min(), 100)
+    for x, look in ((np.linspace(*axes.get_xlim(), 100), {"linestyle": ":", "linewidth": 0.7}), (inverse, {})):
+        temperature = 1000 / x
+        lines = np.array([fit.rate(T) for T in temperature]).T / (temperature if product_with_T else 1)
+        axes.plot(x, lines[0], color=PALETTE[0], zorder=2, **look, **({} if look else {"label": label, "gid": "line"}))
     axes.fill_between(inverse, lines[1], lines[2], color=PALETTE[0], zorder=1, **BAND)
 
 
@@ -96,6 +102,8 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     places = measured.loc[measured["quantity"].isin(["diffusion_coefficient", "ionic_conductivity"]), "temperature_K"]
     everywhere = [*table["temperature_K"], *places.dropna()]
     interval = "sampling and rate model" if (table["origin"] == "kmc_shift").any() else "sampling only"
+    points = line_points(table)
+    fitted_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
     sigma_columns = [name for name in DIFFUSION if name.startswith("conductivity")]
 
     inverse_temperature_axis(diffusion, everywhere)
@@ -104,7 +112,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         draw_points(diffusion, rows, columns, origin)
     try:
         fit = arrhenius(table, *columns)
-        draw_line(diffusion, fit, rf"E$_a$ = {interval_text(fit)}")
+        draw_line(diffusion, fit, fitted_K, rf"E$_a$ = {interval_text(fit)}, {span(fitted_K)}")
     except InputError as error:
         no_line(diffusion, error)
     draw_measured(diffusion, measured, "diffusion_coefficient")
@@ -117,7 +125,8 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         draw_points(sigma, kmc, sigma_columns, "kmc")
         try:
             fit = conductivity_line(table)
-            draw_line(sigma, fit, rf"$\sigma$T: E$_a$ = {interval_text(fit)}", product_with_T=True)
+            label = rf"$\sigma$T: E$_a$ = {interval_text(fit)}, {span(fitted_K)}"
+            draw_line(sigma, fit, fitted_K, label, product_with_T=True)
         except InputError as error:
             no_line(sigma, error)
         draw_measured(sigma, measured, "ionic_conductivity")

@@ -29,8 +29,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_se_sampling"]
-FITS = ["temperature_K", "evolution_time_us", "t1q_s", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
+ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_se_sampling", "complete"]
+FITS = [
+    "temperature_K",
+    "shift",
+    "complete",
+    "evolution_time_us",
+    "t1q_s",
+    "rate_per_s",
+    "rate_ci_low_per_s",
+    "rate_ci_high_per_s",
+]
 FITS += [
     "rate_sd_model_per_s",
     "exit_rate_per_s",
@@ -52,10 +61,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Curves, fits of echoes and fits of tensor correlation functions; echoes and their fits belong together.
 
-    The committee's spread (S2_sd_model) may be empty.
+    The committee's spread (S2_normalised_sd_model) may be empty. Fits made with the rate model moved are left out.
     """
-    curves = complete(read_table(echo, [*ECHO, "S2_sd_model"], ["flag"]), ECHO, echo, "points")
+    curves = complete(read_table(echo, [*ECHO, "S2_normalised_sd_model"], ["flag"]), ECHO, echo, "points")
     rows = read_table(fits, FITS, ["observable", "flag", "status"])
+    rows = rows[rows["shift"] == 0]
     of_echo = rows[rows["observable"] == "spin_alignment_echo"]
     keys = ["temperature_K", "evolution_time_us"]
     if set(map(tuple, of_echo[keys].to_numpy())) != set(map(tuple, curves[keys].to_numpy())):
@@ -70,7 +80,7 @@ def read_correlation(path: Path | None) -> pd.DataFrame | None:
     """The tensor correlation functions, if their table is given."""
     if path is None:
         return None
-    return complete(read_table(path, CORRELATION), CORRELATION, path, "points")
+    return complete(read_table(path, [*CORRELATION, "normalised_sd_model"]), CORRELATION, path, "points")
 
 
 def reason(row: pd.Series) -> str | None:
@@ -83,8 +93,13 @@ def reason(row: pd.Series) -> str | None:
 
 
 def fitted(row: pd.Series) -> bool:
-    """Whether the row holds a fit of the mean curve."""
-    return row["status"].startswith("ok") and bool(np.isfinite(row["rate_per_s"]))
+    """Whether the row holds a fit of the mean curve, a good one or not."""
+    return bool(np.isfinite(row["rate_per_s"]))
+
+
+def good(row: pd.Series) -> bool:
+    """Whether the row's fit is of a complete curve and follows it."""
+    return fitted(row) and row["status"].startswith("ok")
 
 
 def notes(fits: pd.DataFrame) -> str:
@@ -98,6 +113,9 @@ def notes(fits: pd.DataFrame) -> str:
                 why.setdefault(f"not drawn, {text}", []).append(row["temperature_K"])
             elif not fitted(row):
                 why.setdefault("no fit", []).append(row["temperature_K"])
+            elif not good(row):
+                what = "curve incomplete, fit extrapolated (open)" if row["complete"] == 0 else "fit is poor (open)"
+                why.setdefault(what, []).append(row["temperature_K"])
             elif plateau(row)[1] > WIDEST_PLATEAU:
                 why.setdefault("plateau unknown", []).append(row["temperature_K"])
         for text, kelvins in why.items():
@@ -130,7 +148,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
         sampling = 1.96 * curve["S2_se_sampling"].to_numpy() / abs(start)
-        model = curve["S2_sd_model"].to_numpy() / abs(start)
+        model = curve["S2_normalised_sd_model"].to_numpy()
         if np.isfinite(model).all():
             axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
         axes.fill_between(
@@ -151,27 +169,25 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
     axes.plot(1000 / exit_rates["temperature_K"], exit_rates["exit_rate_per_s"], color=GREY, marker="_", markersize=5,
               zorder=1)  # fmt: skip
     inverse_temperature_axis(axes, fits["temperature_K"])
-    width = np.ptp(axes.get_xlim())
     handles = [Line2D([], [], color=GREY, marker="_", markersize=5, label="mean exit rate")]
+    # All at their own temperature: open markers, larger for shorter t_p, so that one is seen within the other.
     for number, evolution_us in enumerate(evolution_times):
         echoes = 0
-        marker = MARKERS[number % len(MARKERS)]
-        aside = 0.008 * width * (number - (len(evolution_times) - 1) / 2)
+        look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 2.0 + 1.3 * (len(evolution_times) - 1 - number)}
+        look |= {"markerfacecolor": "none", "markeredgewidth": 0.8, "linestyle": "none"}
         for _, row in fits[fits["evolution_time_us"] == evolution_us].iterrows():
-            if reason(row) or not fitted(row):
+            if reason(row) or not good(row):
                 continue
             echoes += 1
-            x, rate, colour = 1000 / row["temperature_K"] + aside, row["rate_per_s"], colours[row["temperature_K"]]
+            x, rate, colour = 1000 / row["temperature_K"], row["rate_per_s"], colours[row["temperature_K"]]
             if np.isfinite(row["rate_sd_model_per_s"]):
                 low = max(rate - 1.96 * row["rate_sd_model_per_s"], rate / 10)
                 axes.plot([x, x], [low, rate + 1.96 * row["rate_sd_model_per_s"]], color=colour, alpha=0.3,
                           linewidth=2.5, solid_capstyle="butt")  # fmt: skip
             bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
-            axes.errorbar(x, rate, bars, color=colour, marker=marker, markersize=3, linestyle="none", elinewidth=0.7,
-                          gid="echo_rate")  # fmt: skip
+            axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid="echo_rate", **look)
         if echoes:
-            handles.append(Line2D([], [], color=BLACK, marker=marker, markersize=3, linestyle="none",
-                                  label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs"))  # fmt: skip
+            handles.append(Line2D([], [], color=BLACK, label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs", **look))
     tensor_fits = tensor_fits[tensor_fits["rate_per_s"].notna()].sort_values("temperature_K")
     if len(tensor_fits):
         look = {"color": BLACK, "linestyle": ":", "linewidth": 0.7, "marker": "o", "markerfacecolor": "none"}
@@ -187,25 +203,32 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
 
 
 def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
-    """Fitted plateau over S2(0) against t_p, beside its prediction and the limits of short and long t_p."""
+    """Fitted plateau over S2(0) against t_p, beside its prediction and the limits of short and long t_p.
+
+    Open: fits of curves that end before the plateau is reached, or that the fit does not follow.
+    """
     times = sorted(set(fits["evolution_time_us"]))
-    for number, (temperature, rows) in enumerate(fits.groupby("temperature_K")):
+    for temperature, rows in fits.groupby("temperature_K"):
         rows = rows.sort_values("evolution_time_us")
         axes.plot(rows["evolution_time_us"], rows["plateau_ratio"], color=colours[temperature], linewidth=0.7, zorder=1)
-        aside = 1.02 ** (number - (len(colours) - 1) / 2)
         for _, row in rows.iterrows():
             if reason(row) or not fitted(row) or plateau(row)[1] > WIDEST_PLATEAU:
                 continue
             ratio, error = plateau(row)
-            axes.errorbar(row["evolution_time_us"] * aside, ratio, error, color=colours[temperature], marker="o",
-                          markersize=3, linestyle="none", elinewidth=0.7, gid="plateau")  # fmt: skip
+            sound, colour = good(row), colours[temperature]
+            axes.errorbar(row["evolution_time_us"], ratio, error, color=colour, marker="o", linestyle="none",
+                          markersize=3 if sound else 4, elinewidth=0.7, markerfacecolor=colour if sound else "white",
+                          gid="plateau" if sound else "plateau_extrapolated")  # fmt: skip
     limits = {"short": ":", "long": "-."}
     for name, dash in limits.items():
         values = fits[f"plateau_ratio_{name}_evolution"].dropna()
         if len(values):
             axes.axhspan(values.min(), values.max(), color=GREY, alpha=0.25, linewidth=0, zorder=0)
             axes.axhline(values.mean(), color=GREY, linestyle=dash, linewidth=0.8, zorder=0)
+    open_too = any(fitted(row) and not reason(row) and not good(row) for _, row in fits.iterrows())
     handles = [Line2D([], [], color=BLACK, marker="o", markersize=3, linestyle="none", label="plateau of the fit"),
+               *([Line2D([], [], color=BLACK, marker="o", markersize=4, linestyle="none", markerfacecolor="white",
+                         label="extrapolated: curve incomplete, or poor fit")] if open_too else []),
                Line2D([], [], color=BLACK, linewidth=0.7, label="predicted"),
                *(Line2D([], [], color=GREY, linestyle=dash, linewidth=0.8, label=rf"limit of {name} t$_p$")
                  for name, dash in limits.items())]  # fmt: skip
@@ -215,17 +238,20 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
     axes.minorticks_off()
     axes.set_ylim(0, 1)
     axes.legend(handles=handles, loc="best")
-    axes.set(xlabel=r"evolution time t$_p$ (µs)", ylabel=r"S$_2$(t$_m$→∞) / S$_2$(t$_m$→0)")
+    axes.set(xlabel=r"evolution time t$_p$ (µs)", ylabel=r"plateau of S$_2$ / S$_2$(t$_m$→0)")
 
 
 def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> None:
-    """⟨V(0):V(t)⟩ over its start at all temperatures, with the 95 % band of sampling."""
+    """⟨V(0):V(t)⟩ over its start at all temperatures, with bands of sampling and of the committee."""
     for temperature, curve in correlation.groupby("temperature_K"):
         curve = curve.sort_values("mixing_time_s")
         start = curve["tensor_correlation_au2"].iloc[0] / curve["normalised"].iloc[0]
         curve = curve[curve["mixing_time_s"] > 0]
         half = 1.96 * curve["tensor_correlation_se_sampling_au2"] / start
         time, value, colour = curve["mixing_time_s"], curve["normalised"], colours[temperature]
+        model = curve["normalised_sd_model"]
+        if np.isfinite(model).all():
+            axes.fill_between(time, value - model, value + model, color=colour, alpha=0.13, linewidth=0)
         axes.fill_between(time, value - half, value + half, color=colour, alpha=0.45, linewidth=0)
         axes.plot(time, value, color=colour, gid="correlation")
     axes.set_xscale("log")
@@ -235,9 +261,9 @@ def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> No
 
 def best_evolution_time(fits: pd.DataFrame) -> float:
     """The t_p (µs) with most echoes that are echoes; of several the middle one."""
-    good = fits[[reason(row) is None for _, row in fits.iterrows()]]
+    usable = fits[[reason(row) is None for _, row in fits.iterrows()]]
     times = sorted(set(fits["evolution_time_us"]))
-    number = [(good["evolution_time_us"] == time).sum() for time in times]
+    number = [(usable["evolution_time_us"] == time).sum() for time in times]
     best = [time for time, n in zip(times, number, strict=True) if n == max(number)]
     return best[len(best) // 2]
 

@@ -105,7 +105,7 @@ def draw(metrics: pd.DataFrame, components: pd.DataFrame, parameters: pd.DataFra
         d.plot(theta, 1 - np.cos(np.deg2rad(theta)), color=GREY, linestyle="--", label="cumulative, random axes")
         d.axvline(np.median(angles), color=BLACK, linewidth=0.6, linestyle=":", label="median, model")
     d.set(xlim=(0, 90), ylim=(0, 1.03), xlabel="angle between DFT and model z axes (°)", ylabel="fraction of tensors")
-    d.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
+    d.legend(loc="center", bbox_to_anchor=(0.56, 0.33), frameon=True, framealpha=0.85, edgecolor="none")
     note = f"{len(angles)} of {len(parameters)} tensors: those of DFT " + rf"$\eta$ < {DEFINED_AXIS_ETA}"
     above(d, errors_text(metrics, [("z axis", "median angle")]) + "\n" + note)
     for axes, name in zip((a, b, c, d), "abcd", strict=True):

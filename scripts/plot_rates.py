@@ -35,6 +35,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 NUMBERS = ["temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 KEYS = ["class", "from", "to"]
 MARKERS = ("o", "s")  # along a class as named, and back
+# A hop an hour: no experiment sees slower ones, and lines that go on down would squeeze all others.
+SLOWEST_PER_S = 1 / 3600
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -232,7 +234,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
         *([positive.min(), positive.max()] if len(positive) else []),
         *table.loc[table["count"] == 0, "ci_high_per_s"],
     ]
-    decades(axes, min(ends) / 30, max(ends) * 30)
+    decades(axes, max(min(ends) / 30, min(SLOWEST_PER_S, max(ends))), max(ends) * 30)
     draw_lines(axes, table, look, 1000 / np.linspace(*axes.get_xlim(), 200))
     draw_md(axes, table, look, mark_above_K)
     axes.set_ylabel("jump rate k (s⁻¹)")

@@ -21,11 +21,13 @@ from matplotlib.figure import Figure
 
 MOTIONS = ["rigid_per_kHz", "exchange_per_kHz", "fast_per_kHz"]
 COLUMNS = ["temperature_K", "frequency_kHz", *MOTIONS]
+# Over the tensor committee, and over replicates of the site tensors; empty where there is only one.
+SPREADS = ["exchange_sd_model_per_kHz", "exchange_se_sampling_per_kHz"]
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table; every point of a spectrum must have a value."""
-    table = read_table(path, COLUMNS)
+    table = read_table(path, [*COLUMNS, *SPREADS])
     for name in COLUMNS:
         if table[name].isna().any():
             raise InputError(f"{path}: row {int(table[name].isna().argmax()) + 2} has no {name}")
@@ -38,7 +40,10 @@ def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: floa
         base, x = number * step, spectrum["frequency_kHz"]
         rigid, exchange, fast = (np.minimum(spectrum[name], cut) + base for name in MOTIONS)
         order = 10 + 3 * (len(colours) - number)
-        axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.25, linewidth=0, zorder=order)
+        axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.15, linewidth=0, zorder=order)
+        error = np.sqrt((spectrum[SPREADS] ** 2).sum(axis=1))
+        low, high = (np.clip(spectrum[MOTIONS[1]] + sign * error, 0, cut) + base for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=colours[temperature], alpha=0.35, linewidth=0, zorder=order, gid="spread")
         axes.plot(x, rigid, color=GREY, linewidth=0.7, zorder=order + 1)
         axes.plot(x, fast, color="black", linewidth=0.6, linestyle=(0, (2, 1.5)), zorder=order + 1)
         axes.plot(x, exchange, color=colours[temperature], linewidth=0.9, zorder=order + 2)
@@ -76,10 +81,13 @@ def draw(table: pd.DataFrame) -> Figure:
             f"{temperature:g} K", (0.985, number * 1.25 * highest), (0, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", size=SMALL, color=colours[temperature], weight="bold", zorder=200,
         )  # fmt: skip
-    for style, name in (({"color": colours[max(colours)]}, "exchange"), ({"color": GREY}, "rigid"),
-                        ({"color": "black", "linestyle": (0, (2, 1.5))}, "fast limit")):  # fmt: skip
-        centre.plot([], [], label=name, linewidth=0.9, **style)
-    figure.legend(*centre.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    middle = colours[sorted(colours)[len(colours) // 2]]  # exchange has the colour of its temperature
+    centre.plot([], [], label="exchange", color=middle, linewidth=0.9)
+    if table[SPREADS].notna().any(axis=None):
+        centre.fill_between([], [], [], label="1 s.d., site tensors", color=middle, alpha=0.35, linewidth=0)
+    centre.plot([], [], label="rigid", color=GREY, linewidth=0.9)
+    centre.plot([], [], label="fast limit", color="black", linestyle=(0, (2, 1.5)), linewidth=0.9)
+    figure.legend(*centre.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     letter(satellites, "a")
     letter(centre, "b")
     return figure

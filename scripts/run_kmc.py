@@ -1,13 +1,22 @@
-"""Kinetic Monte Carlo of ions on a network of sites: the two-time site propagator and mean squared displacements."""
+"""Kinetic Monte Carlo of ions on a network of sites: the two-time site propagator and mean squared displacements.
+
+The supercell is the one asked for, or a larger one where that holds too few carriers: it grows along its shortest edge
+until all classes of jumps are made as often, within 3 %, as in an endless lattice, which matters when few ions leave
+the ground state.
+
+With --shift N the rates are those of the rate model moved by one standard deviation along the N-th of the directions in
+which its uncertainty matters most.
+"""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from insilico_nmr import propagator
+from insilico_nmr import propagator, rate_shifts
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.lattice import number_of_ions, read_lattice, read_rates
+from insilico_nmr.files import read_json
+from insilico_nmr.lattice import Rates, converged_lattice, number_of_ions, read_rates, size_deviation
 from insilico_nmr.sites import concentration
 
 CHECKPOINT_EVERY_S = 20.0
@@ -15,18 +24,25 @@ CHECKPOINT_EVERY_S = 20.0
 
 def main() -> None:
     """Run all replicas, going on from the checkpoint folder, and write their propagator."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
     parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
-    parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
+    parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
+                        help="cells, at least; grows until there are enough carriers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: 1)")
-    parser.add_argument("--replicas", type=int, default=4, help="independent runs, at least 2 (default: 4)")
+    parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: 6)")
     parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica (default: 1e7)")
     parser.add_argument(
         "--max-residence-times", type=float, default=1e3, help="longest lag in mean residence times (default: 1000)"
     )
+    parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
+    parser.add_argument(
+        "--shift", type=int, default=0, help="direction that the rate model is moved along (default: 0, none)"
+    )
+    parser.add_argument("--shift-temperatures", type=float, nargs="+", metavar="T",
+                        help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder to go on from after a kill")
     parser.add_argument("--out", required=True, help="propagator, NetCDF")
     arguments = parser.parse_args()
@@ -38,8 +54,16 @@ def main() -> None:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
     rates = read_rates(arguments.rates, arguments.temperature)
-    lattice = read_lattice(arguments.sites, rates, tuple(arguments.supercell))
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
+    sites = read_json(arguments.sites)
+    if arguments.shift:
+        rates = shifted(arguments, rates, sites, filling)
+    lattice = converged_lattice(sites, rates, tuple(arguments.supercell), filling, str(arguments.sites))
+    print(
+        f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites; frequencies of jumps "
+        f"deviate by at most {100 * size_deviation(lattice, filling):.2g} % from those in an endless lattice",
+        file=sys.stderr,
+    )
     n_ions = number_of_ions(lattice, filling)
     plan = propagator.make_plan(lattice, n_ions, arguments.seed, arguments.max_events, arguments.max_residence_times)
     folder = Path(arguments.checkpoint)
@@ -47,17 +71,29 @@ def main() -> None:
     finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
     current = folder / "current.npz"
     sums = run_replicas(plan, finished, current)
-    dataset = propagator.combine(plan, sums, arguments.temperature)
+    dataset = propagator.combine(plan, sums, arguments.temperature).assign_attrs(shift=arguments.shift)
     if not dataset.attrs["complete"]:
         print(
-            f"warning: ions have not decorrelated at the last lag, {float(dataset['time'][-1]):.3g} s: residual "
-            f"{dataset.attrs['residual']:.3g} ± {dataset.attrs['residual_se']:.2g} of max P(∞), expected below "
-            f"{propagator.DECORRELATED}; raise --max-events or --max-residence-times",
+            f"warning: ions have not decorrelated at the last lag, {float(dataset['time'][-1]):.3g} s, or noise hides "
+            f"it: residual {dataset.attrs['residual']:.3g} ± {dataset.attrs['residual_se']:.2g} of max P(∞), expected "
+            f"below {propagator.DECORRELATED}; raise --max-events or --max-residence-times",
             file=sys.stderr,
         )
     propagator.write_propagator(arguments.out, dataset)
     for path in [*finished, current]:
         path.unlink(missing_ok=True)
+
+
+def shifted(arguments: argparse.Namespace, rates: Rates, sites: dict, filling: float) -> Rates:
+    """The rates moved as --shift asks."""
+    if arguments.rate_model is None or arguments.shift_temperatures is None:
+        raise InputError("--shift needs --rate-model and --shift-temperatures")
+    model = rate_shifts.read_rate_model(arguments.rate_model, sites)
+    steps, shares = rate_shifts.steps(model, sites, arguments.shift_temperatures, filling)
+    if not 1 <= arguments.shift <= len(steps):
+        raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(steps)}, or 0 for none")
+    print(f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance", file=sys.stderr)
+    return rate_shifts.moved_rates(rates, model, steps[arguments.shift - 1], arguments.temperature)
 
 
 def run_replicas(plan: propagator.Plan, finished: list[Path], current: Path) -> list[dict]:

@@ -1,7 +1,11 @@
 """Tensor correlation function and 7Li spin-alignment echoes at one temperature, with fits.
 
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
-the standard error over replicas of the propagator, *_sd_model the standard deviation over the tensor committee.
+the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
+over the replicates of the site tensors;
+*_sd_model is the standard deviation over the tensor committee, of normalised curves each over its own start.
+`complete` is 1 where at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where
+it converged, its curve is complete and its reduced chi-squared is at most 20.
 """
 
 import argparse
@@ -12,21 +16,32 @@ import pandas as pd
 from insilico_nmr import echo
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import FitFailed, fit_decay
+from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.nuclei import quadrupolar_nucleus
+
+# What may be left of a decay at the last mixing time of a curve that is complete.
+INCOMPLETE_ABOVE = 0.1
+# Errors have a floor of 1e-3 of the start (fits.py): such a fit is off by 0.4 % of it or more, many times its error.
+LARGEST_CHI_SQUARE = 20.0
+
+
+def left_of_decay(mean: np.ndarray, limit: float) -> float:
+    """Part of the decay from mean[0] to the limit at infinite time that lies beyond the last point of a curve (T,)."""
+    return float((mean[-1] - limit) / (mean[0] - limit)) if mean[0] > limit else 0.0
 
 
 def fit_row(
-    time_s: np.ndarray, signal: np.ndarray, error: np.ndarray, members: np.ndarray, t1q_s: float | None
+    time_s: np.ndarray, replicas: np.ndarray, members: np.ndarray, t1q_s: float | None, left: float
 ) -> dict[str, float | str]:
-    """Cells of one fit: of the mean curve with its error, and the spread of 1/τ over the members' curves (M, T).
+    """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T).
 
-    A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`.
+    A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`. One of a
+    curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there.
     """
     try:
-        fit = fit_decay(time_s, signal, error, t1q_s)
+        fit = fit_replicas(time_s, replicas, t1q_s)
     except FitFailed as failure:
-        return {"status": str(failure)}
+        return {"status": str(failure), "complete": int(left <= INCOMPLETE_ABOVE)}
     low, high = fit.rate_interval_per_s
     row = {
         "tau_s": fit.tau_s,
@@ -43,20 +58,33 @@ def fit_row(
         "rate_ci_low_per_s": low,
         "rate_ci_high_per_s": high,
         "reduced_chi_square": fit.reduced_chi_square,
+        "complete": int(left <= INCOMPLETE_ABOVE),
         "status": "ok",
     }
+    if left > INCOMPLETE_ABOVE:
+        row["status"] = f"incomplete: {100 * left:.0f} % of the decay lies beyond the last mixing time"
+    elif fit.reduced_chi_square > LARGEST_CHI_SQUARE:
+        row["status"] = f"poor fit: reduced chi-squared {fit.reduced_chi_square:.2g}"
     if len(members) > 1:
+        error = error_over_replicas(replicas)
         try:
             rates = [1 / fit_decay(time_s, curve, error, t1q_s).tau_s for curve in members]
             row["rate_sd_model_per_s"] = np.std(rates, ddof=1)
         except FitFailed as failure:
-            row["status"] = f"ok for the mean; a committee member: {failure}"
+            row["status"] += f"; of the mean only, a committee member: {failure}"
     return row
 
 
 def member_spread(curves: np.ndarray) -> np.ndarray | None:
     """Standard deviation over committee members of curves (M, T); None (an empty column) for fewer than two."""
     return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else None
+
+
+def sampling_error(replicas: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Standard error (T,) of curves: over replicas of kinetic Monte Carlo (R, T), and over replicates of the site
+    tensors (N, T), where there are any."""
+    tensors = np.std(samples, axis=0, ddof=1) if len(samples) > 1 else 0.0
+    return np.hypot(error_over_replicas(replicas), tensors)
 
 
 def main() -> None:
@@ -82,6 +110,8 @@ def main() -> None:
     propagator = echo.load_propagator(arguments.propagator)
     states = echo.read_site_tensors(arguments.site_tensors, len(propagator.populations))
     nucleus = quadrupolar_nucleus(arguments.isotope)
+    if states.isotope != nucleus.isotope:
+        raise InputError(f"{arguments.site_tensors} is of {states.isotope}, --isotope is {nucleus.isotope}")
     if abs(states.temperature_K - propagator.temperature_K) > 0.5:
         raise InputError(
             f"{arguments.site_tensors} is at {states.temperature_K:g} K, {arguments.propagator} at "
@@ -93,16 +123,20 @@ def main() -> None:
     time_s, joint = propagator.time_s, propagator.joint
     exit_rate = propagator.exit_rate_per_s
     common = {"temperature_K": propagator.temperature_K}
-    jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
+    jumps = {"shift": propagator.shift, "exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
     fits = []
 
     kernel = echo.tensor_kernel(states.mean)
     correlation = echo.contract(kernel, joint)
-    error = echo.contract_error(kernel, propagator.standard_error)
+    replicas = echo.contract(kernel, propagator.replicas)
     members = echo.contract(echo.tensor_kernel(states.members), joint)
+    error = sampling_error(replicas, echo.contract(echo.tensor_kernel(states.samples), joint))
+    normalised = members / members[:, :1]
     start = propagator.populations @ np.diag(kernel)
     if not start > 0:
         raise InputError(f"{arguments.site_tensors}: every tensor vanishes; there is no quadrupolar signal to follow")
+    ratio = echo.plateau(propagator.populations, kernel)
+    left = left_of_decay(correlation, ratio * start)
     factor = echo.frequency_correlation_factor(nucleus)
     correlation_table = pd.DataFrame(
         {
@@ -114,6 +148,8 @@ def main() -> None:
             "frequency_correlation_Hz2": factor * correlation,
             "frequency_correlation_se_sampling_Hz2": factor * error,
             "normalised": correlation / start,
+            "normalised_sd_model": member_spread(normalised),
+            "complete": int(left <= INCOMPLETE_ABOVE),
         }
     )
     fits.append(
@@ -121,8 +157,8 @@ def main() -> None:
             **common,
             "observable": "tensor_correlation",
             **jumps,
-            **fit_row(time_s, correlation / start, error / start, members / start, None),
-            "plateau_ratio": echo.plateau(propagator.populations, kernel),
+            **fit_row(time_s, replicas / start, normalised, None, left),
+            "plateau_ratio": ratio,
             "flag": "ok",
         }
     )
@@ -132,13 +168,18 @@ def main() -> None:
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
         kernel = echo.evolution_kernel(states.mean, evolution_time_s, nucleus)
-        signal = damping * echo.frozen_echo(joint, kernel)
-        error = damping * echo.frozen_echo_error(kernel, propagator.standard_error)
-        members = np.array(
-            [
-                damping * echo.frozen_echo(joint, echo.evolution_kernel(member, evolution_time_s, nucleus))
-                for member in states.members
-            ]
+        frozen = echo.frozen_echo(joint, kernel)
+        replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
+        ratio = echo.plateau(propagator.populations, kernel)
+        left = left_of_decay(frozen, ratio * frozen[0])
+        members, samples = (
+            np.array(
+                [
+                    damping * echo.frozen_echo(joint, echo.evolution_kernel(tensors, evolution_time_s, nucleus))
+                    for tensors in sets
+                ]
+            )
+            for sets in (states.members, states.samples)
         )
         flag = "jumps_during_evolution" if echo.jumps_during_evolution(joint, time_s, evolution_time_s) else "ok"
         echo_tables.append(
@@ -147,9 +188,11 @@ def main() -> None:
                     **common,
                     "evolution_time_us": evolution_time_us,
                     "mixing_time_s": time_s,
-                    "S2": signal,
-                    "S2_se_sampling": error,
+                    "S2": damping * frozen,
+                    "S2_se_sampling": sampling_error(replicas, samples),
                     "S2_sd_model": member_spread(members),
+                    "S2_normalised_sd_model": member_spread(members / members[:, :1]),
+                    "complete": int(left <= INCOMPLETE_ABOVE),
                     "flag": flag,
                 }
             )
@@ -161,8 +204,8 @@ def main() -> None:
                 "evolution_time_us": evolution_time_us,
                 "t1q_s": arguments.t1q_s,
                 **jumps,
-                **fit_row(time_s, signal, error, members, arguments.t1q_s),
-                "plateau_ratio": echo.plateau(propagator.populations, kernel),
+                **fit_row(time_s, replicas, members, arguments.t1q_s, left),
+                "plateau_ratio": ratio,
                 "flag": flag,
             }
         )
@@ -171,6 +214,7 @@ def main() -> None:
         columns=[
             "temperature_K",
             "observable",
+            "shift",
             "evolution_time_us",
             "t1q_s",
             "rate_per_s",
@@ -191,12 +235,13 @@ def main() -> None:
             "mean_decay_time_se_s",
             "reduced_chi_square",
             "plateau_ratio",
+            "complete",
             "flag",
             "status",
         ]
     )
     # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
-    fit_table.insert(10, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
+    fit_table.insert(11, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
     fit_table["plateau_ratio_short_evolution"] = echo.plateau_short_evolution(propagator.populations, states.mean)
     fit_table["plateau_ratio_long_evolution"] = echo.plateau_long_evolution(propagator.populations, states.mean)
     for path, table in (

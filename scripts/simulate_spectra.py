@@ -1,30 +1,56 @@
 """Static powder spectrum of an ion hopping among the sites: at rest, exchanging, and in the fast limit.
 
-A line shape needs a generator, which a two-time propagator is not. Here it is the mean-field one of a single tagged
-ion, rates k_ij times the mean vacancy 1 - <n_j> of the target: correlations between ions (a jump back into the site
-just left is likelier than mean field says) are neglected, so that lines narrow somewhat too early on warming.
+The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at one lag, the one at
+which the correlation function of the tensors has fallen half-way: it keeps the time scale that narrows lines, ways
+back included, and drops the distribution of times about it. The log says how far the process and kinetic Monte Carlo
+differ at other times.
 """
 
 import argparse
+import sys
 
+import numpy as np
 import pandas as pd
-from insilico_nmr.echo import read_site_tensors
+from insilico_nmr.echo import contract, load_propagator, plateau, read_site_tensors, tensor_kernel
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.generator import mean_field_generator
-from insilico_nmr.lattice import read_lattice, read_rates
+from insilico_nmr.generator import effective_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.sites import concentration
 from insilico_nmr.spectra import motional_spectra
+from scipy.linalg import expm
+
+# Directions of the spectra of committee members and replicates, of which only the spread is wanted.
+SPREAD_DIRECTIONS = 1000
+
+
+def generator_at_half_decay(propagator, tensors: np.ndarray) -> np.ndarray:
+    """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ has fallen half-way to its plateau.
+
+    Where kinetic Monte Carlo ends before, of its longest lag. Says on stderr how well its correlation function fits.
+    """
+    kernel = tensor_kernel(tensors)
+    measured = contract(kernel, propagator.joint)
+    start, end = float(np.diag(kernel) @ propagator.populations), plateau(propagator.populations, kernel)
+    later = propagator.time_s > 0
+    fallen = later & (measured < (start + end) / 2)
+    chosen = int(np.argmax(fallen)) if fallen.any() else len(measured) - 1
+    lag_s = float(propagator.time_s[chosen])
+    generator = effective_generator(propagator.joint[..., chosen], propagator.populations, lag_s)
+    times = propagator.time_s[later][::3]
+    modelled = np.array([contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0] for t in times])
+    off = np.abs(modelled - measured[later][::3]).max() / start
+    print(
+        f"generator at a lag of {lag_s:.3g} s; its correlation function differs from kinetic Monte Carlo's by at most "
+        f"{off:.3f} of the start",
+        file=sys.stderr,
+    )
+    return generator
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sites", required=True, help="sites and jumps of the primitive cell (JSON)")
-    parser.add_argument("--rates", required=True, help="rate table; its 'model' rows at the temperature are used (CSV)")
-    parser.add_argument("--site-tensors", required=True, help="site tensors at the temperature (JSON)")
-    parser.add_argument("--temperature", type=float, required=True, help="temperature, K")
-    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--propagator", required=True, help="two-time propagator of kinetic Monte Carlo (NetCDF)")
+    parser.add_argument("--site-tensors", required=True, help="site tensors at its temperature (JSON)")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
     parser.add_argument(
         "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
@@ -32,25 +58,33 @@ def main() -> None:
     parser.add_argument(
         "--gauss-Hz", type=float, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
     )
-    parser.add_argument("--out", required=True, help="CSV of the three spectra, area 1 each")
+    parser.add_argument("--out", required=True, help="CSV of the three spectra, area 1 each, and their errors")
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    # The generator is that of the primitive cell; three cells each way only keep a jump from ending on its own start.
-    lattice = read_lattice(arguments.sites, read_rates(arguments.rates, arguments.temperature), (3, 3, 3))
-    states = read_site_tensors(arguments.site_tensors, len(lattice.basis))
-    if abs(states.temperature_K - arguments.temperature) > 0.5:
+    propagator = load_propagator(arguments.propagator)
+    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
+    if abs(states.temperature_K - propagator.temperature_K) > 0.5:
         raise InputError(
-            f"{arguments.site_tensors} is at {states.temperature_K:g} K, but --temperature is {arguments.temperature:g}"
+            f"{arguments.site_tensors} is at {states.temperature_K:g} K, "
+            f"{arguments.propagator} at {propagator.temperature_K:g} K"
         )
-    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
-    generator, populations, _ = mean_field_generator(lattice, filling)
-    axis_Hz, spectra = motional_spectra(
-        generator, populations, states.mean, nucleus, arguments.lorentz_Hz, arguments.gauss_Hz
-    )
-    table = pd.DataFrame({"temperature_K": arguments.temperature, "frequency_kHz": axis_Hz / 1e3})
+    if states.isotope != arguments.isotope:
+        raise InputError(f"{arguments.site_tensors} is of {states.isotope}, but --isotope is {arguments.isotope}")
+    generator = generator_at_half_decay(propagator, states.mean)
+    widths = arguments.lorentz_Hz, arguments.gauss_Hz
+    axis_Hz, spectra = motional_spectra(generator, propagator.populations, states.mean, nucleus, *widths)
+    table = pd.DataFrame({"temperature_K": propagator.temperature_K, "frequency_kHz": axis_Hz / 1e3})
     for motion, intensity in spectra.items():
         table[f"{motion}_per_kHz"] = intensity * 1e3
+    for error, sets in (("sd_model", states.members), ("se_sampling", states.samples)):
+        others = []
+        for tensors in sets:
+            axis, found = motional_spectra(
+                generator, propagator.populations, tensors, nucleus, *widths, SPREAD_DIRECTIONS
+            )
+            others.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0))
+        table[f"exchange_{error}_per_kHz"] = np.std(others, axis=0, ddof=1) * 1e3 if len(others) > 1 else np.nan
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False)
 

@@ -9,62 +9,91 @@ import numpy as np
 from scipy import constants
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.fits import error_over_replicas
 
-SLOPE_TOLERANCE = 0.05  # of d ln MSD / d ln t about 1 within which a window counts as diffusive
-MINIMUM_POINTS = 4
+SLOPE_TOLERANCE = 0.05  # of d ln MSD / d ln t about 1 within which displacements count as diffusive
+LOCAL_POINTS = 5  # points on either side of one that its local slope is read from: a decade of time in all
+MINIMUM_POINTS = 6
 
 
 @dataclass(frozen=True)
 class Diffusion:
-    """Diffusion coefficient (m²/s) with standard error, and the window and log-log slope it was read from."""
+    """Diffusion coefficient (m²/s) with standard error, and the window it was read from.
+
+    `log_log_slope` is the local one at the window's start. The error holds the scatter over replicas, with Student's t,
+    and the `drift`, the change of D from the first to the second half of the window (m²/s), which may go on beyond it.
+    """
 
     coefficient_m2_per_s: float
     standard_error_m2_per_s: float
+    drift_m2_per_s: float
     log_log_slope: float
     first_time_s: float
     diffusive: bool
 
 
-def diffusion_coefficient(
-    time_s: np.ndarray, msd_A2: np.ndarray, msd_se_A2: np.ndarray, dimensions: int = 3
-) -> Diffusion:
-    """Slope of MSD = 2d·D·t + constant over the longest tail of times whose log-log slope is 1 within 5 %. Shapes (T,).
+def diffusion_coefficient(time_s: np.ndarray, msd_A2: np.ndarray, dimensions: int = 3) -> Diffusion:
+    """Long-time slope of MSD = 2d·D·t + constant, of replicas' MSD (R, T) in Å² at times (T,), R ≥ 2.
 
-    `diffusive` is False where no tail qualifies; the last half of the points is used then, and D is not to be trusted.
-    The points of one trajectory are correlated: the error takes them as fully so, an upper bound.
+    The window starts where the local log-log slope, read from a decade of time, has come within 5 % of 1 for good (two
+    standard errors granted to later points, whose noise grows), and ends with the data. `diffusive` is False where the
+    slope never does, or only for fewer than six points; the last six points are used then, and D is not to be trusted.
     Raises InputError for data that are not finite, not positive or too few.
     """
-    time_s, msd, error = (np.asarray(a, dtype=float) for a in (time_s, msd_A2, msd_se_A2))
-    if not time_s.shape == msd.shape == error.shape or time_s.ndim != 1:
-        raise InputError(f"msd of shape {msd.shape} with errors {error.shape} at times {time_s.shape}")
-    if not (np.isfinite(time_s).all() and np.isfinite(msd).all() and np.isfinite(error).all()):
-        raise InputError("msd: times, values and errors must be finite")
-    moved = (time_s > 0) & (msd > 0)
-    time_s, msd, error = time_s[moved], msd[moved], error[moved]
+    time_s, msd = np.asarray(time_s, dtype=float), np.asarray(msd_A2, dtype=float)
+    if msd.ndim != 2 or len(msd) < 2 or time_s.shape != msd.shape[1:]:
+        raise InputError(f"msd of shape {msd.shape} at times {time_s.shape}: expected two replicas or more")
+    if not (np.isfinite(time_s).all() and np.isfinite(msd).all()):
+        raise InputError("msd: times and values must be finite")
+    moved = (time_s > 0) & (msd.mean(axis=0) > 0)
+    time_s, msd = time_s[moved], msd[:, moved]
     if len(time_s) < MINIMUM_POINTS or np.any(np.diff(time_s) <= 0):
         raise InputError(f"msd: {len(time_s)} increasing times with a displacement, need at least {MINIMUM_POINTS}")
+    mean, error = msd.mean(axis=0), error_over_replicas(msd)
     # Weights by relative error, with a floor so that a point without an error does not rule the line.
-    sigma = np.hypot(error, 1e-3 * msd)
-    for first in range(len(time_s) - MINIMUM_POINTS + 1):
-        slope = _line(np.log(time_s[first:]), np.log(msd[first:]), (sigma / msd)[first:])[0]
-        if abs(slope - 1) <= SLOPE_TOLERANCE:
-            diffusive = True
-            break
-    else:
-        diffusive, first = False, min(len(time_s) // 2, len(time_s) - MINIMUM_POINTS)
-        slope = _line(np.log(time_s[first:]), np.log(msd[first:]), (sigma / msd)[first:])[0]
-    gradient, coefficients = _line(time_s[first:], msd[first:], sigma[first:])
+    sigma = np.hypot(error, 1e-2 * mean)
+    slopes, slope_errors = _local_slopes(np.log(time_s), msd)
+    miss = np.abs(slopes - 1)
+    held = np.logical_and.accumulate((miss <= SLOPE_TOLERANCE + 2 * slope_errors)[::-1])[::-1]
+    starts = np.flatnonzero(held & (miss <= SLOPE_TOLERANCE))
+    last = len(time_s) - MINIMUM_POINTS
+    diffusive = bool(len(starts) and starts[0] <= last)
+    first = int(starts[0]) if diffusive else last
+    coefficients = _slope_coefficients(time_s[first:], sigma[first:])
+    middle = int(np.searchsorted(np.log(time_s), np.log(time_s[[first, -1]]).mean()))
+    early, late = slice(first, max(middle, first + 3)), slice(min(middle, len(time_s) - 3), None)
+    halves = [_slope_coefficients(time_s[half], sigma[half]) @ mean[half] for half in (early, late)]
     to_m2 = 1e-20 / (2 * dimensions)
-    bound = np.abs(coefficients) @ error[first:]
-    return Diffusion(gradient * to_m2, float(bound) * to_m2, float(slope), float(time_s[first]), diffusive)
+    drift = (halves[1] - halves[0]) * to_m2
+    by_replica = msd[:, first:] @ coefficients * to_m2
+    sampling = float(error_over_replicas(by_replica))
+    return Diffusion(
+        coefficient_m2_per_s=float(by_replica.mean()),
+        standard_error_m2_per_s=float(np.hypot(sampling, drift)),
+        drift_m2_per_s=float(drift),
+        log_log_slope=float(slopes[first]),
+        first_time_s=float(time_s[first]),
+        diffusive=diffusive,
+    )
 
 
-def _line(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, np.ndarray]:
-    """Slope of the weighted line through (x, y) and the coefficients a with slope = a·y."""
+def _local_slopes(log_time: np.ndarray, msd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """d ln MSD / d ln t about each time, of the mean over replicas (R, T), and its standard error, (T,) each."""
+    log_msd = np.log(np.maximum(msd, 1e-300))
+    slopes, errors = np.empty(len(log_time)), np.empty(len(log_time))
+    for n in range(len(log_time)):
+        near = slice(max(0, n - LOCAL_POINTS), n + LOCAL_POINTS + 1)
+        coefficients = _slope_coefficients(log_time[near], np.ones(len(log_time[near])))
+        slopes[n] = coefficients @ np.log(msd[:, near].mean(axis=0))
+        errors[n] = error_over_replicas(log_msd[:, near] @ coefficients)
+    return slopes, errors
+
+
+def _slope_coefficients(x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Coefficients a of the weighted line through points at x: its slope is a·y."""
     weight = 1 / sigma**2
     centred = x - (weight @ x) / weight.sum()
-    coefficients = weight * centred / (weight @ centred**2)
-    return float(coefficients @ y), coefficients
+    return weight * centred / (weight @ centred**2)
 
 
 def haven_ratio(tracer_m2_per_s: float, collective_m2_per_s: float) -> float:

@@ -5,7 +5,6 @@ times only is a contraction of it. Hard ideal pulses; dipolar evolution and spin
 R. Böhmer, K. R. Jeffrey, M. Vogel, Prog. Nucl. Magn. Reson. Spectrosc. 50, 87 (2007).
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +26,28 @@ AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
 
 @dataclass(frozen=True)
 class Propagator:
-    """Two-time propagator. Joint probability and its error (S, S, T), populations (S,), times (T,) in s."""
+    """Two-time propagator: joint probability (S, S, T) and of replicas (R, S, S, T), populations (S,), times (T,) in s.
+
+    `shift`: the direction along which the rate model was moved, 0 for none.
+    """
 
     joint: np.ndarray
-    standard_error: np.ndarray
+    replicas: np.ndarray
     populations: np.ndarray
     time_s: np.ndarray
     temperature_K: float
     exit_rate_per_s: float
+    shift: int
 
 
 @dataclass(frozen=True)
 class SiteTensors:
-    """Field gradients of the states in a.u.: committee mean (S, 3, 3) and members (members, S, 3, 3)."""
+    """Field gradients of the states in a.u.: committee mean (S, 3, 3), its members (M, S, 3, 3), and replicates of the
+    mean (N, S, 3, 3) whose scatter is the mean's sampling error (see site_tensors.py)."""
 
     mean: np.ndarray
     members: np.ndarray
+    samples: np.ndarray
     temperature_K: float
     isotope: str
 
@@ -51,7 +56,7 @@ def load_propagator(path: str | Path) -> Propagator:
     """Propagator of a NetCDF file. Raises InputError naming the file where P is no joint probability.
 
     Checked: Σ_ab P = 1 and rows that sum to p at all times, P(0) = diag(p), no element below 0 by more than its
-    error, times increasing. Says on stderr where the file ends before ions have decorrelated (`complete` = 0).
+    error, times increasing, and the mean of at least two replicas is P.
     """
     data = read_propagator(path)
     missing = {"temperature_K", "mean_residence_time_s"} - set(data.attrs)
@@ -80,9 +85,12 @@ def load_propagator(path: str | Path) -> Propagator:
         raise InputError(f"{path}: rows of P do not sum to p; the ions are not in equilibrium or P is conditional")
     if time_s[0] == 0 and np.abs(joint[..., 0] - np.diag(populations)).max() > tolerance:
         raise InputError(f"{path}: P at time 0 is not diag(p)")
-    if not data.attrs.get("complete", 1):
-        print(f"{path}: ends before ions have decorrelated; plateaus of fits are extrapolated", file=sys.stderr)
-    return Propagator(joint, error, populations, time_s, temperature_K, 1 / residence_s)
+    replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy().astype(float)
+    if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
+        raise InputError(f"{path}: P is not the mean of P_replica over two replicas or more")
+    return Propagator(
+        joint, replicas, populations, time_s, temperature_K, 1 / residence_s, int(data.attrs.get("shift", 0))
+    )
 
 
 def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
@@ -97,37 +105,33 @@ def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
         raise InputError(f"{path}: no tensor for state {', '.join(map(str, without))}")
     states = [by_index[index] for index in range(state_count)]
     mean = np.array([state["tensor"] for state in states], dtype=float)
-    counts = {len(state["members"]) for state in states}
-    if len(counts) != 1:
-        raise InputError(f"{path}: the states have different numbers of committee members {sorted(counts)}")
-    members = np.array([state["members"] for state in states], dtype=float).reshape(state_count, -1, 3, 3)
-    members = members.transpose(1, 0, 2, 3)
-    for tensors in (mean[None], members):
+    members, samples = (_tensor_sets(states, name, path) for name in ("members", "samples"))
+    for tensors in (mean[None], members, samples):
         if tensors.shape[1:] != (state_count, 3, 3) or not np.isfinite(tensors).all():
             raise InputError(f"{path}: tensors must be finite and 3×3")
         asymmetry = np.abs(tensors - tensors.swapaxes(-1, -2)).max(initial=0)
         trace = np.abs(np.trace(tensors, axis1=-2, axis2=-1)).max(initial=0)
         if max(asymmetry, trace) > 1e-5 * max(np.abs(mean).max(), 1e-6):
             raise InputError(f"{path}: a field gradient must be symmetric and traceless")
-    return SiteTensors(mean, members, float(content["temperature_K"]), str(content["isotope"]))
+    return SiteTensors(mean, members, samples, float(content["temperature_K"]), str(content["isotope"]))
+
+
+def _tensor_sets(states: list[dict], name: str, path: str | Path) -> np.ndarray:
+    """Sets (n, S, 3, 3) of tensors that every state lists under `name`, one set a place in the lists."""
+    counts = {len(state.get(name, [])) for state in states}
+    if len(counts) != 1:
+        raise InputError(f"{path}: the states have different numbers of {name} {sorted(counts)}")
+    tensors = np.array([state.get(name, []) for state in states], dtype=float)
+    return tensors.reshape(len(states), -1, 3, 3).transpose(1, 0, 2, 3)
 
 
 def contract(kernel: np.ndarray, joint: np.ndarray) -> np.ndarray:
-    """Σ_ab K_ab P_ab(t): kernels (..., S, S) and joint probabilities (S, S, T) to (..., T)."""
-    size = joint.shape[0]
-    return kernel.reshape(*kernel.shape[:-2], size * size) @ joint.reshape(size * size, -1)
+    """Σ_ab K_ab P_ab(t): kernels (..., S, S) and joint probabilities (S, S, T) to (..., T).
 
-
-def contract_error(kernel: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
-    """Standard error (T,) of Σ_ab K_ab P_ab(t) from that of P (S, S, T), to first order; K symmetric.
-
-    P is symmetric with rows that sum to p, so the pairs a < b are what is free, and
-    Σ_ab K_ab P_ab = Σ_a p_a K_aa − Σ_{a<b} (K_aa + K_bb − 2K_ab) P_ab. Pairs are taken as independent: their
-    covariance is not stored with P, so this is an estimate, not a bound.
+    One kernel (S, S) and replicas of joint probabilities (R, S, S, T) give (R, T).
     """
-    start = np.diag(kernel)
-    loss = np.triu(start[:, None] + start[None, :] - 2 * kernel, 1)
-    return np.sqrt(np.einsum("ab,abt->t", loss**2, standard_error**2))
+    size = joint.shape[-2]
+    return kernel.reshape(*kernel.shape[:-2], size * size) @ joint.reshape(*joint.shape[:-3], size * size, -1)
 
 
 def tensor_kernel(tensors: np.ndarray) -> np.ndarray:
@@ -161,13 +165,8 @@ def evolution_kernel(
 
 
 def frozen_echo(joint: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """S₂(t_p, t_m) = (9/20) Σ_ab P_ab(t_m)·K_ab(t_p), shape (T,): no jumps while the phases evolve."""
+    """S₂(t_p, t_m) = (9/20) Σ_ab P_ab(t_m)·K_ab(t_p), (T,), of replicas (R, T): no jumps while the phases evolve."""
     return AMPLITUDE * contract(kernel, joint)
-
-
-def frozen_echo_error(kernel: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
-    """Sampling standard error of `frozen_echo`, shape (T,)."""
-    return AMPLITUDE * contract_error(kernel, standard_error)
 
 
 def changed_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float) -> float:

@@ -4,20 +4,29 @@ Both weight by the errors given. Where the scatter about the curve exceeds those
 by the reduced χ²; it is never scaled down.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lmfit
 import numpy as np
-from scipy import constants
+from scipy import stats
 from scipy.special import gamma, psi
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
-BOLTZMANN_EV_PER_K = constants.k / constants.e
 BETA_RANGE = (0.1, 2.0)
 # A curve is not known better than this part of its first point (powder grid, state model): a floor under every error,
 # which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
 RELATIVE_FLOOR = 1e-3
+
+
+def error_over_replicas(values: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over independent replicas, the first axis of `values` (R, ...), R ≥ 2.
+
+    Widened by Student's t for so few, so that 1.96 of it on both sides is a 95 % interval.
+    """
+    few = stats.t.ppf(0.975, len(values) - 1) / 1.96
+    return few * values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
 class FitFailed(InputError):
@@ -139,6 +148,26 @@ def fit_decay(
     if covariance[1, 1] > 1:
         raise FitFailed(f"tau is known within a factor {np.exp(np.sqrt(covariance[1, 1])):.3g} only", last)
     return DecayFit(last["amplitude"], last["tau_s"], last["beta"], last["plateau"], covariance, float(result.redchi))
+
+
+def fit_replicas(time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = None) -> DecayFit:
+    """`fit_decay` of the mean of independent replicas' curves (R, T), R ≥ 2, with errors from their scatter.
+
+    Points of one replica are correlated in time, which the fit's own covariance knows nothing of. So the fit is
+    repeated without each replica in turn (jackknife: B. Efron, Ann. Statist. 7, 1 (1979)), and the covariance of these
+    results, widened by Student's t as in `error_over_replicas`, replaces the fit's own where ln τ is less certain by
+    it. Raises what `fit_decay` raises; a fit without one replica that fails is a FitFailed too.
+    """
+    error = error_over_replicas(curves)
+    fit = fit_decay(time_s, curves.mean(axis=0), error, t1q_s)
+    count = len(curves)
+    if count == 2:  # too few to leave one out
+        return fit
+    left_out = [fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, t1q_s) for n in range(count)]
+    values = np.array([[other.amplitude, np.log(other.tau_s), other.beta, other.plateau] for other in left_out])
+    few = stats.t.ppf(0.975, count - 1) / 1.96
+    covariance = few**2 * (count - 1) ** 2 / count * np.cov(values.T)
+    return replace(fit, covariance=covariance) if covariance[1, 1] > fit.covariance[1, 1] else fit
 
 
 @dataclass(frozen=True)

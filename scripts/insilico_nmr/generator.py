@@ -1,8 +1,8 @@
-"""Mean-field generator of one ion's jumps among the sites of the primitive cell, from rates and detailed balance.
+"""Generators of one ion's jumps among the sites of the primitive cell.
 
-A site that holds an ion cannot be jumped to, so the rate of a tagged ion is k_ij·(1 − ⟨n_j⟩). Correlations between
-ions (the way back stays open just after a jump) are neglected: at c → 0 the generator is exact, near a full lattice
-it lets the ion spread too fast. Kinetic Monte Carlo keeps those correlations; a line shape needs a generator.
+A line shape needs a generator, which a two-time propagator is not. `effective_generator` is the Markov generator whose
+propagator at one lag is that of kinetic Monte Carlo, correlations between ions included (a Markov state model: J.-H.
+Prinz et al., J. Chem. Phys. 134, 174105 (2011)): excursions that have returned within the lag are none of its jumps.
 
 Columns are the states jumped from: dp/dt = M p, M = Kᵀ, K_ij = rate(i → j), K_ii = −Σ_j K_ij.
 """
@@ -12,19 +12,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.lattice import Lattice
 
-
-def bare_rates(lattice: Lattice) -> np.ndarray:
-    """k_ij (1/s) between sites of the primitive cell, shape (m, m), summed over the jumps from i to images of j.
-
-    A jump to an image of the same site is left out: the tensor stays the same.
-    """
-    start, end, rate = lattice.links
-    matrix = np.zeros((len(lattice.basis),) * 2)
-    np.add.at(matrix, (start, end), rate)
-    np.fill_diagonal(matrix, 0.0)
-    return matrix
+LEAST_CORRELATION = 1e-3
+RARE = 1e-4
 
 
 def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
@@ -45,13 +35,24 @@ def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
     return expit(potential + log_weight)
 
 
-def mean_field_generator(lattice: Lattice, concentration: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column generator M (m, m) in 1/s, populations p (m,) of a tagged ion, occupations ⟨n⟩ (m,).
+def effective_generator(joint: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
+    """Column generator M (S, S), 1/s, of a reversible process whose joint probability at `lag_s` is `joint` (S, S).
 
-    p_i = ⟨n_i⟩/Σ⟨n⟩ is stationary and M reversible, because the lattice's rates obey detailed balance.
+    K = p^(−1/2) ln[p^(−1/2) P p^(−1/2)] p^(1/2) / lag. `joint` must be symmetric. What the logarithm of a sampled P
+    may hold beyond a generator is cut: correlations below LEAST_CORRELATION, which noise makes negative, count as
+    decayed so far, and negative rates as none. States that hold less than RARE of the ions do not jump.
+    Raises InputError unless the populations fit (see `check_populations`).
     """
-    filled = occupations(lattice.log_weight, concentration)
-    return column_generator(bare_rates(lattice) * (1 - filled)), filled / filled.sum(), filled
+    check_populations(populations, len(joint))
+    common = populations > RARE
+    shares = joint[np.ix_(common, common)]
+    root = np.sqrt(shares.sum(axis=1))
+    correlation, modes = np.linalg.eigh(shares / np.outer(root, root))
+    decay = np.log(np.clip(correlation, LEAST_CORRELATION, 1.0)) / lag_s
+    flow = np.zeros_like(joint)
+    flow[np.ix_(common, common)] = np.maximum(root[:, None] * ((modes * decay) @ modes.T) * root, 0)
+    # Symmetric flows between states keep the populations stationary.
+    return column_generator(np.divide(flow, populations[:, None], where=common[:, None], out=np.zeros_like(flow)))
 
 
 def column_generator(rates_ij: np.ndarray) -> np.ndarray:

@@ -16,13 +16,11 @@ state is part of the simulation's `State`, so that a stored simulation goes on b
 """
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from numba import njit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import atomic_path
 from insilico_nmr.lattice import Lattice
 
 # Columns of State.record.
@@ -355,18 +353,3 @@ def _events(
         if len(snapshots) > 0:
             snapshots[step] = record
     return True
-
-
-def save_state(path: str | Path, state: State) -> None:
-    """Write a simulation to an .npz file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **state.arrays)
-
-
-def load_state(path: str | Path) -> State:
-    """Read a simulation written by `save_state`. Raises InputError where the file is not one."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return State(**stored)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a stored kinetic Monte Carlo simulation ({error})") from None

@@ -19,10 +19,14 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import read_json
 
 # Largest |Δ ln w| by which the rates around a closed loop of orbits may miss detailed balance.
 BALANCE_TOLERANCE = 1e-3
+# Largest part by which fixing the number of ions in a finite box may change how often jumps of any class are made.
+# Where carriers are thermal pairs (an ion on a site of high energy and the vacancy that it left), L of them on average,
+# the box has too few by 1 − I₁(2L)/I₀(2L), about 1/(4L) (modified Bessel functions).
+SIZE_TOLERANCE = 0.03
+MAX_SITES = 100_000
 # kmc.py keeps a bit for each jump of a site, and one for its ion, in 32 bits.
 MAX_SLOTS = 31
 
@@ -92,6 +96,12 @@ class Lattice:
         return start, self.jump_target[self.used], self.rates[self.jump_rate[self.used]]
 
     @property
+    def steps(self) -> np.ndarray:
+        """Displacement of every jump of `links`, shape (J, 3), Å."""
+        start, end, _ = self.links
+        return self.basis[end] - self.basis[start] + self.jump_image[self.used] @ self.cell
+
+    @property
     def component(self) -> np.ndarray:
         """(m,) int, label of the connected part of the network that each site of the primitive cell belongs to."""
         start, end, rate = self.links
@@ -131,11 +141,6 @@ def read_rates(path: str | Path, temperature: float) -> Rates:
             raise InputError(f"{path}: two rates for class {key[0]} from {key[1]} to {key[2]} at {temperature:g} K")
         rates[key] = float(named["rate_per_s"])
     return rates
-
-
-def read_lattice(sites: str | Path, rates: Rates, supercell: tuple[int, int, int]) -> Lattice:
-    """Lattice of a sites.json; see `build_lattice`."""
-    return build_lattice(read_json(sites), rates, supercell, str(sites))
 
 
 def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], source: str = "sites") -> Lattice:
@@ -314,12 +319,19 @@ class Equilibrium:
     """Exact averages over all ways to place `n_ions` ions, weighted by Π w_i.
 
     occupation : (m,) ⟨n_a⟩ of the primitive cell's sites, between 0 and 1.
-    exit_rate : jumps per ion and second.
+    flux : (J,) jumps per second along each of `Lattice.links` in one cell.
+    mean_square_jump_A2 : mean of the squared length of the jumps that are made, Å².
     """
 
     n_ions: int
     occupation: np.ndarray
-    exit_rate: float
+    flux: np.ndarray
+    mean_square_jump_A2: float
+
+    @property
+    def exit_rate(self) -> float:
+        """Jumps per ion and second."""
+        return float(self.flux.sum() / self.occupation.sum())
 
     @property
     def population(self) -> np.ndarray:
@@ -340,7 +352,7 @@ def number_of_ions(lattice: Lattice, concentration: float) -> int:
     return n_ions
 
 
-def _groups(lattice: Lattice, n_ions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _groups(lattice: Lattice, n_ions: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sites of one energy, their number and Fermi occupation at the filling: group of each site (m,), (G,), (G,).
 
     The binomial distributions of the groups, conditioned on the total, are the exact distribution of fixed n_ions.
@@ -381,13 +393,48 @@ def equilibrium(lattice: Lattice, n_ions: int) -> Equilibrium:
         pairs[group[start]],
         (occupation[group[start]] - occupation[group[end]]) / -np.expm1(np.where(same, 1.0, gain)),
     )
-    per_site = occupation[group]
-    return Equilibrium(n_ions, per_site, float((rate * free).sum() / per_site.sum()))
+    per_site, flux = occupation[group], rate * free
+    square_A2 = float(flux @ (lattice.steps**2).sum(1) / flux.sum())
+    return Equilibrium(n_ions, per_site, flux, square_A2)
 
 
-def random_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:
-    """Sites of n_ions ions placed without regard to energy, shape (n_ions,), int32."""
-    return rng.choice(lattice.n_sites, n_ions, replace=False).astype(np.int32)
+def size_deviation(lattice: Lattice, concentration: float) -> float:
+    """Largest relative deviation, over the classes of jumps, of how often they are made from the endless lattice.
+
+    In this supercell the number of ions is fixed; without that the sites are independent, each filled as Fermi's
+    distribution says. The mean exit rate alone would not tell: jumps to and fro between a full and an empty site are
+    made as often in any box, while a walk needs carriers.
+    """
+    here = equilibrium(lattice, number_of_ions(lattice, concentration))
+    group, _, filling = _groups(lattice, concentration * lattice.n_sites)
+    filled = filling[group]
+    start, end, rate = lattice.links
+    directed = lattice.jump_rate[lattice.used]
+    endless = np.bincount(directed, rate * filled[start] * (1 - filled[end]))
+    return float(np.abs(np.bincount(directed, here.flux) / endless - 1).max())
+
+
+def converged_lattice(
+    sites: dict, rates: Rates, smallest: tuple[int, int, int], concentration: float, source: str = "sites"
+) -> Lattice:
+    """The first supercell, from `smallest` on, with a `size_deviation` of at most SIZE_TOLERANCE; see `build_lattice`.
+
+    It grows by one cell at a time along its shortest edge. Raises InputError where MAX_SITES do not suffice: carriers
+    are then so rare that no simulation of this kind can follow them.
+    """
+    supercell = list(smallest)
+    while True:
+        lattice = build_lattice(sites, rates, tuple(supercell), source)
+        deviation = size_deviation(lattice, concentration)
+        if deviation <= SIZE_TOLERANCE:
+            return lattice
+        supercell[int(np.argmin(np.linalg.norm(lattice.cell, axis=1) * supercell))] += 1
+        if np.prod(supercell) * len(lattice.basis) > MAX_SITES:
+            raise InputError(
+                f"{source}: in a supercell of {lattice.supercell}, the largest of up to {MAX_SITES} sites, jumps are "
+                f"still made {100 * deviation:.0f} % more or less often than in an endless lattice (tolerated: "
+                f"{100 * SIZE_TOLERANCE:g} %): there are too few carriers; simulate at a higher temperature"
+            )
 
 
 def equilibrium_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:

@@ -27,8 +27,10 @@ UNIT_OF = {
     "ionic_conductivity": "S/cm",
 }
 LITERATURE = ["material", "phase", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
+LITERATURE += ["note"]
+UNCONFIRMED = "to be confirmed"  # in a note: a value that nothing is to be concluded from
 MEASURED = ["quantity", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
-MEASURED += ["value_text", "uncertainty_text", "given"]
+MEASURED += ["value_text", "uncertainty_text", "given", "note", "confirmed"]
 
 
 def convert(value: float, unit: str, quantity: str) -> float:
@@ -43,8 +45,9 @@ def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
     """Measured values of one material and phase that this study can predict, in its units.
 
     Columns quantity, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit, method,
-    reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated),
-    given (number and unit of the source). An empty table where there are none. Raises InputError naming the row.
+    reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated), given
+    (number and unit of the source), note, confirmed (False where the note says "to be confirmed"). An empty table where
+    there are none. Raises InputError naming the row.
     """
     table = read_table(path, [], LITERATURE)
     rows = []
@@ -76,6 +79,8 @@ def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
                 if same or not row["uncertainty"]
                 else shown(stated * factor, significant_digits(row["uncertainty"])),
                 "given": f"{row['value']} {row['unit']}",
+                "note": row["note"],
+                "confirmed": UNCONFIRMED not in row["note"].lower(),
             }
         )
     return pd.DataFrame(rows, columns=MEASURED)

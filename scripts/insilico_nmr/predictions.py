@@ -13,7 +13,8 @@ from insilico_nmr.significant_figures import shown
 RATES = ["temperature_K", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 DIFFUSION = ["temperature_K", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s", "exit_rate_per_s"]
 DIFFUSION += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivity_ci_high_S_per_cm", "diffusive"]
-ECHO_FITS = ["temperature_K", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
+DIFFUSION += ["arrhenius"]
+ECHO_FITS = ["temperature_K", "shift", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
 ECHO_FITS += ["rate_sd_model_per_s", "exit_rate_per_s"]
 # A line through values without scatter of their own (exit rates are exact): a part of the value to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
@@ -70,32 +71,47 @@ def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
     return ArrheniusFit(-float(slope), float(log_prefactor), covariance, 0.0)
 
 
-def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high: str | None = None) -> ArrheniusFit:
-    """Arrhenius line of a column of the diffusion table over the temperatures of kinetic Monte Carlo.
+def changes(line: ArrheniusFit, moved: list[ArrheniusFit]) -> np.ndarray:
+    """Covariance (2, 2) of (ln ν, E) from the lines that moves of the rate model by one standard deviation give."""
+    differences = [
+        [other.log_prefactor - line.log_prefactor, other.activation_energy_eV - line.activation_energy_eV]
+        for other in moved
+    ]
+    return sum((np.outer(change, change) for change in differences), start=np.zeros((2, 2)))
 
-    Weights from the interval columns `low` and `high`. Rows of origin kmc_shift, the same values after a move of the
-    rate model by one standard deviation along each direction of its covariance, add that model's uncertainty, taken
-    as common to all temperatures. Raises InputError for fewer than two temperatures with a value.
+
+def line_points(diffusion: pd.DataFrame) -> pd.DataFrame:
+    """Rows that Arrhenius lines are fitted to: kinetic Monte Carlo, diffusive, in the range of column `arrhenius`."""
+    simulated = diffusion["origin"].isin(["kmc", "kmc_shift"])
+    return diffusion[simulated & (diffusion["diffusive"] == 1) & (diffusion["arrhenius"] == 1)]
+
+
+def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high: str | None = None) -> ArrheniusFit:
+    """Arrhenius line of a column of the diffusion table over the temperatures marked in its column `arrhenius`.
+
+    Weights from the interval columns `low` and `high`. Rows of origin kmc_shift, simulated with the rate model moved by
+    one standard deviation along a direction of its covariance, add that model's uncertainty, taken as common to all
+    temperatures: lines are compared over the temperatures that both have. Raises InputError for fewer than two
+    temperatures with a value, moved or not.
     """
-    points = diffusion[(diffusion["origin"] == "kmc") & (diffusion["diffusive"] == 1)]
-    needed = [column] if low is None else [column, low, high]
-    points = points.dropna(subset=needed).sort_values("temperature_K")
-    value = points[column].to_numpy()
-    relative = np.zeros(len(value)) if low is None else np.log(points[high] / points[low]).to_numpy() / (2 * 1.96)
-    relative = np.hypot(relative, LEAST_RELATIVE_ERROR)
-    temperature = points["temperature_K"].to_numpy()
-    fit = fit_arrhenius(temperature, value, relative * value)
-    covariance = fit.covariance.copy()
-    for _, moved in diffusion[diffusion["origin"] == "kmc_shift"].groupby("shift"):
-        values = moved.set_index("temperature_K")[column].reindex(temperature).to_numpy()
-        if not np.isfinite(values).all():
-            raise InputError(f"diffusion table: a kmc_shift row lacks a {column} that its kmc row has")
-        other = fit_arrhenius(temperature, values, relative * values)
-        change = np.array(
-            [other.log_prefactor - fit.log_prefactor, other.activation_energy_eV - fit.activation_energy_eV]
-        )
-        covariance += np.outer(change, change)
+    points = line_points(diffusion)
+    points = points.dropna(subset=[column] if low is None else [column, low, high]).sort_values("temperature_K")
+    base = points[points["origin"] == "kmc"]
+    relative = np.zeros(len(base)) if low is None else np.log(base[high] / base[low]).to_numpy() / (2 * 1.96)
+    error = pd.Series(np.hypot(relative, LEAST_RELATIVE_ERROR), index=base["temperature_K"].to_numpy())
+    values = base.set_index("temperature_K")[column]
+    fit = line_of(values, error)
+    covariance = fit.covariance
+    for _, rows in points[points["origin"] == "kmc_shift"].groupby("shift"):
+        moved = rows.set_index("temperature_K")[column]
+        both = values.index.intersection(moved.index)
+        covariance = covariance + changes(line_of(values[both], error[both]), [line_of(moved[both], error[both])])
     return replace(fit, covariance=covariance)
+
+
+def line_of(values: pd.Series, relative_error: pd.Series) -> ArrheniusFit:
+    """Arrhenius line of positive values by temperature (K), with their relative errors."""
+    return fit_arrhenius(values.index, values, relative_error * values)
 
 
 def conductivity_line(diffusion: pd.DataFrame) -> ArrheniusFit:
@@ -106,40 +122,59 @@ def conductivity_line(diffusion: pd.DataFrame) -> ArrheniusFit:
 
 
 def usable_echoes(fits: pd.DataFrame) -> pd.DataFrame:
-    """Fits of echoes that are echoes: they converged, no jumps while the phases evolve, and 1/τ < 1/t_p."""
+    """Fits, good ones of complete curves, of echoes that are echoes: phases evolve without jumps, 1/τ < 1/t_p."""
     slow = fits["rate_per_s"] * fits["evolution_time_us"] * 1e-6 < 1
     good = fits["status"].str.startswith("ok") & (fits["flag"] == "ok") & slow
     return fits[good & (fits["observable"] == "spin_alignment_echo") & (fits["rate_ci_low_per_s"] > 0)]
 
 
-def echo_line(fits: pd.DataFrame, diffusion: pd.DataFrame) -> tuple[ArrheniusFit, float, np.ndarray]:
-    """Arrhenius line of the echo's 1/τ, the t_p (µs) it is read at, and its temperatures.
+@dataclass(frozen=True)
+class EchoLine:
+    """Arrhenius line of the echo's 1/τ, the t_p (µs) it is read at, its temperatures, and what its interval holds."""
 
-    The evolution time is the one with most temperatures, the longest of those. The uncertainty of the rate model is
-    taken to be that of the exit rate. Raises InputError for fewer than two usable temperatures.
+    line: ArrheniusFit
+    evolution_us: float
+    temperatures_K: np.ndarray
+    interval: str
+
+
+def echo_line(fits: pd.DataFrame) -> EchoLine:
+    """Line through the usable echoes (`usable_echoes`) of one evolution time: that with most temperatures, the longest.
+
+    Rows with `shift` are simulated with the rate model moved; see `arrhenius`. Where they have fewer than two
+    temperatures in common with the others, the interval goes without. Raises InputError for fewer than two
+    temperatures.
     """
-    good = usable_echoes(fits)
-    if good.empty:
+    good = usable_echoes(fits).sort_values("temperature_K")
+    base = good[good["shift"] == 0]
+    if base.empty:
         raise InputError("no usable echo fit")
-    number = good.groupby("evolution_time_us")["temperature_K"].nunique()
+    number = base.groupby("evolution_time_us")["temperature_K"].nunique()
     evolution_us = float(number[number == number.max()].index.max())
-    rows = good[good["evolution_time_us"] == evolution_us]
-    relative = np.log(rows["rate_ci_high_per_s"] / rows["rate_ci_low_per_s"]) / (2 * 1.96)
-    relative = np.hypot(relative, (rows["rate_sd_model_per_s"] / rows["rate_per_s"]).fillna(0.0))
-    relative = np.hypot(relative, LEAST_RELATIVE_ERROR)
-    fit = fit_arrhenius(rows["temperature_K"], rows["rate_per_s"], relative * rows["rate_per_s"])
-    shifted = arrhenius(diffusion, "exit_rate_per_s").covariance
-    without = arrhenius(diffusion[diffusion["origin"] == "kmc"], "exit_rate_per_s").covariance
-    covariance = fit.covariance + shifted - without
-    return replace(fit, covariance=covariance), evolution_us, rows["temperature_K"].to_numpy()
+    good = good[good["evolution_time_us"] == evolution_us].set_index("temperature_K")
+    base = good[good["shift"] == 0]
+    relative = np.log(base["rate_ci_high_per_s"] / base["rate_ci_low_per_s"]) / (2 * 1.96)
+    relative = np.hypot(relative, (base["rate_sd_model_per_s"] / base["rate_per_s"]).fillna(0.0))
+    error = np.hypot(relative, LEAST_RELATIVE_ERROR)
+    rates = base["rate_per_s"]
+    fit = line_of(rates, error)
+    covariance, with_model = fit.covariance, False
+    for _, rows in good[good["shift"] > 0].groupby("shift"):
+        both = rates.index.intersection(rows.index)
+        if len(both) >= 2:
+            with_model = True
+            moved = line_of(rows["rate_per_s"][both], error[both])
+            covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
+    interval = "sampling and rate model, tensors" if with_model else "sampling, tensors"
+    return EchoLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), interval)
 
 
 class Study:
     """The study's predictions; what the tables do not determine is None, said on stderr once."""
 
     def __init__(self, rates: pd.DataFrame, diffusion: pd.DataFrame, fits: pd.DataFrame):
-        simulated = diffusion[(diffusion["origin"] == "kmc") & (diffusion["diffusive"] == 1)]
-        self.temperatures_K = simulated["temperature_K"].to_numpy()
+        points = line_points(diffusion)
+        self.temperatures_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
         with_model = (diffusion["origin"] == "kmc_shift").any()
         self.interval = "sampling and rate model" if with_model else "sampling only"
         self.tracer = self._try(
@@ -147,7 +182,7 @@ class Study:
         )
         self.conductivity = self._try("conductivity", lambda: conductivity_line(diffusion))
         self.exit = self._try("exit rate", lambda: arrhenius(diffusion, "exit_rate_per_s"))
-        self.echo = self._try("echo", lambda: echo_line(fits, diffusion))
+        self.echo = self._try("echo", lambda: echo_line(fits))
         model = rates[rates["origin"] == "model"]
         keys = ["class", "from", "to"]
         self.classes = {key: rate_line(rows) for key, rows in model.groupby(keys, sort=False)}
@@ -165,11 +200,9 @@ class Study:
         if "SAE" in method:
             if self.echo is None:
                 return None
-            line, evolution_us, temperatures_K = self.echo
-            basis = f"1/τ of the echo at t_p {evolution_us:g} µs, {span(temperatures_K)}"
-            return Prediction(
-                line.activation_energy_eV, *line.activation_energy_interval_eV, basis, f"{self.interval}, tensors"
-            )
+            line = self.echo.line
+            basis = f"1/τ of the echo at t_p {self.echo.evolution_us:g} µs, {span(self.echo.temperatures_K)}"
+            return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, self.echo.interval)
         if "local" in method.lower() or "low-t flank" in method.lower():
             return self.lowest_barrier()
         if self.tracer is None:
@@ -187,13 +220,16 @@ class Study:
         return barrier(key, line, "lowest barrier of the rate model")
 
     def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
-        """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate."""
+        """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate.
+
+        None for an echo where its line says that it decays faster than 1/t_p: there is no echo then.
+        """
         if "SAE" in method:
             if self.echo is None:
                 return None
-            line, evolution_us, temperatures_K = self.echo
-            basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
-            return at(line, temperature_K, temperatures_K, basis, f"{self.interval}, tensors")
+            basis = f"1/τ of the echo at t_p {self.echo.evolution_us:g} µs"
+            decay = at(self.echo.line, temperature_K, self.echo.temperatures_K, basis, self.echo.interval)
+            return decay if decay.value * self.echo.evolution_us * 1e-6 < 1 else None
         if self.exit is None:
             return None
         return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion", self.interval)

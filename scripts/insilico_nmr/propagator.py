@@ -6,9 +6,9 @@ symmetric and P − P(∞) is positive semidefinite and decays monotonically; P(
 connected part of the network.
 
 Lags are whole ticks of 0.01 mean residence times, about ten in a decade. Origins are hierarchical: those of the
-lags up to ten residence times come every four residence times, those of each later decade every fifth of its longest
-lag, so that a lag of any length is sampled about as often as it brings something new and the estimator costs about as
-much as the events.
+lags up to ten residence times come every four residence times (of few ions; every twenty of many, which tell enough),
+those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
+brings something new and the estimator costs no more than the events.
 
 Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation of the limit
 P(∞), and are scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876
@@ -33,11 +33,10 @@ from insilico_nmr.lattice import Lattice, equilibrium, equilibrium_occupation
 
 TICKS_PER_RESIDENCE = 100
 LAGS_PER_DECADE = 10
-SHORT_SPACING = 4 * TICKS_PER_RESIDENCE
 ORIGINS_PER_LAG = 5
-# A lag is measured where at least this many runs of its length fit into a replica.
-LAGS_PER_REPLICA = 4
 DECORRELATED = 0.01
+VARIABLES = ("P", "P_se", "P_replica", "p", "msd", "msd_se", "msd_replica", "msd_collective", "msd_collective_se")
+VARIABLES += ("msd_collective_replica", "time")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class Plan:
     def spacing(self) -> np.ndarray:
         """Ticks between the origins of each level."""
         levels = np.arange(self.level.max() + 1)
-        return np.maximum(SHORT_SPACING, 10 ** (levels + 1) // ORIGINS_PER_LAG)
+        shortest = TICKS_PER_RESIDENCE * int(np.clip(self.n_ions // 100, 4, 20))
+        return np.maximum(shortest, 10 ** (levels + 1) // ORIGINS_PER_LAG)
 
     @cached_property
     def slots(self) -> np.ndarray:
@@ -81,15 +81,17 @@ class Plan:
 def make_plan(lattice: Lattice, n_ions: int, seed: int, max_events: int, max_residence_times: float = 1e3) -> Plan:
     """Plan replicas of `max_events` jumps each (expected number) with lags up to `max_residence_times`.
 
+    The longest lag is at most the length of a replica: with many ions, one origin tells much.
+
     Raises InputError where the budget does not even cover one mean residence time.
     """
     residence_s = 1.0 / equilibrium(lattice, n_ions).exit_rate
     n_ticks = int(max_events / n_ions * TICKS_PER_RESIDENCE)
-    longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks // LAGS_PER_REPLICA)
+    longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks)
     if longest < TICKS_PER_RESIDENCE:
         raise InputError(
             f"{max_events} jumps of {n_ions} ions do not cover lags of one mean residence time: "
-            f"at least {LAGS_PER_REPLICA * n_ions} jumps a replica are needed, and much more to see ions decorrelate"
+            f"at least {n_ions} jumps a replica are needed, and much more to see ions decorrelate"
         )
     exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
     lags = np.unique(np.rint(10**exponents).astype(np.int64))
@@ -275,10 +277,12 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
 
     P (state_a, state_b, time), p (state), msd (time) = ⟨|Δr|²⟩ per ion and msd_collective (time) = ⟨|ΣΔr|²⟩/N in Å²,
-    each but p with `_se`. Time is in s and starts with 0. P is held at P(∞) from the lag on where it has decorrelated:
-    where max|P − P(∞)| plus its standard error is below 1 % of max P(∞). The largest element of the positive
-    semidefinite P − P(∞) is on its diagonal, and the same for all sites of an orbit: so the mean diagonal per orbit
-    tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s` says when; the displacements go on.
+    each but p with `_se` and as the replicas have it (`_replica`): what follows from them takes its error from their
+    scatter, for elements and times of one replica are correlated. Time is in s and starts with 0. P is held at P(∞)
+    from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
+    The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
+    orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`
+    says when; the displacements go on.
     Otherwise `complete` is 0: the grid ends before ions have decorrelated, or noise hides that they have.
     `residual` and `residual_se` are the value met at that lag, or at the last one.
     """
@@ -300,17 +304,20 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     met = int(below.argmax()) if complete else len(below) - 1
     if complete:
         probability[met:] = at_infinity
+        matrices[:, met:] = at_infinity
         error[met:] = 0.0
 
     origins = np.array([sums["origins"] for sums in replicas])
-    msd, msd_se = _mean_and_error(np.array([sums["square"] for sums in replicas]) / (origins * n))
-    collective, collective_se = _mean_and_error(np.array([sums["collective"] for sums in replicas]) / (origins * n))
+    squares = np.array([sums["square"] for sums in replicas]) / (origins * n)
+    collectives = np.array([sums["collective"] for sums in replicas]) / (origins * n)
+    (msd, msd_se), (collective, collective_se) = _mean_and_error(squares), _mean_and_error(collectives)
     time = np.concatenate([[0.0], plan.lags * plan.tick_s])
     worst = residual[met].argmax()
     attributes = {
         "temperature_K": float(temperature),
         "mean_residence_time_s": 1.0 / exact.exit_rate,
         "exit_rate_per_s": exact.exit_rate,
+        "mean_square_jump_A2": exact.mean_square_jump_A2,
         "seed": plan.seed,
         "replicas": len(replicas),
         "n_ions": n,
@@ -324,17 +331,24 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     if complete:
         attributes["decorrelation_time_s"] = float(time[met + 1])
     matrix, curve = ("state_a", "state_b", "time"), ("time",)
+    by_replica = [("replica", *names) for names in (matrix, curve)]
     first = np.diag(p)[..., None]
+    start = np.broadcast_to(first, (len(replicas), *first.shape))
+    none = np.zeros((len(replicas), 1))
     return xr.Dataset(
         {
             "P": (matrix, np.concatenate([first, np.moveaxis(probability, 0, -1)], -1)),
             "P_se": (matrix, np.concatenate([0 * first, np.moveaxis(error, 0, -1)], -1)),
+            # Single precision: far finer than the scatter that these are for.
+            "P_replica": (by_replica[0], np.concatenate([start, np.moveaxis(matrices, 1, -1)], -1).astype(np.float32)),
             "P_infinity": (("state_a", "state_b"), at_infinity),
             "p": (("state",), p),
             "msd": (curve, np.concatenate([[0.0], msd]), {"units": "angstrom^2"}),
             "msd_se": (curve, np.concatenate([[0.0], msd_se]), {"units": "angstrom^2"}),
             "msd_collective": (curve, np.concatenate([[0.0], collective]), {"units": "angstrom^2"}),
             "msd_collective_se": (curve, np.concatenate([[0.0], collective_se]), {"units": "angstrom^2"}),
+            "msd_replica": (by_replica[1], np.concatenate([none, squares], 1), {"units": "angstrom^2"}),
+            "msd_collective_replica": (by_replica[1], np.concatenate([none, collectives], 1), {"units": "angstrom^2"}),
         },
         coords={"time": ("time", time, {"units": "s"})},
         attrs=attributes,
@@ -352,7 +366,8 @@ def write_propagator(path: str | Path, dataset: xr.Dataset) -> None:
         if not np.isfinite(values.values).all():
             raise InputError(f"{path}: {name} of the propagator holds values that are not finite")
     with atomic_path(path) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4")
+        packed = {"P_replica": {"zlib": True, "complevel": 4}}
+        dataset.to_netcdf(temporary, engine="netcdf4", encoding=packed)
 
 
 def read_propagator(path: str | Path) -> xr.Dataset:
@@ -363,7 +378,7 @@ def read_propagator(path: str | Path) -> xr.Dataset:
         dataset = xr.load_dataset(path, engine="netcdf4")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a NetCDF file ({error})") from None
-    for name in ("P", "P_se", "p", "msd", "msd_se", "msd_collective", "msd_collective_se", "time"):
+    for name in VARIABLES:
         if name not in dataset.variables:
             raise InputError(f"{path}: variable {name} is missing; expected a propagator")
     return dataset

@@ -18,6 +18,7 @@ from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, transitio
 from insilico_nmr.tensors import efg_principal
 
 OCTANT_SUBDIVISIONS = 96  # 9216 triangles: a static pattern within 0.1 % of 400 subdivisions on 500 bins
+MOST_POINTS = 1 << 15
 DECAY_AT_END = 7.0  # the apodised signal has fallen to exp(−7) = 0.1 % where it is cut
 
 
@@ -105,7 +106,8 @@ def acquisition(tensors: np.ndarray, nucleus: Nucleus, lorentz_Hz: float, gauss_
     """Time step (s) and number of points (a power of two) that hold the spectrum of tensors (S, 3, 3) in a.u.
 
     The window is 1.3 times the widest pattern and ten line widths to either side; the signal is followed until the
-    broadening has damped it to 0.1 %. Raises InputError without a positive broadening, for then it never ends.
+    broadening has damped it to 0.1 %. Raises InputError without a positive broadening, for then it never ends, and
+    for one so small that the signal has more than MOST_POINTS points.
     """
     if not lorentz_Hz + gauss_Hz > 0 or min(lorentz_Hz, gauss_Hz) < 0:
         raise InputError(
@@ -117,7 +119,13 @@ def acquisition(tensors: np.ndarray, nucleus: Nucleus, lorentz_Hz: float, gauss_
     durations = [DECAY_AT_END / (np.pi * lorentz_Hz)] if lorentz_Hz > 0 else []
     if gauss_Hz > 0:
         durations.append(np.sqrt(4 * np.log(2) * DECAY_AT_END) / (np.pi * gauss_Hz))
-    return time_step_s, 1 << int(np.ceil(np.log2(min(durations) / time_step_s)))
+    count = 1 << int(np.ceil(np.log2(min(durations) / time_step_s)))
+    if count > MOST_POINTS:
+        raise InputError(
+            f"broadening {lorentz_Hz} Hz (Lorentz), {gauss_Hz} Hz (Gauss): too small for a pattern of {widest:.3g} Hz, "
+            f"the signal would have {count} points; expected at most {MOST_POINTS}"
+        )
+    return time_step_s, count
 
 
 def _markov_fid(

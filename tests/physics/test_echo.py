@@ -1,15 +1,17 @@
 """Correlation functions and spin-alignment echoes against closed forms and an independent simulation."""
 
 import json
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import simulate_nmr
 import xarray as xr
 from insilico_nmr import echo, powder, tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import fit_decay
-from insilico_nmr.generator import bare_rates, column_generator, mean_field_generator, occupations
-from insilico_nmr.lattice import build_lattice
+from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import nucleus, quadrupolar_nucleus
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
@@ -249,21 +251,6 @@ def test_relaxation_multiplies_and_is_optional():
         echo.spin_lattice_damping(time_s, 0.0)
 
 
-def test_sampling_error_is_the_scatter_of_resampled_propagators():
-    # Free are the pairs a < b; P is symmetric and its rows sum to p.
-    rng = np.random.default_rng(0)
-    size, samples = 4, 20_000
-    factor = rng.normal(size=(size, size))
-    kernel = factor @ factor.T
-    pair_error = rng.uniform(0.001, 0.003, size=(size, size))
-    noise = np.triu(pair_error * rng.normal(size=(samples, size, size)), 1)
-    noise += noise.swapaxes(1, 2)
-    noise -= noise.sum(axis=2)[:, :, None] * np.eye(size)
-    scatter = np.einsum("ab,nab->n", kernel, noise).std()
-    error = echo.contract_error(kernel, noise.std(axis=0)[..., None])[0]
-    assert error == pytest.approx(scatter, rel=0.03)
-
-
 def test_wrong_spins_and_times_are_refused():
     with pytest.raises(InputError, match="spin 3/2"):
         echo.evolution_kernel(TWO_SITES, 1e-5, quadrupolar_nucleus("2H"))
@@ -279,11 +266,17 @@ def test_wrong_spins_and_times_are_refused():
         echo.matrix_echo(column_generator(np.ones((2, 2))), np.array([0.9, 0.1]), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
 
 
-def write_propagator(path, joint, populations, time_s, **changes):
+PER_REPLICA = ("msd_replica", "msd_collective_replica")
+
+
+def write_propagator(path, joint, populations, time_s, replicas=None, **changes):
+    replicas = [joint, joint] if replicas is None else replicas
     data = xr.Dataset(
         {
             "P": (("state_a", "state_b", "time"), joint),
             "P_se": (("state_a", "state_b", "time"), np.zeros_like(joint)),
+            "P_replica": (("replica", "state_a", "state_b", "time"), np.array(replicas)),
+            **{name: (("replica", "time"), np.zeros((len(replicas), len(time_s)))) for name in PER_REPLICA},
             "p": (("state",), populations),
             **{name: ("time", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
             **{name: ("time", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
@@ -333,47 +326,43 @@ def test_site_tensor_refusals(tmp_path):
         echo.read_site_tensors(path, 2)
 
 
-def two_orbit_lattice():
-    """Chain A-B-A-B: one class, faster out of B, as a sites.json and rates of the study would say it."""
-    sites = {
-        "cell": (4 * np.eye(3)).tolist(),
-        "sites": [
-            {"index": 0, "orbit": "A", "position": [0, 0, 0]},
-            {"index": 1, "orbit": "B", "position": [0.5, 0, 0]},
-        ],
-        "jumps": [
-            {"from": 0, "to": 1, "image": [0, 0, 0], "class": "a"},
-            {"from": 1, "to": 0, "image": [0, 0, 0], "class": "a"},
-            {"from": 0, "to": 1, "image": [-1, 0, 0], "class": "a"},
-            {"from": 1, "to": 0, "image": [1, 0, 0], "class": "a"},
-        ],
-    }
-    return build_lattice(sites, {("a", "A", "B"): 1.0, ("a", "B", "A"): 5.0}, (3, 3, 3))
+def two_site_study(folder, rate_per_s, longest_s):
+    """Arguments of simulate_nmr.py for two-site exchange: three replicas with slightly different rates, two members."""
+    time_s = np.concatenate([[0.0], np.geomspace(1e-4, longest_s, 40)])
+    each = [joint_of(column_generator(k * rate_per_s * np.ones((2, 2))), HALVES, time_s) for k in (0.98, 1.0, 1.02)]
+    write_propagator(folder / "P.nc", np.mean(each, axis=0), HALVES, time_s, replicas=each)
+    members = [TWO_SITES, 1.05 * TWO_SITES]
+    states = [
+        {"index": i, "tensor": TWO_SITES[i].tolist(), "members": [m[i].tolist() for m in members]} for i in (0, 1)
+    ]
+    (folder / "T.json").write_text(json.dumps({"temperature_K": 200, "isotope": "7Li", "states": states}))
+    arguments = ["--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "20"]
+    arguments += ["--out-echo", "e.csv", "--out-correlation", "c.csv", "--out-fits", "f.csv"]
+    return ["simulate_nmr.py", *arguments]
 
 
-@pytest.mark.parametrize("concentration", [0.01, 0.5, 0.93])
-def test_mean_field_generator_is_reversible_and_fills_to_the_concentration(concentration):
-    lattice = two_orbit_lattice()
-    np.testing.assert_allclose(bare_rates(lattice), [[0, 2], [10, 0]])  # two images of each neighbour
-    generator, populations, filled = mean_field_generator(lattice, concentration)
-    assert filled.mean() == pytest.approx(concentration)
-    # Fermi occupations: n/(1−n) is in the ratio of the Boltzmann weights at any filling.
-    odds = filled / (1 - filled)
-    assert odds[0] / odds[1] == pytest.approx(5)
-    flux = generator * populations
-    np.testing.assert_allclose(flux, flux.T, rtol=1e-9)
-    np.testing.assert_allclose(generator.sum(axis=0), 0, atol=1e-12)
+def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path, monkeypatch):
+    """2kt of the last point is 8 (all of the decay seen) or 1 (37 % of it beyond the end)."""
+    monkeypatch.chdir(tmp_path)
+    for longest_s, complete, status in ((0.4, 1, "ok"), (0.05, 0, "incomplete: 37 % of the decay")):
+        monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 10.0, longest_s))
+        simulate_nmr.main()
+        fits = pd.read_csv("f.csv")
+        for table in (pd.read_csv("e.csv"), pd.read_csv("c.csv"), fits):
+            assert (table["complete"] == complete).all()
+        assert fits["status"].str.startswith(status).all()
+    # Members that differ by a factor have one and the same normalised correlation function, and S2 of other sizes.
+    assert pd.read_csv("c.csv")["normalised_sd_model"].max() < 1e-12
+    echoes = pd.read_csv("e.csv")
+    assert echoes["S2_sd_model"].iloc[0] > 1e-3
+    assert echoes["S2_normalised_sd_model"].iloc[0] == 0
 
 
-def test_generator_of_a_dilute_lattice_is_that_of_the_bare_rates():
-    generator, populations, _ = mean_field_generator(two_orbit_lattice(), 1e-9)
-    np.testing.assert_allclose(generator, [[-2, 10], [2, -10]], rtol=1e-7)
-    np.testing.assert_allclose(populations, [5 / 6, 1 / 6], rtol=1e-7)
-
-
-def test_occupations_refuse_impossible_fillings():
-    with pytest.raises(InputError, match="concentration"):
-        occupations(np.zeros(2), 1.0)
+def test_site_tensors_of_another_isotope_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*two_site_study(tmp_path, 10.0, 0.4), "--isotope", "23Na"])
+    with pytest.raises(InputError, match=r"T.json is of 7Li, --isotope is 23Na"):
+        simulate_nmr.main()
 
 
 def test_tensor_basis_agrees_with_the_kernel():

@@ -1,5 +1,6 @@
 """The estimated propagator against closed forms, and its exact properties."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from insilico_nmr import propagator
+from insilico_nmr.echo import contract
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import build_lattice, equilibrium
 from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
+from scipy import stats
 from scipy.linalg import expm
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_kmc.py"
@@ -158,9 +162,9 @@ def test_a_budget_that_ends_before_decorrelation_is_told():
     assert "decorrelation_time_s" not in found.attrs
     assert found.attrs["residual"] > 0.5
     assert found["P"].values[0, 3, -1] < 0.01
-    assert found["time"].values[-1] <= 20_000 / 40 / 4 * found.attrs["mean_residence_time_s"]
+    assert found["time"].values[-1] <= 20_000 / 40 * found.attrs["mean_residence_time_s"]
     with pytest.raises(InputError, match="do not cover lags of one mean residence time"):
-        propagator.make_plan(lattice, 40, 1, 100)
+        propagator.make_plan(lattice, 40, 1, 30)
 
 
 def test_a_replica_stored_midway_goes_on_bit_for_bit(exclusion, tmp_path, monkeypatch):
@@ -178,6 +182,32 @@ def test_a_replica_stored_midway_goes_on_bit_for_bit(exclusion, tmp_path, monkey
         assert np.array_equal(array, sums[2][name]), name
     other = propagator.make_plan(plan.lattice, 460, 6, 400_000, max_residence_times=200)
     assert propagator.load_measurement(tmp_path / "current.npz", other, 2) is None
+
+
+def test_scatter_over_replicas_is_the_error_of_what_is_contracted_from_them():
+    """Elements of P are correlated: the interval from replicas holds a sum over them as often as it should.
+
+    Four replicas at a time, twenty times; taking elements as independent would miss the factor that is told below.
+    """
+    lattice = build_lattice(three_orbits(), THREE_RATES, (6, 6, 4))
+    plan = propagator.make_plan(lattice, 330, 5, 15_000, max_residence_times=10)
+    sets = [
+        propagator.combine(plan, [replica(plan, 4 * group + number) for number in range(4)], 250.0)
+        for group in range(20)
+    ]
+    kernel = np.array([[2.0, -1.0, -1.0], [-1.0, 2.0, -1.0], [-1.0, -1.0, 2.0]])
+    curves = np.array([contract(kernel, found["P_replica"].values.astype(float)) for found in sets])
+    means, errors = curves.mean(1), np.array([error_over_replicas(curve) for curve in curves])
+    truth = means.mean(0)
+    lags = slice(5, 28)
+    held = np.abs(means - truth)[:, lags] < 1.96 * errors[:, lags]
+    assert 0.88 < held.mean() <= 1.0
+    scatter = means.std(0, ddof=1)[lags]
+    without_t = errors[:, lags] / (stats.t.ppf(0.975, 3) / 1.96)
+    assert np.sqrt((without_t**2).mean(0) / scatter**2).mean() == pytest.approx(1, abs=0.35)
+    # The same from P_se, its elements taken as independent.
+    blind = np.sqrt(np.mean([(kernel[..., None] ** 2 * found["P_se"].values ** 2).sum((0, 1)) for found in sets], 0))
+    assert np.abs(np.log((blind[lags] / scatter).mean())) > 0.3
 
 
 def test_one_replica_gives_no_error_and_is_refused(exclusion):
@@ -203,7 +233,7 @@ def command(folder, checkpoint, out, concentration=0.6):
     return [
         sys.executable, str(SCRIPT), str(folder / "sites.json"), "--rates", str(folder / "rates.csv"),
         "--temperature", "300", "--concentration", str(concentration), "--supercell", "8", "8", "4",
-        "--seed", "3", "--replicas", "3", "--max-events", "1500000", "--max-residence-times", "50",
+        "--seed", "3", "--replicas", "3", "--max-events", "700000", "--max-residence-times", "50",
         "--checkpoint", str(folder / checkpoint), "--out", str(folder / out),
     ]  # fmt: skip
 
@@ -217,18 +247,30 @@ def inputs(tmp_path):
     return tmp_path
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(inputs):
-    killed = subprocess.Popen(command(inputs, "killed", "killed.nc"), stderr=subprocess.PIPE)
-    first = inputs / "killed" / "replica_0000.npz"
-    for _ in range(1200):
-        if first.exists() or killed.poll() is not None:
-            break
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert first.exists()
-    assert not (inputs / "killed.nc").exists()
-    again = subprocess.run(command(inputs, "killed", "killed.nc"), capture_output=True, text=True)
+def killed_when(path, arguments, folder):
+    """Start run_kmc.py so that it stores its state after every block of ticks, and kill it once `path` is there."""
+    often = "import run_kmc; run_kmc.CHECKPOINT_EVERY_S = 0.0; run_kmc.run_script(run_kmc.main)"
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", often, *arguments[2:]], env=environment, stderr=subprocess.DEVNULL
+    )
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert path.exists()
+    assert not any(folder.glob("*.nc"))
+
+
+def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs):
+    arguments, state = command(inputs, "killed", "killed.nc"), inputs / "killed"
+    killed_when(state / "current.npz", arguments, inputs)
+    with np.load(state / "current.npz") as stored:
+        assert stored["replica"] == 0
+        assert stored["ticks"][0] > 0
+    assert not (state / "replica_0000.npz").exists()
+    killed_when(state / "replica_0000.npz", arguments, inputs)
+    again = subprocess.run(arguments, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "replica 1/3" not in again.stderr
     assert "ETA" in again.stderr

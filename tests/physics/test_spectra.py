@@ -223,12 +223,17 @@ def test_command_lines(tmp_path):
     rate, time_s = 50.0, np.concatenate([[0.0], np.geomspace(1e-5, 1, 40)])
     generator = column_generator(rate * np.ones((2, 2)))
     joint = np.einsum("a,tba->abt", HALVES, expm(generator * time_s[:, None, None]))
+    # Two replicas that differ a little in the rate; the file holds their mean.
+    replicas = [joint + sign * 1e-4 * np.sin(3 * joint) * np.array([[1, -1], [-1, 1]])[..., None] for sign in (1, -1)]
+    nothing = {name: ("time", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")}
+    nothing |= {f"{name}_replica": (("replica", "time"), np.zeros((2, 41))) for name in ("msd", "msd_collective")}
     xr.Dataset(
         {
             "P": (("state_a", "state_b", "time"), joint),
             "P_se": (("state_a", "state_b", "time"), 1e-4 * joint),
+            "P_replica": (("replica", "state_a", "state_b", "time"), np.array(replicas)),
             "p": (("state",), HALVES),
-            **{name: ("time", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")},
+            **nothing,
         },
         coords={"time": time_s},
         attrs={"temperature_K": 150.0, "mean_residence_time_s": 1 / rate},
@@ -239,20 +244,6 @@ def test_command_lines(tmp_path):
     ]
     tensors = {"temperature_K": 150.0, "isotope": "7Li", "states": record, "method": "test"}
     (tmp_path / "T.json").write_text(json.dumps(tensors))
-    sites = {
-        "cell": (4 * np.eye(3)).tolist(),
-        "sites": [{"index": i, "orbit": "A", "position": [0.5 * i, 0, 0]} for i in range(2)],
-        "jumps": [
-            {"from": start, "to": 1 - start, "image": [image, 0, 0], "class": "a"}
-            for start in range(2)
-            for image in (0, 2 * start - 1)
-        ],
-    }
-    (tmp_path / "sites.json").write_text(json.dumps(sites))
-    rates = pd.DataFrame(
-        [{"class": "a", "from": "A", "to": "A", "temperature_K": 150.0, "rate_per_s": 5e4, "origin": "model"}]
-    )
-    rates.to_csv(tmp_path / "rates.csv", index=False)
 
     def run(script: str, *flags: str) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / "scripts" / script), *flags]
@@ -274,13 +265,19 @@ def test_command_lines(tmp_path):
     correlation = pd.read_csv(tmp_path / "C.csv")
     assert correlation.normalised[0] == pytest.approx(1)
 
-    flags = ("--sites", "sites.json", "--rates", "rates.csv", "--temperature", "150", "--concentration", "0.5")
-    done = run("simulate_spectra.py", *flags, "--site-tensors", "T.json", "--lorentz-Hz", "1000", "--out", "S.csv")
+    flags = ("--propagator", "P.nc", "--site-tensors", "T.json", "--lorentz-Hz", "1000", "--out", "S.csv")
+    done = run("simulate_spectra.py", *flags)
     assert done.returncode == 0, done.stderr
     drawn = pd.read_csv(tmp_path / "S.csv")
     step_kHz = drawn.frequency_kHz[1] - drawn.frequency_kHz[0]
     for motion in ("rigid", "exchange", "fast"):
         assert drawn[f"{motion}_per_kHz"].sum() * step_kHz == pytest.approx(1, abs=1e-6)
+    # The generator found from P is the one that made it, and a thousand times the rate has another spectrum.
+    _, known = spectra.motional_spectra(generator, HALVES, np.array(states), LITHIUM, 1000)
+    _, faster = spectra.motional_spectra(1000 * generator, HALVES, np.array(states), LITHIUM, 1000)
+    assert np.abs(drawn["exchange_per_kHz"] - 1e3 * known["exchange"]).sum() * step_kHz < 1e-3
+    assert np.abs(drawn["exchange_per_kHz"] - 1e3 * faster["exchange"]).sum() * step_kHz > 0.1
+    assert drawn["exchange_sd_model_per_kHz"].max() > 2e-3 * drawn["exchange_per_kHz"].max()
 
     tensors["states"] = record[:1]
     (tmp_path / "T.json").write_text(json.dumps(tensors))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from insilico_nmr import rate_shifts
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
@@ -28,6 +29,7 @@ def synthetic_diffusion(energy_eV=0.25, shift_eV=None) -> pd.DataFrame:
     table = pd.DataFrame({"temperature_K": SIMULATED_K, "origin": "kmc", "shift": 0.0, "D_tracer_m2_per_s": D})
     spread = np.exp(1.96 * 0.02)
     table = table.assign(ci_low_m2_per_s=D / spread, ci_high_m2_per_s=D * spread, exit_rate_per_s=1e20 * D, diffusive=1)
+    table = table.assign(arrhenius=1)
     sigma = 1e10 * D / SIMULATED_K
     table = table.assign(conductivity_S_per_cm=sigma, conductivity_ci_low_S_per_cm=sigma / spread)
     table = table.assign(conductivity_ci_high_S_per_cm=sigma * spread)
@@ -51,7 +53,8 @@ def synthetic_fits(flag="ok") -> pd.DataFrame:
     rate = arrhenius(1e9, 0.2, SIMULATED_K)
     table = pd.DataFrame({"temperature_K": SIMULATED_K, "evolution_time_us": 10.0, "rate_per_s": rate})
     table = table.assign(rate_ci_low_per_s=rate / 1.1, rate_ci_high_per_s=rate * 1.1, rate_sd_model_per_s=np.nan)
-    return table.assign(exit_rate_per_s=3 * rate, observable="spin_alignment_echo", flag=flag, status="ok")
+    table = table.assign(exit_rate_per_s=3 * rate, observable="spin_alignment_echo", flag=flag, status="ok")
+    return table.assign(shift=0.0)
 
 
 def study(**options) -> Study:
@@ -243,6 +246,52 @@ def model_of(tops, covariance=None) -> dict:
     }
 
 
+def test_lines_are_fitted_in_the_range_that_the_table_marks():
+    """Curved: 0.2 eV below 220 K, 0.3 eV above; the measurement is at 298 K."""
+    table = synthetic_diffusion()
+    hot = table.assign(temperature_K=[250.0, 300.0, 350.0])
+    hot["D_tracer_m2_per_s"] = arrhenius(1e-7, 0.3, hot["temperature_K"])
+    hot = hot.assign(ci_low_m2_per_s=hot["D_tracer_m2_per_s"] / 1.1, ci_high_m2_per_s=hot["D_tracer_m2_per_s"] * 1.1)
+    both = pd.concat([table.iloc[:2].assign(arrhenius=0), hot], ignore_index=True)
+    energy = Study(synthetic_rates(), both, synthetic_fits()).energy("PFG")
+    assert energy.value == pytest.approx(0.3)
+    assert "250 to 350 K" in energy.basis
+
+
+def test_echoes_with_the_rate_model_moved_widen_the_echo_alone():
+    """The echo moves by 0.04 eV, diffusion by 0.02 eV: each has its own."""
+    factor = np.exp(-0.04 / BOLTZMANN_EV_PER_K / SIMULATED_K)
+    moved = synthetic_fits().assign(shift=1.0)
+    for name in ("rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"):
+        moved[name] *= factor
+    fits = pd.concat([synthetic_fits(), moved], ignore_index=True)
+    with_model = Study(synthetic_rates(), synthetic_diffusion(shift_eV=0.02), fits).energy("SAE")
+    without = Study(synthetic_rates(), synthetic_diffusion(shift_eV=0.02), synthetic_fits()).energy("SAE")
+    added = ((with_model.high - with_model.low) / 3.92) ** 2 - ((without.high - without.low) / 3.92) ** 2
+    assert np.sqrt(added) == pytest.approx(0.04, rel=1e-6)
+    assert (with_model.interval, without.interval) == ("sampling and rate model, tensors", "sampling, tensors")
+
+
+def test_incomplete_curves_and_temperatures_without_an_echo_predict_nothing():
+    fits = synthetic_fits().assign(status="incomplete: 40 % of the decay lies beyond the last mixing time")
+    assert Study(synthetic_rates(), synthetic_diffusion(), fits).energy("SAE") is None
+    # 1e9 exp(−0.2 eV/k_BT) reaches 1/t_p = 1e5 1/s at 252 K.
+    assert study().jump_rate(298.0, "SAE") is None
+    assert "echo_decay_rate" not in set(comparison.agreement(study(), pd.DataFrame(), 298.0)["quantity"])
+    assert "echo_decay_rate" in set(comparison.agreement(study(), pd.DataFrame(), 160.0)["quantity"])
+
+
+def test_a_value_to_be_confirmed_gets_no_verdict_and_notes_are_shown(tmp_path):
+    measured = literature(
+        tmp_path,
+        "X,p,,activation_energy,0.25,,eV,,PFG,r,single crystal",
+        "X,p,,diffusion_coefficient,9e-14,,m2/s,298,PFG,r,To be confirmed: odd",
+    )
+    table = comparison.agreement(study(), measured, 298.0)
+    assert table["note"].tolist()[:2] == ["single crystal", "To be confirmed: odd"]
+    assert table["verdict"].tolist()[:2] == ["agrees", "measured value to be confirmed"]
+
+
 @pytest.mark.parametrize("tops", [(0.2, 0.2), (0.2, 0.3), (0.05, 0.5)])
 def test_mean_field_diffusion_of_a_chain_of_unequal_barriers_is_harmonic(tops):
     """One ion in a chain of alternating rates, spacing a: D = a² 2k₁k₂/(k₁+k₂), a third of it in three dimensions."""
@@ -250,34 +299,53 @@ def test_mean_field_diffusion_of_a_chain_of_unequal_barriers_is_harmonic(tops):
     model = model_of(tops)
     k = arrhenius(1e12, np.array(tops), T)
     parameters = np.array([np.log(1e12), 0.0, *tops])
-    log_D, log_exit = diffusion_table.mean_field(chain([2.0, 2.0]), model, parameters, T, filling)
+    log_D, log_exit = rate_shifts.mean_field(chain([2.0, 2.0]), model, parameters, T, filling)
     assert np.exp(log_D) == pytest.approx(4e-20 * 2 * k[0] * k[1] / k.sum() / 3, rel=1e-5)
     assert np.exp(log_exit) == pytest.approx(k.sum(), rel=1e-5)
 
 
-def test_shift_of_one_standard_deviation_in_a_barrier():
-    """All barriers one parameter known to 20 meV: ln D moves by 0.02 eV/k_BT."""
+def test_leading_direction_of_a_common_error_of_all_barriers():
+    """All barriers known to 20 meV together: that is the one direction, it slows, and rates move by 0.02 eV/k_BT."""
     covariance = np.zeros((4, 4))
     covariance[2:, 2:] = 0.02**2
-    model = model_of((0.2, 0.2), covariance.tolist())
-    row = {"temperature_K": 298.0, "D_tracer_m2_per_s": 1e-12, "exit_rate_per_s": 1e9}
-    (shifted,) = diffusion_table.shift_rows(row, chain([2.0, 2.0]), model, 0.5)
-    assert abs(np.log(shifted["D_tracer_m2_per_s"] / 1e-12)) == pytest.approx(0.02 / BOLTZMANN_EV_PER_K / 298, rel=1e-6)
-    assert shifted["origin"] == "kmc_shift"
-    assert "conductivity_S_per_cm" not in shifted
+    model, T = model_of((0.2, 0.2), covariance.tolist()), 298.0
+    steps, shares = rate_shifts.steps(model, chain([2.0, 2.0]), [200.0, T], 0.5)
+    assert steps[0] == pytest.approx([0, 0, 0.02, 0.02], abs=1e-12)
+    assert shares[0] == pytest.approx(1)
+    rates = {("c0", "S0", "S1"): 1.0, ("c0", "S1", "S0"): 5.0}
+    moved = rate_shifts.moved_rates(rates, model, steps[0], T)
+    factor = np.exp(-0.02 / BOLTZMANN_EV_PER_K / T)
+    assert list(moved.values()) == pytest.approx([factor, 5 * factor])
 
 
-def synthetic_propagator(D_m2_per_s=1e-12, exit_rate=1e8, haven=0.5) -> xr.Dataset:
-    """Displacements of a random walk of D, collective ones of D/H_R; jumps of length √(6D/Γ)."""
+def test_steps_span_the_covariance():
+    """Σ step stepᵀ is the covariance: together the directions hold all of it."""
+    root = np.random.default_rng(0).normal(size=(4, 4)) * [[0.3], [0.02], [0.02], [0.02]]
+    model = model_of((0.2, 0.25), (root @ root.T).tolist())
+    steps, shares = rate_shifts.steps(model, chain([2.0, 2.0]), [150.0, 200.0, 300.0], 0.5)
+    assert np.allclose(steps.T @ steps, root @ root.T, atol=1e-12)
+    assert np.all(np.diff(shares) <= 0)
+
+
+def synthetic_propagator(D_m2_per_s=1e-12, exit_rate=1e8, haven=0.5, excursions_A2=0.0, correlation=1.0) -> xr.Dataset:
+    """Displacements of a random walk of D, collective ones of D/H_R; jumps of length √(6D/(Γf)).
+
+    Excursions that return within a thousandth of a residence time, of `excursions_A2` Å², are added: the MSD is not
+    linear at short times.
+    """
     time = np.concatenate([[0.0], np.geomspace(0.01, 1e3, 40) / exit_rate])
     msd = 6 * D_m2_per_s * 1e20 * time
-    curves = {"msd": msd, "msd_se": 0.01 * msd, "msd_collective": msd / haven, "msd_collective_se": 0.02 * msd / haven}
     two = ("state_a", "state_b", "time")
     P = {name: (two, np.full((2, 2, 41), 0.25)) for name in ("P", "P_se")}
+    spread = np.array([[0.99], [1.0], [1.01]])
+    extra = excursions_A2 * (1 - np.exp(-time * exit_rate * 1e3))
+    replicas = {"msd_replica": spread * msd + extra, "msd_collective_replica": spread * msd / haven}
+    square = 6 * D_m2_per_s * 1e20 / exit_rate / correlation
     return xr.Dataset(
-        {**{name: (("time",), values) for name, values in curves.items()}, **P, "p": (("state",), [0.5, 0.5])},
+        {**{name: (("replica", "time"), values) for name, values in replicas.items()}, **P},
         coords={"time": time},
-        attrs={"temperature_K": 300.0, "exit_rate_per_s": exit_rate, "n_ions": 100, "n_sites": 200},
+        attrs={"temperature_K": 300.0, "exit_rate_per_s": exit_rate, "mean_square_jump_A2": square}
+        | {"n_ions": 100, "n_sites": 200},
     )
 
 
@@ -296,9 +364,22 @@ def test_row_of_a_random_walk(tmp_path):
     assert row["diffusive"] == 1
 
 
+def test_jumps_undone_at_once_do_not_shorten_the_mean_jump(tmp_path):
+    """f = 0.02: nearly all jumps are undone, and the MSD has its jump length long before the first lag."""
+    found = synthetic_propagator(excursions_A2=0.01, correlation=0.02)
+    row = diffusion_table.kmc_row(found, chain([2.0, 2.0]), 1, tmp_path)
+    length = np.sqrt(6e-12 * 1e20 / 1e8 / 0.02)
+    assert row["mean_jump_length_A"] == pytest.approx(length)
+    assert row["correlation_factor"] == pytest.approx(0.02, rel=0.01)
+    assert row["jump_rate_from_D_per_s"] == pytest.approx(0.02e8, rel=0.01)
+    assert row["origin"] == "kmc"
+    moved = diffusion_table.kmc_row(found.assign_attrs(shift=2), chain([2.0, 2.0]), 1, tmp_path)
+    assert (moved["origin"], moved["shift"]) == ("kmc_shift", 2)
+
+
 def test_no_diffusion_is_not_diffusive_and_propagators_must_fit_the_sites(tmp_path, capsys):
     stuck = synthetic_propagator()
-    stuck["msd"][:] = 3.0 + 1e-9 * np.arange(41)
+    stuck["msd_replica"][:] = 3.0 + 1e-9 * np.random.default_rng(0).normal(size=(3, 41))
     row = diffusion_table.kmc_row(stuck, chain([2.0, 2.0]), 1, tmp_path)
     assert row["diffusive"] == 0
     assert "ci_low_m2_per_s" not in row
@@ -323,3 +404,7 @@ def test_molecular_dynamics_rows(tmp_path):
     write_json(path, {"trajectories": [{"temperature_K": 600}]})
     with pytest.raises(InputError, match="trajectory 0 has no"):
         diffusion_table.md_rows([path])
+    for other in ({"runs": []}, {"trajectories": []}):
+        write_json(path, other)
+        with pytest.raises(InputError, match=r"synthetic_summary.json: no list 'trajectories'"):
+            diffusion_table.md_rows([path])

@@ -74,13 +74,14 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             flag = "jumps_during_evolution" if (T, evolution) == (200.0, 100.0) else "ok"
             common = {"temperature_K": T, "evolution_time_us": evolution}
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
-            curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_se_sampling": 1e-3, "S2_sd_model": 2e-3})
-            curves.append(curve.assign(**common, flag=flag))
+            curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_se_sampling": 1e-3})
+            curves.append(curve.assign(**common, flag=flag, complete=1, S2_normalised_sd_model=2e-3))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
             )
             fit |= {"rate_ci_low_per_s": 0.9 * rate, "rate_ci_high_per_s": 1.1 * rate, "exit_rate_per_s": 3 * rate}
             fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05, "rate_sd_model_per_s": 0.1 * rate}
+            fit |= {"shift": 0, "complete": 1}
             fits.append(fit | {"observable": "spin_alignment_echo", "flag": flag, "status": "ok"})
     return pd.concat(curves), pd.DataFrame(fits)
 
@@ -90,6 +91,8 @@ def synthetic_spectra() -> pd.DataFrame:
     parts = []
     for T in COLD_K:
         columns = {name: np.exp(-((x / w) ** 2)) for name, w in zip(plot_spectra.MOTIONS, (50, 20, 5), strict=True)}
+        for name in plot_spectra.SPREADS:
+            columns[name] = 0.1 * columns["exchange_per_kHz"]
         parts.append(pd.DataFrame({"temperature_K": T, "frequency_kHz": x, **columns}))
     return pd.concat(parts)
 
@@ -100,6 +103,7 @@ def synthetic_diffusion() -> pd.DataFrame:
     for T in COLD_K:
         D = 1e-8 * np.exp(-0.25 / BOLTZMANN_EV_PER_K / T)
         row = {"temperature_K": T, "origin": "kmc", "shift": 0, "D_tracer_m2_per_s": D, "diffusive": 1}
+        row |= {"arrhenius": int(T > 180)}
         row |= {"ci_low_m2_per_s": D / 1.1, "ci_high_m2_per_s": D * 1.1, "exit_rate_per_s": 1e20 * D}
         row |= {"conductivity_S_per_cm": 1e9 * D / T}
         row |= {"conductivity_ci_low_S_per_cm": 9e8 * D / T, "conductivity_ci_high_S_per_cm": 1.1e9 * D / T}
@@ -222,8 +226,8 @@ def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_pat
     path = tmp_path / "synthetic_literature.csv"
     path.write_text(
         ",".join(LITERATURE)
-        + "\nX,p,jump_rate,2.5,0.2,1/ms,250,SAE,r1\nX,p,activation_energy,0.30,,eV,,dc,r2"
-        + "\nX,p,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3\n"
+        + "\nX,p,jump_rate,2.5,0.2,1/ms,250,SAE,r1,\nX,p,activation_energy,0.30,,eV,,dc,r2,"
+        + "\nX,p,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3,\n"
     )
     measured = for_figure(path, "X", "p")
     (table,) = written([synthetic_rates()], tmp_path)
@@ -258,6 +262,32 @@ def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
     assert len(drawn(figure, "echo_rate")) == 3
 
 
+def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_path):
+    curves, fits = synthetic_echoes()
+    cold = fits["temperature_K"] == 150
+    fits.loc[cold, "complete"] = 0
+    fits.loc[cold, "status"] = "incomplete: 30 % of the decay lies beyond the last mixing time"
+    moved = fits.assign(shift=1, rate_per_s=1.0)
+    read = plot_echo.read(*written([curves, pd.concat([fits, moved])], tmp_path))
+    figure = plot_echo.draw(*read)
+    assert len(drawn(figure, "plateau_extrapolated")) == 2
+    assert {line.get_markerfacecolor() for line in drawn(figure, "plateau_extrapolated")} == {"white"}
+    assert len(drawn(figure, "plateau")) == 1
+    rates = drawn(figure, "echo_rate")
+    assert [float(line.get_xdata()[0]) for line in rates] == [pytest.approx(1000 / 200)]  # exactly at its temperature
+    assert "curve incomplete, fit extrapolated (open): 150 K" in figure.get_supxlabel()
+
+
+def test_the_band_of_the_committee_starts_at_nothing(tmp_path):
+    curves, fits = synthetic_echoes()
+    curves["S2_normalised_sd_model"] = np.where(curves["mixing_time_s"] < 1e-6, 0.0, 0.1)
+    figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
+    light = [band for band in figure.axes[0].collections if band.get_alpha() == 0.13]
+    points = light[0].get_paths()[0].vertices
+    assert np.ptp(points[points[:, 0] < 1e-7, 1]) < 1e-3
+    assert np.ptp(points[points[:, 0] > 10.0, 1]) == pytest.approx(0.2, abs=0.01)
+
+
 def test_where_nothing_is_an_echo_the_figure_says_so(tmp_path):
     curves, fits = synthetic_echoes()
     fits["flag"] = "jumps_during_evolution"
@@ -280,8 +310,10 @@ def test_diffusion_shows_its_energy_and_leaves_out_what_has_no_logarithm(tmp_pat
     assert "1 of 5 diffusion coefficients have no" in capsys.readouterr().err
     figure = plot_diffusion.draw(table, NO_LITERATURE)
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert any("= 0.250 eV" in label for label in labels)
-    assert "MD" in labels
+    assert any("= 0.250 eV" in label and "200 to 300 K" in label for label in labels)
+    assert "MD (one run a temperature, no interval)" in labels
+    (line,) = [line for line in drawn(figure, "line") if line.axes is figure.axes[0]]
+    assert (min(line.get_xdata()), max(line.get_xdata())) == pytest.approx((1000 / 300, 1000 / 200))
 
 
 def test_colours_of_temperatures_are_distinct_and_ordered():

@@ -111,24 +111,60 @@ def test_arrhenius_data_are_checked():
         fits.fit_arrhenius(np.array([300.0, 400.0]), np.array([0.0, 1.0]), np.ones(2))
 
 
-def test_diffusion_coefficient_skips_the_correlated_start():
-    time_s = np.geomspace(1e-9, 1e-4, 50)
-    # Backward jumps: MSD starts six times steeper than it goes on; D from its long-time slope, 6 Å²·1e7/s.
-    msd = 6e7 * time_s + 30 * (1 - np.exp(-time_s / 1e-7))
-    found = diffusion.diffusion_coefficient(time_s, msd, 0.01 * msd)
+def replicas_of(msd, noise=0.0, count=6):
+    """Replicas of a displacement curve (T,) that differ by an overall factor."""
+    return msd * (1 + noise * np.random.default_rng(2).normal(size=(count, 1)))
+
+
+def test_diffusion_coefficient_is_that_of_long_times():
+    """A tail that dies out slowly, as caged ions escape over decades: D(t) = D(1 + 5 √(t₀/t)), D = 1e-13 m²/s."""
+    time_s = np.geomspace(1e-9, 1e-3, 61)
+    msd = 6e7 * (time_s + 10 * np.sqrt(1e-8 * time_s))
+    found = diffusion.diffusion_coefficient(time_s, replicas_of(msd))
     assert found.diffusive
-    assert found.first_time_s > 1e-7
-    assert found.coefficient_m2_per_s / 1e-13 == pytest.approx(1, rel=0.03)
-    assert found.standard_error_m2_per_s > 0.01 * found.coefficient_m2_per_s / 2
-    assert abs(found.log_log_slope - 1) <= 0.05
+    # Where the window starts 5 % of d ln MSD/d ln t are left, and D is within that of its limit.
+    assert found.log_log_slope == pytest.approx(0.95, abs=0.01)
+    assert found.coefficient_m2_per_s == pytest.approx(1e-13, rel=0.05)
+    assert found.drift_m2_per_s < 0
+    assert abs(found.coefficient_m2_per_s - 1e-13) < 1.96 * found.standard_error_m2_per_s
+
+
+def test_error_of_diffusion_is_the_scatter_over_replicas():
+    time_s = np.geomspace(1e-9, 1e-4, 50)
+    msd = replicas_of(6e7 * time_s, noise=0.1)
+    found = diffusion.diffusion_coefficient(time_s, msd)
+    each = msd[:, -1] / time_s[-1] / 6 * 1e-20
+    assert found.coefficient_m2_per_s == pytest.approx(each.mean(), rel=1e-3)
+    expected = 2.571 / 1.96 * each.std(ddof=1) / np.sqrt(6)  # Student's t for five degrees of freedom
+    assert found.standard_error_m2_per_s == pytest.approx(expected, rel=1e-3)
 
 
 def test_trapped_ion_is_said_not_to_diffuse():
     time_s = np.geomspace(1e-9, 1e-4, 50)
     msd = 3 * (1 - np.exp(-time_s / 1e-8))
-    assert not diffusion.diffusion_coefficient(time_s, msd, 0.01 * msd).diffusive
+    assert not diffusion.diffusion_coefficient(time_s, replicas_of(msd)).diffusive
+    # The start of free motion, then a cage: a slope of 1 that does not last.
+    assert not diffusion.diffusion_coefficient(time_s, replicas_of(msd + 1e3 * time_s)).diffusive
     with pytest.raises(InputError, match="need at least"):
-        diffusion.diffusion_coefficient(time_s, np.zeros(50), np.zeros(50))
+        diffusion.diffusion_coefficient(time_s, np.zeros((2, 50)))
+    with pytest.raises(InputError, match="two replicas"):
+        diffusion.diffusion_coefficient(time_s, msd)
+
+
+def test_errors_of_a_fit_to_replicas_hold_the_truth_although_their_points_are_correlated():
+    """Each replica decays with a rate of its own: noise in τ that is common to all points of a curve."""
+    rng, held, blind = np.random.default_rng(3), [], []
+    for _ in range(40):
+        tau = 1e-2 * np.exp(0.2 * rng.normal(size=6))
+        curves = np.array([fits.decay_curve(TIME_S, 0.2, each, 0.7, 0.1) for each in tau])
+        fit = fits.fit_replicas(TIME_S, curves)
+        low, high = fit.rate_interval_per_s
+        held.append(low < 1e2 < high)
+        alone = fits.fit_decay(TIME_S, curves.mean(axis=0), fits.error_over_replicas(curves))
+        low, high = alone.rate_interval_per_s
+        blind.append(low < 1e2 < high)
+    assert np.mean(held) >= 0.85
+    assert np.mean(held) > np.mean(blind)
 
 
 def test_random_walk_relations():

@@ -5,8 +5,17 @@ import copy
 import numpy as np
 import pytest
 from insilico_nmr.errors import InputError
-from insilico_nmr.lattice import build_lattice, number_of_ions, read_rates
-from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, three_orbits
+from insilico_nmr.lattice import (
+    SIZE_TOLERANCE,
+    build_lattice,
+    converged_lattice,
+    equilibrium,
+    number_of_ions,
+    read_rates,
+    size_deviation,
+)
+from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
+from scipy import special
 
 HEADER = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin\n"
 
@@ -140,3 +149,52 @@ def test_rate_table(tmp_path):
     table.write_text("class,from,to\nab,A,B\n")
     with pytest.raises(InputError, match="column temperature_K, rate_per_s, origin is missing"):
         read_rates(table, 300.0)
+
+
+def full_below(energy_kT):
+    """A–B chain in a rectangular lattice whose A sites alone the ions could fill: carriers are thermal pairs."""
+    sites = network(np.diag([2.0, 2.3, 9.0]), [[0, 0, 0], [0.5, 0, 0]], "AB", {"x": 1.0, "y": 2.3})
+    rates = {("x", "A", "B"): 1.0, ("x", "B", "A"): float(np.exp(energy_kT))}
+    return sites, rates | {("y", "A", "A"): 0.5, ("y", "B", "B"): 2.0}
+
+
+def test_too_few_carriers_in_a_box_are_told_by_the_bessel_ratio():
+    """L thermal pairs in the endless lattice; with the number of ions fixed, L·I₁(2L)/I₀(2L) of them on average."""
+    energy = 8.0
+    sites, rates = full_below(energy)
+    for n in (4, 12, 40):
+        lattice = build_lattice(sites, rates, (n, n, 1))
+        pairs = n * n * np.exp(-energy / 2)
+        expected = 1 - special.ive(1, 2 * pairs) / special.ive(0, 2 * pairs)
+        assert size_deviation(lattice, 0.5) == pytest.approx(expected, abs=0.04 * expected + 0.005)
+
+
+@pytest.mark.parametrize("energy", [4.0, 7.0])
+def test_the_box_grows_until_jumps_are_as_frequent_as_in_an_endless_lattice(energy):
+    sites, rates = full_below(energy)
+    lattice = converged_lattice(sites, rates, (3, 3, 1), 0.5)
+    exact = equilibrium(build_lattice(sites, rates, (60, 60, 1)), 3600)
+    small = equilibrium(build_lattice(sites, rates, (3, 3, 1)), 9)
+    found = equilibrium(lattice, number_of_ions(lattice, 0.5))
+    assert small.occupation[1] < 0.9 * exact.occupation[1]
+    assert found.occupation[1] == pytest.approx(exact.occupation[1], rel=2 * SIZE_TOLERANCE)
+    # The mean exit rate is that of pairs made and gone again, and tells less.
+    assert abs(small.exit_rate / exact.exit_rate - 1) < 0.5 * (1 - small.occupation[1] / exact.occupation[1])
+    # Away from the exact filling carriers are there at any size.
+    assert converged_lattice(sites, rates, (8, 8, 1), 0.25).supercell == (8, 8, 1)
+
+
+def test_carriers_too_rare_for_any_box_are_refused():
+    sites, rates = full_below(25.0)
+    with pytest.raises(InputError, match=r"too few carriers; simulate at a higher temperature"):
+        converged_lattice(sites, rates, (80, 80, 7), 0.5)
+
+
+def test_mean_square_jump_weighs_lengths_by_how_often_they_are_jumped():
+    """A single ion: two jumps of 1 Å and two of 2.3 Å from each site, at the rates given."""
+    sites, rates = full_below(2.0)
+    lattice = build_lattice(sites, rates, (20, 20, 1))
+    p = np.array([1, np.exp(-2.0)]) / (1 + np.exp(-2.0))
+    x, y = 2 * (p[0] * 1.0 + p[1] * np.exp(2.0)), 2 * (p[0] * 0.5 + p[1] * 2.0)
+    expected = (x * 1.0 + y * 2.3**2) / (x + y)
+    assert equilibrium(lattice, 1).mean_square_jump_A2 == pytest.approx(expected)

@@ -7,8 +7,8 @@ import pytest
 from ase import Atoms
 from insilico_nmr.dataset import check_one_level
 from insilico_nmr.errors import InputError
-from insilico_nmr.readers.printed import half_unit, k_mesh, remove_rounding
 from insilico_nmr.readers.detect import read_output
+from insilico_nmr.readers.printed import half_unit, k_mesh, remove_rounding
 from insilico_nmr.tensors import traceless_symmetric
 
 DATA = Path(__file__).parents[1] / "data" / "readers"

@@ -44,9 +44,9 @@ def plan(folder: Path, config: dict, *arguments: str) -> subprocess.CompletedPro
     return snakemake("-n", "--cores", "1", *arguments, "--configfile", str(path), folder=folder)
 
 
-def test_both_studies_plan(study):
+def test_all_studies_plan(study):
     folder, _ = study
-    for name in ("config", "test"):
+    for name in ("config", "test", "full"):
         done = snakemake("-n", "--cores", "2", "--configfile", str(ROOT / "config" / f"{name}.yaml"), folder=folder)
         assert done.returncode == 0, done.stderr
         assert "run_kmc" in done.stdout + done.stderr

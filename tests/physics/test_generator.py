@@ -1,0 +1,62 @@
+"""Generators of one ion: recovered from a propagator, free of flicker, reversible; mean-field occupations."""
+
+import numpy as np
+import pytest
+from insilico_nmr.errors import InputError
+from insilico_nmr.generator import check_generator, column_generator, effective_generator, occupations
+from scipy.linalg import expm
+
+
+def reversible(populations: np.ndarray, seed: int) -> np.ndarray:
+    """Column generator with these populations and random symmetric flows of about one a second."""
+    flow = np.random.default_rng(seed).uniform(0.5, 1.5, (len(populations),) * 2)
+    return column_generator((flow + flow.T) / populations[:, None])
+
+
+def joint_probability(generator: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
+    """P_ab(t) = p_a [exp(Kt)]_ab."""
+    return populations[:, None] * expm(generator.T * lag_s)
+
+
+@pytest.mark.parametrize("lag_s", [1e-3, 0.03])
+def test_generator_of_a_markov_process_is_recovered_at_any_lag(lag_s):
+    populations = np.array([0.1, 0.2, 0.3, 0.4])
+    generator = reversible(populations, 1)
+    found = effective_generator(joint_probability(generator, populations, lag_s), populations, lag_s)
+    np.testing.assert_allclose(found, generator, rtol=1e-6)
+    check_generator(found, populations)
+
+
+def test_excursions_that_return_within_the_lag_are_no_jumps():
+    # A - b - C: from the rarely held b an ion goes back to A a hundred times as often as on to C.
+    to_b, back, on = 10.0, 1e5, 1e3
+    populations = np.array([1, 2 * to_b / (back + on), 1])
+    rates = np.array([[0, to_b, 0], [back, 0, on], [0, to_b * on / back, 0]])
+    populations = np.array([1.0, to_b / back, 1.0])
+    populations[2] = populations[1] * on / (to_b * on / back)
+    populations /= populations.sum()
+    generator = column_generator(rates)
+    check_generator(generator, populations)
+    exchange = to_b * on / (back + on)  # trips from A that end on C
+    found = effective_generator(joint_probability(generator, populations, 0.1), populations, 0.1)
+    assert found[2, 0] == pytest.approx(exchange, rel=0.01)
+    assert -found[0, 0] == pytest.approx(exchange, rel=0.01)  # and not the hundred times larger rate of leaving A
+    check_generator(found, populations)
+
+
+def test_noise_of_a_sampled_propagator_leaves_a_generator():
+    populations = np.full(4, 0.25)
+    generator = reversible(populations, 2)
+    noise = np.random.default_rng(3).normal(0, 2e-4, (4, 4))
+    joint = joint_probability(generator, populations, 1.0) + noise + noise.T  # decayed: correlations lie below 0
+    assert np.linalg.eigvalsh(joint).min() < 0
+    check_generator(effective_generator(joint, populations, 1.0), populations)
+
+
+def test_occupations_are_those_of_fermi_and_impossible_fillings_are_refused():
+    filled = occupations(np.log([5.0, 1.0]), 0.6)
+    assert filled.mean() == pytest.approx(0.6)
+    odds = filled / (1 - filled)
+    assert odds[0] / odds[1] == pytest.approx(5)
+    with pytest.raises(InputError, match="concentration"):
+        occupations(np.zeros(2), 1.0)
