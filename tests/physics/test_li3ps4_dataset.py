@@ -29,10 +29,10 @@ def test_registered_files_have_their_checksums():
 
 
 def test_the_counts_of_the_dataset(frames, lithium):
-    assert len(frames) == 43
-    assert len(lithium) == 444
+    assert len(frames) == 70
+    assert len(lithium) == 750
     assert {atoms.info["phase"] for atoms in frames} == {"beta", "betadis", "gamma"}
-    assert len(leave_group_out_folds(frames)) == 10
+    assert len(leave_group_out_folds(frames)) == 15
 
 
 def test_field_gradients_are_traceless_and_symmetric(frames):
@@ -57,9 +57,11 @@ def test_forces_add_up_to_nothing_and_stress_is_that_of_a_solid(frames):
 
 
 def test_hotter_runs_have_higher_energies(frames):
-    """Within a phase, the mean potential energy of a run's snapshots rises with its temperature."""
+    """Within a phase, the mean potential energy of a CHGNet run's snapshots rises with its temperature."""
     runs = defaultdict(list)
     for atoms in frames:
+        if "uf3" in atoms.info["group"] or "neb" in atoms.info["group"]:
+            continue  # drawn on another surface, which is colder at the same temperature
         runs[atoms.info["phase"], int(atoms.info["temperature"])].append(atoms.get_potential_energy() / len(atoms))
     for phase in ("beta", "betadis", "gamma"):
         means = [np.mean(runs[key]) for key in sorted(runs) if key[0] == phase]
