@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_se_sampling", "complete"]
+ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_normalised_se_sampling", "complete"]
 FITS = [
     "temperature_K",
     "shift",
@@ -52,7 +52,7 @@ FITS += [
 ]
 FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
 CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
-CORRELATION += ["tensor_correlation_au2", "tensor_correlation_se_sampling_au2"]
+CORRELATION += ["normalised_se_sampling"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -147,7 +147,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         start = curve["S2"].iloc[0]
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
-        sampling = 1.96 * curve["S2_se_sampling"].to_numpy() / abs(start)
+        sampling = 1.96 * curve["S2_normalised_se_sampling"].to_numpy()
         model = curve["S2_normalised_sd_model"].to_numpy()
         if np.isfinite(model).all():
             axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
@@ -245,9 +245,8 @@ def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> No
     """⟨V(0):V(t)⟩ over its start at all temperatures, with bands of sampling and of the committee."""
     for temperature, curve in correlation.groupby("temperature_K"):
         curve = curve.sort_values("mixing_time_s")
-        start = curve["tensor_correlation_au2"].iloc[0] / curve["normalised"].iloc[0]
         curve = curve[curve["mixing_time_s"] > 0]
-        half = 1.96 * curve["tensor_correlation_se_sampling_au2"] / start
+        half = 1.96 * curve["normalised_se_sampling"]
         time, value, colour = curve["mixing_time_s"], curve["normalised"], colours[temperature]
         model = curve["normalised_sd_model"]
         if np.isfinite(model).all():

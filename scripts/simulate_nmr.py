@@ -3,7 +3,8 @@
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
 the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
 over the replicates of the site tensors;
-*_sd_model is the standard deviation over the tensor committee, of normalised curves each over its own start.
+*_sd_model is the standard deviation over the tensor committee. Both are given for normalised curves too, of members and
+replicates each over its own start.
 `complete` is 1 where at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where
 it converged, its curve is complete and its reduced chi-squared is at most 20.
 """
@@ -130,7 +131,8 @@ def main() -> None:
     correlation = echo.contract(kernel, joint)
     replicas = echo.contract(kernel, propagator.replicas)
     members = echo.contract(echo.tensor_kernel(states.members), joint)
-    error = sampling_error(replicas, echo.contract(echo.tensor_kernel(states.samples), joint))
+    samples = echo.contract(echo.tensor_kernel(states.samples), joint)
+    error = sampling_error(replicas, samples)
     normalised = members / members[:, :1]
     start = propagator.populations @ np.diag(kernel)
     if not start > 0:
@@ -148,6 +150,7 @@ def main() -> None:
             "frequency_correlation_Hz2": factor * correlation,
             "frequency_correlation_se_sampling_Hz2": factor * error,
             "normalised": correlation / start,
+            "normalised_se_sampling": sampling_error(replicas / start, samples / samples[:, :1]),
             "normalised_sd_model": member_spread(normalised),
             "complete": int(left <= INCOMPLETE_ABOVE),
         }
@@ -178,7 +181,7 @@ def main() -> None:
                     damping * echo.frozen_echo(joint, echo.evolution_kernel(tensors, evolution_time_s, nucleus))
                     for tensors in sets
                 ]
-            )
+            ).reshape(len(sets), len(time_s))
             for sets in (states.members, states.samples)
         )
         flag = "jumps_during_evolution" if echo.jumps_during_evolution(joint, time_s, evolution_time_s) else "ok"
@@ -191,6 +194,7 @@ def main() -> None:
                     "S2": damping * frozen,
                     "S2_se_sampling": sampling_error(replicas, samples),
                     "S2_sd_model": member_spread(members),
+                    "S2_normalised_se_sampling": sampling_error(replicas / frozen[0], samples / samples[:, :1]),
                     "S2_normalised_sd_model": member_spread(members / members[:, :1]),
                     "complete": int(left <= INCOMPLETE_ABOVE),
                     "flag": flag,

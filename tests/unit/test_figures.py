@@ -74,7 +74,7 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             flag = "jumps_during_evolution" if (T, evolution) == (200.0, 100.0) else "ok"
             common = {"temperature_K": T, "evolution_time_us": evolution}
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
-            curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_se_sampling": 1e-3})
+            curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
             curves.append(curve.assign(**common, flag=flag, complete=1, S2_normalised_sd_model=2e-3))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
