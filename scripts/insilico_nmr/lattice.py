@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.sites import check_network, site_orbits
 
 # Largest |Δ ln w| by which the rates around a closed loop of orbits may miss detailed balance.
 BALANCE_TOLERANCE = 1e-3
@@ -151,10 +152,13 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
     detailed balance; where orbits are not linked, so that their occupations are undetermined; and where the
     supercell is so small that a jump ends on an image of its own start.
     """
-    cell, basis, orbit = _checked_cell(sites, source)
+    check_network(sites, source)
+    cell = np.array(sites["cell"], float)
+    basis = np.array([site["position"] for site in sites["sites"]], float) @ cell
+    orbit = tuple(site_orbits(sites))
     if len(supercell) != 3 or min(supercell) < 1:
         raise InputError(f"the supercell is three positive whole numbers, not {supercell}")
-    jumps = _checked_jumps(sites, orbit, source)
+    jumps = _directed_jumps(sites, orbit)
     _check_rates(jumps, rates, source)
     jumps = [jump for jump in jumps if rates[jump["rate"]] > 0]
     if not jumps:
@@ -229,48 +233,12 @@ def _z_order(supercell: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     return cells[order], number.reshape(supercell)
 
 
-def _checked_cell(sites: dict, source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Cell (3, 3) in Å, Cartesian positions (m, 3) in Å and orbit labels of a sites.json."""
-    for key in ("cell", "sites", "jumps"):
-        if key not in sites:
-            raise InputError(f"{source}: key '{key}' is missing")
-    cell = np.array(sites["cell"], float)
-    if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
-        raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
-    if not sites["sites"]:
-        raise InputError(f"{source}: no sites")
-    for number, site in enumerate(sites["sites"]):
-        if site.get("index") != number:
-            raise InputError(f"{source}: site {number} has the index {site.get('index')}; sites are in order from 0")
-        position = np.array(site.get("position", []), float)
-        if position.shape != (3,) or not np.isfinite(position).all() or "orbit" not in site:
-            raise InputError(f"{source}: site {number} lacks an orbit or three finite coordinates")
-    basis = np.array([site["position"] for site in sites["sites"]], float) @ cell
-    return cell, basis, tuple(site["orbit"] for site in sites["sites"])
-
-
-def _checked_jumps(sites: dict, orbit: tuple[str, ...], source: str) -> list[dict]:
-    """Jumps as dicts of from, to, image (tuple) and rate (class, from orbit, to orbit), each with its reverse."""
-    jumps, class_of = [], {}
-    for number, jump in enumerate(sites["jumps"]):
-        try:
-            start, end, image = int(jump["from"]), int(jump["to"]), tuple(int(x) for x in jump["image"])
-            name = jump["class"]
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{source}: jump {number} is not made of from, to, image and class") from None
-        if not (0 <= start < len(orbit) and 0 <= end < len(orbit) and len(image) == 3):
-            raise InputError(f"{source}: jump {number} ({start} to {end}) leads to a site that does not exist")
-        if (start, end, image) in class_of:
-            raise InputError(f"{source}: jump {number} from site {start} to {end}, image {image}, is there twice")
-        class_of[start, end, image] = name
-        rate = (name, orbit[start], orbit[end])
-        jumps.append({"from": start, "to": end, "image": image, "rate": rate})
-    for (start, end, image), name in class_of.items():
-        if class_of.get((end, start, tuple(-x for x in image))) != name:
-            raise InputError(
-                f"{source}: the jump of class {name} from site {start} ({orbit[start]}) to {end} ({orbit[end]}), "
-                f"image {image}, has no reverse of the same class"
-            )
+def _directed_jumps(sites: dict, orbit: tuple[str, ...]) -> list[dict]:
+    """Jumps as dicts of from, to, image (tuple) and rate (class, from orbit, to orbit)."""
+    jumps = []
+    for jump in sites["jumps"]:
+        start, end, image = int(jump["from"]), int(jump["to"]), tuple(int(x) for x in jump["image"])
+        jumps.append({"from": start, "to": end, "image": image, "rate": (jump["class"], orbit[start], orbit[end])})
     return jumps
 
 
