@@ -162,7 +162,10 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
 
 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
-    """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles."""
+    """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
+
+    Pale: fits of curves that end before the plateau is reached, or that the fit does not follow.
+    """
     evolution_times = sorted(set(fits["evolution_time_us"]))
     exit_rates = fits.drop_duplicates("temperature_K").sort_values("temperature_K")
     axes.axhspan(*WINDOW_PER_S, color="#f0e6c8", linewidth=0, zorder=0)
@@ -171,23 +174,28 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
     inverse_temperature_axis(axes, fits["temperature_K"])
     handles = [Line2D([], [], color=GREY, marker="_", markersize=5, label="mean exit rate")]
     # All at their own temperature: open markers, larger for shorter t_p, so that one is seen within the other.
+    pale = 0
     for number, evolution_us in enumerate(evolution_times):
         echoes = 0
         look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 2.0 + 1.3 * (len(evolution_times) - 1 - number)}
         look |= {"markerfacecolor": "none", "markeredgewidth": 0.8, "linestyle": "none"}
         for _, row in fits[fits["evolution_time_us"] == evolution_us].iterrows():
-            if reason(row) or not good(row):
+            if reason(row) or not np.isfinite(row["rate_per_s"]):
                 continue
             echoes += 1
+            pale += not good(row)
             x, rate, colour = 1000 / row["temperature_K"], row["rate_per_s"], colours[row["temperature_K"]]
             if np.isfinite(row["rate_sd_model_per_s"]):
                 low = max(rate - 1.96 * row["rate_sd_model_per_s"], rate / 10)
                 axes.plot([x, x], [low, rate + 1.96 * row["rate_sd_model_per_s"]], color=colour, alpha=0.3,
                           linewidth=2.5, solid_capstyle="butt")  # fmt: skip
             bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
-            axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid="echo_rate", **look)
+            gid, alpha = ("echo_rate", 1.0) if good(row) else ("echo_rate_incomplete", 0.45)
+            axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look)
         if echoes:
             handles.append(Line2D([], [], color=BLACK, label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs", **look))
+    if pale:
+        handles.append(Line2D([], [], linestyle="none", label="pale: curve incomplete, or poor fit"))
     tensor_fits = tensor_fits[tensor_fits["rate_per_s"].notna()].sort_values("temperature_K")
     if len(tensor_fits):
         look = {"color": BLACK, "linestyle": ":", "linewidth": 0.7, "marker": "o", "markerfacecolor": "none"}
