@@ -129,6 +129,15 @@ def host_unit():
     return f"--host-unit {unit['centre']} {unit['ligand']} {unit['number']} {unit['cutoff_A']}"
 
 
+def frames_in(path):
+    """Number of frames of an extended XYZ file, read while planning."""
+    lines = Path(path).read_text().splitlines()
+    frames, line = 0, 0
+    while line < len(lines) and lines[line].strip().isdigit():
+        frames, line = frames + 1, line + 2 + int(lines[line])
+    return frames
+
+
 def figure_targets():
     """Figures from the published tables where they ship, and from this study's own tables where they exist."""
     roots = []

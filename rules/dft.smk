@@ -9,15 +9,6 @@ NEEDS_GPAW = (
 )
 
 
-def labelled_frames(wildcards):
-    """Labels of all frames of the pool; how many there are is read from the file while planning."""
-    lines = Path(DFT["pool"]).read_text().splitlines()
-    frames, line = 0, 0
-    while line < len(lines) and lines[line].strip().isdigit():
-        frames, line = frames + 1, line + 2 + int(lines[line])
-    return expand(rules.label_snapshot.output, frame=range(frames))
-
-
 rule make_paw_dataset:
     output:
         f"{RESULTS}/dft/paw/{{element}}.{DFT['setups']}.{DFT['functional']}",
@@ -73,7 +64,7 @@ rule label_snapshot:
 rule gather_labels:
     input:
         code=code("gather_labels"),
-        frames=labelled_frames,
+        frames=expand(rules.label_snapshot.output, frame=range(frames_in(DFT["pool"]))),
     output:
         f"{RESULTS}/dft/labelled.extxyz",
     log:
