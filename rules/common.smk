@@ -12,12 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from insilico_nmr.config import load_and_validate
 from insilico_nmr.errors import InputError
-from insilico_nmr.registry import check_registered, read_registry
-
-try:
-    config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
-except InputError as error:
-    sys.exit(f"error: configuration: {error}")
+from insilico_nmr.registry import check_checksum, read_registry
 
 REGISTRY = str(Path(workflow.basedir) / "resources" / "registry.csv")
 
@@ -45,10 +40,11 @@ def check_resources():
     registered = read_registry(REGISTRY)
     for path in used:
         if path.resolve() in registered:
-            check_registered(path, REGISTRY)
+            check_checksum(path, registered[path.resolve()], REGISTRY)
 
 
 try:
+    config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
     check_isotope()
     check_resources()
 except InputError as error:
@@ -114,6 +110,18 @@ def flags(section, **names):
         value = value if isinstance(value, list) else [value]
         words.append(f"--{flag.replace('_', '-')} {' '.join(shlex.quote(str(item)) for item in value)}")
     return " ".join(words)
+
+
+def kmc_flags(replicas):
+    """Flags of run_kmc.py, with as many replicas as the config key named says."""
+    return flags(
+        "kmc",
+        supercell="supercell",
+        replicas=replicas,
+        max_events="max_events",
+        max_residence_times="max_residence_times",
+        seed="seed",
+    )
 
 
 def resume(rule_name, *parts):

@@ -101,14 +101,7 @@ rule run_kmc:
         runtime=240,
     params:
         resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
-        flags=flags(
-            "kmc",
-            supercell="supercell",
-            replicas="replicas",
-            max_events="max_events",
-            max_residence_times="max_residence_times",
-            seed="seed",
-        ),
+        flags=kmc_flags("replicas"),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.flags} --checkpoint {params.resume} --out {output} > {log} 2>&1"
@@ -130,14 +123,7 @@ use rule run_kmc as run_kmc_shift with:
         resume=lambda wildcards: resume("run_kmc", f"shift_{wildcards.shift}", wildcards.temperature),
         flags=lambda wildcards, input: " ".join(
             [
-                flags(
-                    "kmc",
-                    supercell="supercell",
-                    replicas="shift_replicas",
-                    max_events="max_events",
-                    max_residence_times="max_residence_times",
-                    seed="seed",
-                ),
+                kmc_flags("shift_replicas"),
                 f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
             ]
         ),

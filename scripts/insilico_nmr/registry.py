@@ -43,7 +43,14 @@ def check_registered(path: str | Path, registry: str | Path) -> dict[str, str]:
     row = read_registry(registry).get(path.resolve())
     if row is None:
         raise InputError(f"{path}: not listed in {registry}; add its path and sha256")
+    check_checksum(path, row, registry)
+    return row
+
+
+def check_checksum(path: Path, row: dict[str, str], registry: str | Path) -> None:
+    """Raise InputError where the bytes of a file are not those of its row in the registry."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     found = sha256(path)
     if found != row["sha256"]:
         raise InputError(f"{path}: checksum differs from {registry}: expected {row['sha256']}, found {found}")
-    return row

@@ -1,8 +1,5 @@
 """Ingest and the parameter table as a user runs them: every code's output, and bad input with a clear end."""
 
-import contextlib
-import importlib
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr.dataset import efg, ms, read_dataset
-from insilico_nmr.errors import run_script
 from insilico_nmr.files import sha256
 from insilico_nmr.readers import magres
+from programs import run
 
 ROOT = Path(__file__).parents[2]
 MAGRES = ROOT / "tests" / "data" / "synthetic_castep.magres"
@@ -27,19 +24,6 @@ Li 0.1 0.0 0.0  0.01 0 0 0 0.01 0 0 0 -0.02  0.1 0.0 0.0
 Li 2.5 2.5 0.0  0.03 0 0 0 0.01 0 0 0 -0.04  0.0 0.1 0.0
 S  0.0 2.5 2.5  0.10 0 0 0 0.10 0 0 0 -0.20  0.0 0.0 0.1
 """
-
-
-def run(script, *arguments):
-    """Run a script's command line in this process (much faster); its exit code and what it said on stderr."""
-    main = importlib.import_module(script.removesuffix(".py")).main
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(sys, "argv", [script, *map(str, arguments)])
-        try:
-            run_script(main)
-        except SystemExit as leave:
-            return leave.code, said.getvalue()
-    return 0, said.getvalue()
 
 
 @pytest.mark.parametrize("script", ["ingest.py", "nmr_parameters.py", "dataset_card.py"])
@@ -60,7 +44,7 @@ def test_bad_input_ends_the_process_with_code_2(tmp_path):
 
 def test_extended_xyz_goes_in_and_comes_out(tmp_path):
     (tmp_path / "in.extxyz").write_text(FRAME)
-    code, said = run("ingest.py", tmp_path / "in.extxyz", "--out", tmp_path / "out.extxyz")
+    code, said = run("ingest", tmp_path / "in.extxyz", "--out", tmp_path / "out.extxyz")
     assert code == 0, said
     frame = read_dataset(tmp_path / "out.extxyz")[0]
     assert frame.get_potential_energy() == -1.5
@@ -94,7 +78,7 @@ BAD = {
 def test_bad_input_ends_in_one_message_and_no_file(name, tmp_path):
     text, message = BAD[name]
     (tmp_path / "in.extxyz").write_text(text)
-    code, said = run("ingest.py", tmp_path / "in.extxyz", "--out", tmp_path / "out" / "out.extxyz")
+    code, said = run("ingest", tmp_path / "in.extxyz", "--out", tmp_path / "out" / "out.extxyz")
     assert code == 2
     assert said.startswith(f"error: {tmp_path / 'in.extxyz'}")
     assert message in said
@@ -105,7 +89,7 @@ def test_bad_input_ends_in_one_message_and_no_file(name, tmp_path):
 def test_the_same_snapshot_in_two_files_is_a_duplicate(tmp_path):
     for name in ("a.extxyz", "b.extxyz"):
         (tmp_path / name).write_text(FRAME)
-    code, said = run("ingest.py", tmp_path / "a.extxyz", tmp_path / "b.extxyz", "--out", tmp_path / "o.extxyz")
+    code, said = run("ingest", tmp_path / "a.extxyz", tmp_path / "b.extxyz", "--out", tmp_path / "o.extxyz")
     assert code == 2
     assert "frame 1 is a duplicate of frame 0" in said
     assert not (tmp_path / "o.extxyz").exists()
@@ -113,7 +97,7 @@ def test_the_same_snapshot_in_two_files_is_a_duplicate(tmp_path):
 
 def test_a_flag_does_not_overrule_the_file(tmp_path):
     (tmp_path / "in.extxyz").write_text(FRAME)
-    code, said = run("ingest.py", tmp_path / "in.extxyz", "--out", tmp_path / "o.extxyz", "--phase", "other")
+    code, said = run("ingest", tmp_path / "in.extxyz", "--out", tmp_path / "o.extxyz", "--phase", "other")
     assert code == 2
     assert "frame 0: phase is 'made-up', but 'other' was given" in said
 
@@ -125,22 +109,22 @@ def test_checksums_are_required_and_compared(tmp_path):
     flags = ("--registry", registry, "--out", out)
 
     registry.write_text(header)
-    assert run("ingest.py", data, *flags)[0] == 0  # not listed, and no checksum required
+    assert run("ingest", data, *flags)[0] == 0  # not listed, and no checksum required
     out.unlink()
-    code, said = run("ingest.py", data, *flags, "--require-checksum")
+    code, said = run("ingest", data, *flags, "--require-checksum")
     assert (code, "not listed" in said, out.exists()) == (2, True, False)
 
     registry.write_text(f"{header}in.extxyz,{sha256(data)},made up,none,energy eV; forces eV/Ang; efg au,none\n")
-    assert run("ingest.py", data, *flags, "--require-checksum")[0] == 0
+    assert run("ingest", data, *flags, "--require-checksum")[0] == 0
     out.unlink()
 
     registry.write_text(f"{header}in.extxyz,{sha256(data)},made up,none,energy Ry; efg au,none\n")
-    code, said = run("ingest.py", data, *flags)
+    code, said = run("ingest", data, *flags)
     assert (code, "unknown units 'Ry' for energy, expected 'eV'" in said) == (2, True)
 
     registry.write_text(f"{header}in.extxyz,{'0' * 64},made up,none,energy eV; efg au,none\n")
     for extra in ((), ("--require-checksum",)):
-        code, said = run("ingest.py", data, *flags, *extra)
+        code, said = run("ingest", data, *flags, *extra)
         assert code == 2
         assert f"expected {'0' * 64}, found {sha256(data)}" in said
         assert not out.exists()
@@ -174,7 +158,7 @@ def test_a_bad_magres_ends_in_one_message_and_no_file(name, tmp_path):
     assert old in text
     path = tmp_path / "bad.magres"
     path.write_text(text.replace(old, new, 1))
-    code, said = run("ingest.py", path, "--out", tmp_path / "out.extxyz", *INFO)
+    code, said = run("ingest", path, "--out", tmp_path / "out.extxyz", *INFO)
     assert code == 2
     assert message in said
     assert str(path) in said
@@ -184,13 +168,13 @@ def test_a_bad_magres_ends_in_one_message_and_no_file(name, tmp_path):
 @pytest.fixture
 def magres_dataset(tmp_path):
     out = tmp_path / "dataset.extxyz"
-    code, said = run("ingest.py", MAGRES, "--out", out, *INFO)
+    code, said = run("ingest", MAGRES, "--out", out, *INFO)
     assert code == 0, said
     return out
 
 
 def test_magres_needs_to_be_told_its_group(tmp_path):
-    code, said = run("ingest.py", MAGRES, "--out", tmp_path / "o.extxyz", "--material", "Li2S", "--phase", "x")
+    code, said = run("ingest", MAGRES, "--out", tmp_path / "o.extxyz", "--material", "Li2S", "--phase", "x")
     assert code == 2
     assert "no group" in said
 
@@ -205,7 +189,7 @@ def test_the_antisymmetric_part_survives_the_dataset(magres_dataset):
 
 def test_the_parameters_of_an_axial_site(magres_dataset, tmp_path):
     out = tmp_path / "p.csv"
-    code, said = run("nmr_parameters.py", magres_dataset, "--out", out, "--isotopes", "7Li", "--reference", 90.1)
+    code, said = run("nmr_parameters", magres_dataset, "--out", out, "--isotopes", "7Li", "--reference", 90.1)
     assert code == 0, said
     table = pd.read_csv(out)
     assert len(table) == 2
@@ -222,11 +206,11 @@ def test_the_parameters_of_an_axial_site(magres_dataset, tmp_path):
 
 
 def test_a_shift_is_printed_only_with_a_reference(magres_dataset, tmp_path):
-    assert run("nmr_parameters.py", magres_dataset, "--out", tmp_path / "p.csv")[0] == 0
+    assert run("nmr_parameters", magres_dataset, "--out", tmp_path / "p.csv")[0] == 0
     table = pd.read_csv(tmp_path / "p.csv")
     assert "delta_iso_ppm" not in table
     assert set(table.isotope) == {"6Li", "7Li", "33S"}
-    code, said = run("nmr_parameters.py", magres_dataset, "--out", tmp_path / "q.csv", "--reference", 90)
+    code, said = run("nmr_parameters", magres_dataset, "--out", tmp_path / "q.csv", "--reference", 90)
     assert code == 2
     assert "one shielding for each of --isotopes" in said
 
@@ -249,7 +233,7 @@ def test_bad_input_gives_no_parameters(name, tmp_path):
     text, isotopes, message = BAD_PARAMETERS[name]
     (tmp_path / "d.extxyz").write_text(text)
     out = tmp_path / "p.csv"
-    code, said = run("nmr_parameters.py", tmp_path / "d.extxyz", "--out", out, "--isotopes", *isotopes)
+    code, said = run("nmr_parameters", tmp_path / "d.extxyz", "--out", out, "--isotopes", *isotopes)
     assert code == 2
     assert message in said
     assert not out.exists()
@@ -259,7 +243,7 @@ def test_a_card_counts_and_bins_everything(tmp_path):
     (tmp_path / "d.extxyz").write_text(FRAME)
     card, table = tmp_path / "CARD.md", tmp_path / "h.csv"
     flags = ("--out-card", card, "--out-table", table, "--mobile", "Li", "--neighbour", "S", "--drawn", "by hand")
-    code, said = run("dataset_card.py", tmp_path / "d.extxyz", *flags)
+    code, said = run("dataset_card", tmp_path / "d.extxyz", *flags)
     assert code == 0, said
     counts = pd.read_csv(table).groupby("quantity")["count"].sum().to_dict()
     assert counts == {"abs_V_zz_au": 2, "force_component_eV_per_A": 9, "nearest_Li_S_A": 2}
@@ -273,7 +257,7 @@ def test_a_card_counts_and_bins_everything(tmp_path):
 def test_a_card_of_an_absent_element_is_refused(tmp_path):
     (tmp_path / "d.extxyz").write_text(FRAME)
     flags = ("--out-card", tmp_path / "c.md", "--out-table", tmp_path / "h.csv", "--mobile", "Na", "--neighbour", "S")
-    code, said = run("dataset_card.py", tmp_path / "d.extxyz", *flags)
+    code, said = run("dataset_card", tmp_path / "d.extxyz", *flags)
     assert code == 2
     assert "no frame has both Na and S" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.extxyz"]
@@ -295,7 +279,7 @@ OF_QUARTZ = ["--material", "SiO2", "--phase", "quartz", "--group", "one"]
 )
 def test_every_code_ends_in_the_one_contract(name, flags, labels, tmp_path):
     out = tmp_path / "dataset.extxyz"
-    code, said = run("ingest.py", OUTPUTS / name, "--out", out, *INFO, *flags)
+    code, said = run("ingest", OUTPUTS / name, "--out", out, *INFO, *flags)
     assert code == 0, said
     frame = read_dataset(out)[0]
     assert [key for key in ("efg", "ms") if key in frame.arrays] == labels
@@ -312,32 +296,32 @@ def test_two_codes_with_two_levels_of_theory_are_refused_unless_allowed(tmp_path
     out = tmp_path / "out.extxyz"
     # Each file for itself goes in (gipaw.x needs its structure), so join what came of them.
     one, two = tmp_path / "one.extxyz", tmp_path / "two.extxyz"
-    assert run("ingest.py", files[0], "--out", one, *OF_QUARTZ, "--structure", OUTPUTS / "qe_quartz_scf.out")[0] == 0
-    assert run("ingest.py", files[1], "--out", two, *INFO)[0] == 0
-    code, said = run("ingest.py", one, two, "--out", out)
+    assert run("ingest", files[0], "--out", one, *OF_QUARTZ, "--structure", OUTPUTS / "qe_quartz_scf.out")[0] == 0
+    assert run("ingest", files[1], "--out", two, *INFO)[0] == 0
+    code, said = run("ingest", one, two, "--out", out)
     assert code == 2
     assert "different levels of theory, expected one (frame 0: QE-GIPAW 7.6, PBE" in said
     assert "frame 1: VASP 5.4.1, PBE" in said
     assert not out.exists()
-    assert run("ingest.py", one, two, "--out", out, "--allow-mixed-levels")[0] == 0
+    assert run("ingest", one, two, "--out", out, "--allow-mixed-levels")[0] == 0
     assert len(read_dataset(out)) == 2
 
 
 def test_frames_that_state_no_level_do_not_mix_with_those_that_do(tmp_path):
     (tmp_path / "in.extxyz").write_text(FRAME)
-    code, said = run("ingest.py", tmp_path / "in.extxyz", MAGRES, "--out", tmp_path / "o.extxyz", *INFO)
+    code, said = run("ingest", tmp_path / "in.extxyz", MAGRES, "--out", tmp_path / "o.extxyz", *INFO)
     assert code == 2
     assert "frame 0: not stated; frame 1: CASTEP 24.1" in said
 
 
 def test_text_of_gipaw_needs_its_structure(tmp_path):
-    code, said = run("ingest.py", OUTPUTS / "qe_quartz_efg.out", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
+    code, said = run("ingest", OUTPUTS / "qe_quartz_efg.out", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
     assert code == 2
     assert "has no cell; give the pw.x output beneath it with --structure" in said
 
 
 def test_a_run_that_did_not_converge_makes_no_dataset(tmp_path):
-    code, said = run("ingest.py", OUTPUTS / "abinit_stishovite.abo", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
+    code, said = run("ingest", OUTPUTS / "abinit_stishovite.abo", "--out", tmp_path / "o.extxyz", *OF_QUARTZ)
     assert code == 2
     assert "abinit_stishovite.abo: did not converge" in said
     assert not (tmp_path / "o.extxyz").exists()
