@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_normalised_se_sampling", "complete"]
+ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_normalised_se_sampling", "continued"]
 FITS = [
     "temperature_K",
     "shift",
@@ -49,10 +49,12 @@ FITS += [
     "amplitude_se",
     "plateau",
     "plateau_se",
+    "slow_amplitude",
+    "slow_tau_s",
 ]
 FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
 CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
-CORRELATION += ["normalised_se_sampling"]
+CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -155,10 +157,20 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
             time, signal - sampling, signal + sampling, color=colours[temperature], alpha=0.45, linewidth=0
         )
         axes.plot(time, signal, color=colours[temperature], label=f"{temperature:g} K", gid="echo")
+        mark_continued(axes, curve, signal, colours[temperature])
         if fitted(row):
             t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
-            fit = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q) / start
+            slow = row["slow_amplitude"], row["slow_tau_s"]
+            fit = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q, *slow) / start
             axes.plot(time, fit, color=BLACK, linewidth=0.6, linestyle="--")
+
+
+def mark_continued(axes: Axes, curve: pd.DataFrame, values: np.ndarray, colour: str) -> None:
+    """A bar where the sampled part of a curve ends and its continuation begins, if there is one."""
+    sampled = int((curve["continued"] == 0).sum())
+    if 0 < sampled < len(curve):
+        axes.plot(curve["mixing_time_s"].iloc[sampled - 1], values[sampled - 1], color=colour, marker="|",
+                  markersize=7, markeredgewidth=1.1, linestyle="none", gid="continued")  # fmt: skip
 
 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
@@ -261,6 +273,7 @@ def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> No
             axes.fill_between(time, value - model, value + model, color=colour, alpha=0.13, linewidth=0)
         axes.fill_between(time, value - half, value + half, color=colour, alpha=0.45, linewidth=0)
         axes.plot(time, value, color=colour, gid="correlation")
+        mark_continued(axes, curve, value.to_numpy(), colour)
     axes.set_xscale("log")
     axes.set(xlabel="time t (s)", ylabel=r"$\langle$V(0):V(t)$\rangle$ / $\langle$V:V$\rangle$", ylim=(0, 1.05))
     axes.set_title("tensor correlation function")
@@ -309,6 +322,7 @@ def draw(
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]
     if drawn:
         keys += [Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
+                 Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="continued from here"),
                  Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
                  Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensor committee")]  # fmt: skip
     figure.legend(handles=keys, loc="outside upper center", ncols=8)

@@ -5,8 +5,10 @@ the standard error over replicas of the propagator, widened by Student's t so th
 over the replicates of the site tensors;
 *_sd_model is the standard deviation over the tensor committee. Both are given for normalised curves too, of members and
 replicates each over its own start.
-`complete` is 1 where at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where
-it converged, its curve is complete and its reduced chi-squared is at most 20.
+`continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
+at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
+curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
+`slow_tau_s` belong to the second, if there is one.
 """
 
 import argparse
@@ -53,6 +55,8 @@ def fit_row(
         "amplitude_se": fit.amplitude_se,
         "plateau": fit.plateau,
         "plateau_se": fit.plateau_se,
+        "slow_amplitude": fit.slow_amplitude,
+        "slow_tau_s": fit.slow_tau_s,
         "mean_decay_time_s": fit.mean_decay_time_s,
         "mean_decay_time_se_s": fit.mean_decay_time_se_s,
         "rate_per_s": 1 / fit.tau_s,
@@ -69,7 +73,7 @@ def fit_row(
     if len(members) > 1:
         error = error_over_replicas(replicas)
         try:
-            rates = [1 / fit_decay(time_s, curve, error, t1q_s).tau_s for curve in members]
+            rates = [1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s for curve in members]
             row["rate_sd_model_per_s"] = np.std(rates, ddof=1)
         except FitFailed as failure:
             row["status"] += f"; of the mean only, a committee member: {failure}"
@@ -122,6 +126,7 @@ def main() -> None:
         print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
 
     time_s, joint = propagator.time_s, propagator.joint
+    continued = (time_s > propagator.sampled_until_s).astype(int)
     exit_rate = propagator.exit_rate_per_s
     common = {"temperature_K": propagator.temperature_K}
     jumps = {"shift": propagator.shift, "exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
@@ -152,6 +157,7 @@ def main() -> None:
             "normalised": correlation / start,
             "normalised_se_sampling": sampling_error(replicas / start, samples / samples[:, :1]),
             "normalised_sd_model": member_spread(normalised),
+            "continued": continued,
             "complete": int(left <= INCOMPLETE_ABOVE),
         }
     )
@@ -196,6 +202,7 @@ def main() -> None:
                     "S2_sd_model": member_spread(members),
                     "S2_normalised_se_sampling": sampling_error(replicas / frozen[0], samples / samples[:, :1]),
                     "S2_normalised_sd_model": member_spread(members / members[:, :1]),
+                    "continued": continued,
                     "complete": int(left <= INCOMPLETE_ABOVE),
                     "flag": flag,
                 }
@@ -235,6 +242,8 @@ def main() -> None:
             "amplitude_se",
             "plateau",
             "plateau_se",
+            "slow_amplitude",
+            "slow_tau_s",
             "mean_decay_time_s",
             "mean_decay_time_se_s",
             "reduced_chi_square",
@@ -254,7 +263,7 @@ def main() -> None:
         (arguments.out_fits, fit_table),
     ):
         with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False, float_format="%.9g")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def main() -> None:
             others.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0))
         table[f"exchange_{error}_per_kHz"] = np.std(others, axis=0, ddof=1) * 1e3 if len(others) > 1 else np.nan
     with atomic_path(arguments.out) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, float_format="%.7g")
 
 
 if __name__ == "__main__":

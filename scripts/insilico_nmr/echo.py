@@ -5,12 +5,14 @@ times only is a contraction of it. Hard ideal pulses; dipolar evolution and spin
 R. Böhmer, K. R. Jeffrey, M. Vogel, Prog. Nucl. Magn. Reson. Spectrosc. 50, 87 (2007).
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.linalg import expm
 
+from insilico_nmr.continuation import NotContinued, continue_propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations
@@ -28,13 +30,15 @@ AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
 class Propagator:
     """Two-time propagator: joint probability (S, S, T) and of replicas (R, S, S, T), populations (S,), times (T,) in s.
 
-    `shift`: the direction along which the rate model was moved, 0 for none.
+    `sampled_until_s`: from there on it is continued (continuation.py). `shift`: the direction along which the rate
+    model was moved, 0 for none.
     """
 
     joint: np.ndarray
     replicas: np.ndarray
     populations: np.ndarray
     time_s: np.ndarray
+    sampled_until_s: float
     temperature_K: float
     exit_rate_per_s: float
     shift: int
@@ -53,13 +57,14 @@ class SiteTensors:
 
 
 def load_propagator(path: str | Path) -> Propagator:
-    """Propagator of a NetCDF file. Raises InputError naming the file where P is no joint probability.
+    """Propagator of a NetCDF file, continued to its limit where it ends before and says how it goes on.
 
-    Checked: Σ_ab P = 1 and rows that sum to p at all times, P(0) = diag(p), no element below 0 by more than its
-    error, times increasing, and the mean of at least two replicas is P.
+    Raises InputError naming the file where P is no joint probability. Checked: Σ_ab P = 1 and rows that sum to p at
+    all times, P(0) = diag(p), no element below 0 by more than its error, times increasing, and the mean of at least
+    two replicas is P.
     """
     data = read_propagator(path)
-    missing = {"temperature_K", "mean_residence_time_s"} - set(data.attrs)
+    missing = {"temperature_K", "mean_residence_time_s", "complete"} - set(data.attrs)
     if missing:
         raise InputError(f"{path}: attribute {', '.join(sorted(missing))} is missing; expected a propagator")
     joint = data["P"].transpose("state_a", "state_b", "time").to_numpy()
@@ -88,9 +93,17 @@ def load_propagator(path: str | Path) -> Propagator:
     replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy().astype(float)
     if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
         raise InputError(f"{path}: P is not the mean of P_replica over two replicas or more")
-    return Propagator(
-        joint, replicas, populations, time_s, temperature_K, 1 / residence_s, int(data.attrs.get("shift", 0))
-    )
+    sampled_until_s = float(time_s[-1])
+    if not data.attrs["complete"]:
+        try:
+            later, later_s = continue_propagator(replicas, data["P_infinity"].to_numpy(), time_s)
+        except NotContinued as reason:
+            print(f"{path}: ends at {sampled_until_s:.3g} s, before its limit: {reason}", file=sys.stderr)
+        else:
+            replicas, time_s = np.concatenate([replicas, later], axis=-1), np.concatenate([time_s, later_s])
+            joint = np.concatenate([joint, later.mean(axis=0)], axis=-1)
+    shift = int(data.attrs.get("shift", 0))
+    return Propagator(joint, replicas, populations, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift)
 
 
 def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:

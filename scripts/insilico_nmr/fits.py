@@ -18,6 +18,8 @@ BETA_RANGE = (0.1, 2.0)
 # A curve is not known better than this part of its first point (powder grid, state model): a floor under every error,
 # which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
 RELATIVE_FLOOR = 1e-3
+WORTH_A_STAGE = 2.0  # reduced χ² above which a second stage is tried
+SLOWER = 5.0  # τ' of a slow stage over τ, at least
 
 
 def error_over_replicas(values: np.ndarray) -> np.ndarray:
@@ -40,7 +42,10 @@ class FitFailed(InputError):
 
 @dataclass(frozen=True)
 class DecayFit:
-    """{A·exp[−(t/τ)^β] + B}·exp(−t/T1Q) with standard errors; `covariance` (4, 4) of (A, ln τ, β, B)."""
+    """{A·exp[−(t/τ)^β] + A'·exp(−t/τ') + B}·exp(−t/T1Q) with standard errors.
+
+    `covariance` (4, 4) of (A, ln τ, β, B), or (6, 6) with (A', ln τ') where there is a slow stage; else A' is 0.
+    """
 
     amplitude: float
     tau_s: float
@@ -48,6 +53,19 @@ class DecayFit:
     plateau: float
     covariance: np.ndarray
     reduced_chi_square: float
+    slow_amplitude: float = 0.0
+    slow_tau_s: float = np.nan
+
+    @property
+    def stages(self) -> int:
+        """1, or 2 with a slow stage."""
+        return 2 if self.slow_amplitude else 1
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """What `covariance` is the covariance of."""
+        values = [self.amplitude, np.log(self.tau_s), self.beta, self.plateau]
+        return np.array([*values, self.slow_amplitude, np.log(self.slow_tau_s)] if self.stages == 2 else values)
 
     @property
     def amplitude_se(self) -> float:
@@ -89,18 +107,33 @@ class DecayFit:
 
 
 def decay_curve(
-    time_s: np.ndarray, amplitude: float, tau_s: float, beta: float, plateau: float, t1q_s: float | None = None
+    time_s: np.ndarray,
+    amplitude: float,
+    tau_s: float,
+    beta: float,
+    plateau: float,
+    t1q_s: float | None = None,
+    slow_amplitude: float = 0.0,
+    slow_tau_s: float = np.nan,
 ) -> np.ndarray:
-    """{A·exp[−(t/τ)^β] + B}·exp(−t/T1Q), same shape as `time_s`; no relaxation where `t1q_s` is None."""
+    """{A·exp[−(t/τ)^β] + A'·exp(−t/τ') + B}·exp(−t/T1Q), same shape as `time_s`; no relaxation without `t1q_s`."""
     damping = 1.0 if t1q_s is None else np.exp(-time_s / t1q_s)
-    return (amplitude * np.exp(-((time_s / tau_s) ** beta)) + plateau) * damping
+    slow = slow_amplitude * np.exp(-time_s / slow_tau_s) if slow_amplitude else 0.0
+    return (amplitude * np.exp(-((time_s / tau_s) ** beta)) + slow + plateau) * damping
 
 
 def fit_decay(
-    time_s: np.ndarray, signal: np.ndarray, standard_error: np.ndarray | None = None, t1q_s: float | None = None
+    time_s: np.ndarray,
+    signal: np.ndarray,
+    standard_error: np.ndarray | None = None,
+    t1q_s: float | None = None,
+    stages: int | None = None,
 ) -> DecayFit:
     """Weighted fit of a stretched exponential with plateau; T1Q, where given, is held fixed. Shapes (T,).
 
+    A second stage, an exponential SLOWER times slower or more, is added where the first does not follow the curve:
+    where it reduces a reduced χ² above 2 to less than half, or where one stage alone has no fit, and its amplitude is
+    three standard errors or more; `stages` (1 or 2) asks for one of the two.
     Raises InputError for unusable data, and FitFailed where the signal does not decay by more than its error, the
     optimiser does not converge, β ends at a bound (0.1, 2), τ lies a decade outside the times, or ln τ is known to
     no better than 1.
@@ -121,22 +154,67 @@ def fit_decay(
     if abs(drop) <= 3 * np.hypot(sigma[0], sigma[seen][-1]):
         raise FitFailed("the signal does not decay by more than its error", {"S(0)": bare[0], "drop": drop})
     below = np.nonzero((bare[0] - bare) / drop > 1 - np.exp(-1))[0]
-    start_s = max(time_s[below[0]], time_s[1])
+    start = {"amplitude": drop, "log_tau": np.log(max(time_s[below[0]], time_s[1])), "beta": 0.8}
+    start["plateau"] = bare[seen][-1]
 
+    single, failure = None, FitFailed("no second stage", {})
+    if stages != 2:
+        try:
+            single = _least_squares(time_s, signal, sigma, t1q_s, start)
+        except FitFailed as failed:
+            failure = failed
+    if single is None and stages == 1:
+        raise failure
+    if single is not None and (stages == 1 or single.reduced_chi_square <= WORTH_A_STAGE):
+        return single
+    double = _two_stages(time_s, signal, sigma, t1q_s, start)
+    if stages is None and double is not None:
+        significant = double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4])
+        if not significant or (single is not None and double.reduced_chi_square > single.reduced_chi_square / 2):
+            double = None
+    if double is None and single is None:
+        raise failure
+    return double or single
+
+
+def _two_stages(
+    time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None, start: dict[str, float]
+) -> DecayFit | None:
+    """The best of fits with a slow stage that start it at different times; None where none converges to one."""
+    found = []
+    for ratio in (10.0, 100.0, 1000.0):
+        guess = {**start, "amplitude": 0.7 * start["amplitude"], "slow_amplitude": 0.3 * start["amplitude"]}
+        guess["log_ratio"] = np.log(ratio)
+        try:
+            fit = _least_squares(time_s, signal, sigma, t1q_s, guess)
+        except FitFailed:
+            continue
+        if fit.slow_tau_s < time_s[-1] and fit.slow_tau_s > 1.01 * SLOWER * fit.tau_s and fit.amplitude > 0:
+            found.append(fit)
+    return min(found, key=lambda fit: fit.reduced_chi_square, default=None)
+
+
+def _least_squares(
+    time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None, start: dict[str, float]
+) -> DecayFit:
+    """One fit from starting values of amplitude, log_tau, beta, plateau and, of a slow stage, slow_amplitude and
+    log_ratio = ln(τ'/τ). Raises FitFailed as `fit_decay` says."""
+    bounds = {"beta": BETA_RANGE, "log_ratio": (np.log(SLOWER), np.inf)}
     parameters = lmfit.Parameters()
-    parameters.add("amplitude", drop)
-    parameters.add("log_tau", np.log(start_s))
-    parameters.add("beta", 0.8, min=BETA_RANGE[0], max=BETA_RANGE[1])
-    parameters.add("plateau", bare[seen][-1])
+    for name, value in start.items():
+        low, high = bounds.get(name, (-np.inf, np.inf))
+        parameters.add(name, value, min=low, max=high)
 
-    def residual(p: lmfit.Parameters) -> np.ndarray:
-        tau_s = np.exp(np.clip(p["log_tau"].value, -200, 200))
-        curve = decay_curve(time_s, p["amplitude"].value, tau_s, p["beta"].value, p["plateau"].value, t1q_s)
-        return (signal - curve) / sigma
+    def curve(p: dict[str, float]) -> np.ndarray:
+        tau_s = np.exp(np.clip(p["log_tau"], -200, 200))
+        slow = (p["slow_amplitude"], tau_s * np.exp(min(p["log_ratio"], 200))) if "log_ratio" in p else ()
+        return decay_curve(time_s, p["amplitude"], tau_s, p["beta"], p["plateau"], t1q_s, *slow)
 
-    result = lmfit.minimize(residual, parameters, method="leastsq", scale_covar=False)
+    result = lmfit.minimize(
+        lambda p: (signal - curve(p.valuesdict())) / sigma, parameters, method="leastsq", scale_covar=False
+    )
     last = {name: float(value.value) for name, value in result.params.items()}
-    log_tau = last.pop("log_tau")
+    log_tau, log_ratio = last.pop("log_tau"), last.pop("log_ratio", None)
     last["tau_s"] = float(np.exp(np.clip(log_tau, -200, 200)))
     if not result.success or getattr(result, "covar", None) is None or not np.isfinite(result.covar).all():
         raise FitFailed("no convergence: " + " ".join(str(result.message).split()), last)
@@ -147,7 +225,13 @@ def fit_decay(
     covariance = result.covar * max(1.0, result.redchi)
     if covariance[1, 1] > 1:
         raise FitFailed(f"tau is known within a factor {np.exp(np.sqrt(covariance[1, 1])):.3g} only", last)
-    return DecayFit(last["amplitude"], last["tau_s"], last["beta"], last["plateau"], covariance, float(result.redchi))
+    if log_ratio is not None:
+        last["slow_tau_s"] = float(last["tau_s"] * np.exp(log_ratio))
+        # From ln(τ'/τ) to ln τ'.
+        change = np.eye(6)
+        change[5, 1] = 1.0
+        covariance = change @ covariance @ change.T
+    return DecayFit(**last, covariance=covariance, reduced_chi_square=float(result.redchi))
 
 
 def fit_replicas(time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = None) -> DecayFit:
@@ -163,8 +247,12 @@ def fit_replicas(time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = N
     count = len(curves)
     if count == 2:  # too few to leave one out
         return fit
-    left_out = [fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, t1q_s) for n in range(count)]
-    values = np.array([[other.amplitude, np.log(other.tau_s), other.beta, other.plateau] for other in left_out])
+    values = np.array(
+        [
+            fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, t1q_s, fit.stages).parameters
+            for n in range(count)
+        ]
+    )
     few = stats.t.ppf(0.975, count - 1) / 1.96
     covariance = few**2 * (count - 1) ** 2 / count * np.cov(values.T)
     return replace(fit, covariance=covariance) if covariance[1, 1] > fit.covariance[1, 1] else fit

@@ -282,7 +282,7 @@ def write_propagator(path, joint, populations, time_s, replicas=None, **changes)
             **{name: ("time", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
         },
         coords={"time": time_s},
-        attrs={"temperature_K": 200.0, "mean_residence_time_s": 0.1, **changes},
+        attrs={"temperature_K": 200.0, "mean_residence_time_s": 0.1, "complete": 1, **changes},
     )
     data.to_netcdf(path)
 

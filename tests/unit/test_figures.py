@@ -75,13 +75,13 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             common = {"temperature_K": T, "evolution_time_us": evolution}
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
             curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
-            curves.append(curve.assign(**common, flag=flag, complete=1, S2_normalised_sd_model=2e-3))
+            curves.append(curve.assign(**common, flag=flag, continued=time > 1e-2, S2_normalised_sd_model=2e-3))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
             )
             fit |= {"rate_ci_low_per_s": 0.9 * rate, "rate_ci_high_per_s": 1.1 * rate, "exit_rate_per_s": 3 * rate}
             fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05, "rate_sd_model_per_s": 0.1 * rate}
-            fit |= {"shift": 0, "complete": 1}
+            fit |= {"shift": 0, "complete": 1, "slow_amplitude": 0.0}
             fits.append(fit | {"observable": "spin_alignment_echo", "flag": flag, "status": "ok"})
     return pd.concat(curves), pd.DataFrame(fits)
 

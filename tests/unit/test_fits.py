@@ -21,6 +21,21 @@ def test_stretched_exponential_is_recovered(beta, t1q_s):
     assert fit.plateau == pytest.approx(0.06, rel=1e-4)
 
 
+def test_two_stages_are_told_from_one():
+    """Exchange within layers and a hundred times slower between them; noise that hides no stage."""
+    rng = np.random.default_rng(3)
+    error = np.full(60, 1e-3)
+    signal = fits.decay_curve(TIME_S, 0.6, 1e-3, 0.85, 0.2, None, 0.15, 0.1)
+    fit = fits.fit_decay(TIME_S, signal + error * rng.normal(size=60), error)
+    assert fit.stages == 2
+    truth = np.array([0.6, np.log(1e-3), 0.85, 0.2, 0.15, np.log(0.1)])
+    assert (np.abs(fit.parameters - truth) < 4 * np.sqrt(np.diag(fit.covariance))).all()
+    assert fit.covariance[5, 5] < 0.05**2
+    assert fits.fit_decay(TIME_S, signal, error, stages=1).reduced_chi_square > 100
+    single = fits.decay_curve(TIME_S, 0.6, 1e-3, 0.85, 0.2)
+    assert fits.fit_decay(TIME_S, single + error * rng.normal(size=60), error).stages == 1
+
+
 def test_errors_cover_the_truth_as_often_as_they_should():
     rng = np.random.default_rng(1)
     clean = fits.decay_curve(TIME_S, 0.2, 1e-2, 0.7, 0.1)
