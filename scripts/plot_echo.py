@@ -133,8 +133,9 @@ def notes(fits: pd.DataFrame) -> str:
 
 def plateau(row: pd.Series) -> tuple[float, float]:
     """Fitted plateau over the start of the curve, and half of its 95 % interval."""
-    total = row["amplitude"] + row["plateau"]
-    error = np.hypot(row["plateau_se"] * row["amplitude"], row["amplitude_se"] * row["plateau"]) / total**2
+    decaying = row["amplitude"] + row["slow_amplitude"]
+    total = decaying + row["plateau"]
+    error = np.hypot(row["plateau_se"] * decaying, row["amplitude_se"] * row["plateau"]) / total**2
     return row["plateau"] / total, 1.96 * error
 
 

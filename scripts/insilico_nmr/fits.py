@@ -18,7 +18,6 @@ BETA_RANGE = (0.1, 2.0)
 # A curve is not known better than this part of its first point (powder grid, state model): a floor under every error,
 # which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
 RELATIVE_FLOOR = 1e-3
-WORTH_A_STAGE = 2.0  # reduced χ² above which a second stage is tried
 SLOWER = 5.0  # τ' of a slow stage over τ, at least
 
 
@@ -132,8 +131,9 @@ def fit_decay(
     """Weighted fit of a stretched exponential with plateau; T1Q, where given, is held fixed. Shapes (T,).
 
     A second stage, an exponential SLOWER times slower or more, is added where the first does not follow the curve:
-    where it reduces a reduced χ² above 2 to less than half, or where one stage alone has no fit, and its amplitude is
-    three standard errors or more; `stages` (1 or 2) asks for one of the two.
+    where it reduces χ² per degree of freedom to less than half, or one stage alone has no fit, and its amplitude is
+    three standard errors or more; `stages` (1 or 2) asks for one of the two. The size of χ² decides nothing: errors of
+    simulated curves are correlated in time, and χ² is below 1 then.
     Raises InputError for unusable data, and FitFailed where the signal does not decay by more than its error, the
     optimiser does not converge, β ends at a bound (0.1, 2), τ lies a decade outside the times, or ln τ is known to
     no better than 1.
@@ -163,9 +163,9 @@ def fit_decay(
             single = _least_squares(time_s, signal, sigma, t1q_s, start)
         except FitFailed as failed:
             failure = failed
-    if single is None and stages == 1:
-        raise failure
-    if single is not None and (stages == 1 or single.reduced_chi_square <= WORTH_A_STAGE):
+    if stages == 1:
+        if single is None:
+            raise failure
         return single
     double = _two_stages(time_s, signal, sigma, t1q_s, start)
     if stages is None and double is not None:
