@@ -1,6 +1,8 @@
 """In-silico solid-state NMR of an ion conductor: from DFT snapshots to spectra, echoes and diffusion.
 
-Targets: all (default), figures (drawn from tables alone), tables, dft (labels of further snapshots).
+Targets: all (default), figures (drawn from tables alone), tables. Where the config has a section for them: dft (labels
+of further snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn
+(active learning).
 Configuration: config/README.md.
 """
 
@@ -27,6 +29,16 @@ if "dft" in config:
     include: "rules/dft.smk"
 
 
+if "reference_scale" in config:
+
+    include: "rules/scale.smk"
+
+
+if "active_learning" in config:
+
+    include: "rules/learn.smk"
+
+
 report: "report/workflow.rst"
 
 
@@ -48,6 +60,7 @@ rule all:
         f"{RESULTS}/data/CARD.md",
         f"{RESULTS}/data/nmr_parameters.csv",
         f"{RESULTS}/config.json",
+        [f"{RESULTS}/reference_scale/scale.png"] if "labelled" in config.get("reference_scale", {}) else [],
 
 
 rule tables:
@@ -65,3 +78,24 @@ if "dft" in config:
     rule dft:
         input:
             rules.gather_labels.output,
+
+    if "convergence" in config["dft"]:
+
+        rule convergence:
+            input:
+                rules.convergence_table.output,
+
+
+if "reference_scale" in config:
+
+    rule scale:
+        input:
+            rules.plot_scale.output,
+
+
+if "active_learning" in config:
+
+    rule learn:
+        input:
+            rules.learnt_dataset.output,
+            rules.plot_learning.output,

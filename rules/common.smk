@@ -32,6 +32,29 @@ def check_isotope():
         raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; echoes need spin 3/2")
 
 
+def check_sections():
+    """Stop where a section of the config needs another one, or says otherwise."""
+    for name in ("reference_scale", "active_learning"):
+        if name in config and "dft" not in config:
+            raise InputError(f"{name} needs the section dft, which says how labels are made")
+    if "active_learning" in config and config["potential"]["kind"] != "uf3":
+        raise InputError("active_learning needs potential.kind uf3, whose committee is one fit")
+    own = config.get("dft", {}).get("valence_electrons", {})
+    for element, electrons in config.get("reference_scale", {}).get("valence_electrons", {}).items():
+        if own.get(element, electrons) != electrons:
+            raise InputError(f"reference_scale.valence_electrons.{element} is {electrons}, dft has {own[element]}")
+
+
+def check_files():
+    """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
+    named = {f"material.{key}": config["material"][key] for key in ("dataset", "structure", "literature")}
+    named |= {f"dft.{key}": config.get("dft", {}).get(key) for key in ("pool",)}
+    named |= {f"reference_scale.{key}": config.get("reference_scale", {}).get(key) for key in ("sites", "labelled")}
+    for key, path in named.items():
+        if path is not None and not Path(path).is_file():
+            raise InputError(f"{key} is {path}: no such file (paths are relative to the folder that Snakemake runs in)")
+
+
 def check_resources():
     """Stop where a file that ships and that the study reads is not the registered one."""
     folder = Path(workflow.basedir) / "resources"
@@ -46,6 +69,8 @@ def check_resources():
 try:
     config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
     check_isotope()
+    check_sections()
+    check_files()
     check_resources()
 except InputError as error:
     sys.exit(f"error: configuration: {error}")
@@ -137,6 +162,12 @@ def host_unit():
     return f"--host-unit {unit['centre']} {unit['ligand']} {unit['number']} {unit['cutoff_A']}"
 
 
+def paw_recipe(element, valence_electrons):
+    """Flags of `gpaw dataset` that say how an element's PAW data set is made."""
+    own = config["dft"].get("projectors", {}).get(element)
+    return f"-P {own['states']} -r {own['radius_Bohr']}" if own else f"-e {valence_electrons[element]}"
+
+
 def frames_in(path):
     """Number of frames of an extended XYZ file, read while planning."""
     lines = Path(path).read_text().splitlines()
@@ -144,6 +175,20 @@ def frames_in(path):
     while line < len(lines) and lines[line].strip().isdigit():
         frames, line = frames + 1, line + 2 + int(lines[line])
     return frames
+
+
+def picked_labels(checkpoints, loop, number):
+    """Labels of the snapshots that a round of active learning picked, once it has; none where learning has ended."""
+    picked = checkpoints.pick_snapshots.get(round=number).output[0]
+    return [f"{loop}/{number}/labels/{frame}.extxyz" for frame in range(frames_in(picked))]
+
+
+def last_round(checkpoints, loop, rounds):
+    """The round after which nothing more is labelled."""
+    for number in range(rounds):
+        if not picked_labels(checkpoints, loop, number):
+            return number
+    return rounds
 
 
 def figure_targets():

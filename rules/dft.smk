@@ -1,6 +1,8 @@
 """First-principles labels of a pool of snapshots: what `snakemake dft` asks for, where the config has a section dft."""
 
 DFT = config["dft"]
+# The reference scale may ask for further elements; where both name one, common.smk has seen that they agree.
+VALENCE_ELECTRONS = {**config.get("reference_scale", {}).get("valence_electrons", {}), **DFT["valence_electrons"]}
 # What the shell says where GPAW is not there; the rest of the study does without.
 NEEDS_GPAW = (
     "command -v gpaw > /dev/null || {{ echo 'error: this rule needs GPAW, which is not installed: apt-get install gpaw"
@@ -23,13 +25,13 @@ rule make_paw_dataset:
         mem_mb=2000,
         runtime=30,
     params:
-        electrons=lambda wildcards: DFT["valence_electrons"][wildcards.element],
+        recipe=lambda wildcards: paw_recipe(wildcards.element, VALENCE_ELECTRONS),
         functional=DFT["functional"],
         setups=DFT["setups"],
         folder=subpath(output[0], parent=True),
     shell:
         NEEDS_GPAW
-        + "(cd {params.folder} && gpaw dataset {wildcards.element} -e {params.electrons} -f {params.functional} -s -w"
+        + "(cd {params.folder} && gpaw dataset {wildcards.element} {params.recipe} -f {params.functional} -s -w"
         " -t {params.setups}) > {log} 2>&1"
 
 
@@ -54,10 +56,11 @@ rule label_snapshot:
         flags=flags("dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", setups="setups"),
         skip="--skip-failed" if DFT["skip_failed"] else "",
         folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
+        frame=lambda wildcards: wildcards.frame,
         text=lambda wildcards: f"{RESULTS}/logs/gpaw_{wildcards.frame}.txt",
     shell:
         NEEDS_GPAW
-        + "OMP_NUM_THREADS=1 gpaw python -- {input.code[0]} {input.pool} --frame {wildcards.frame} {params.flags}"
+        + "OMP_NUM_THREADS=1 gpaw python -- {input.code[0]} {input.pool} --frame {params.frame} {params.flags}"
         " --datasets {params.folder} {params.skip} --text {params.text} --out {output} > {log} 2>&1"
 
 
@@ -79,3 +82,55 @@ rule gather_labels:
         runtime=10,
     shell:
         "python {input.code[0]} {input.frames} --out {output} > {log} 2>&1"
+
+
+if "convergence" in DFT:
+    CONVERGENCE = DFT["convergence"]
+    # One series of cut-offs at the longest k length, one of k lengths at the study's cut-off.
+    LEVELS = [
+        *((cutoff, CONVERGENCE["k_lengths_A"][-1]) for cutoff in CONVERGENCE["cutoffs_eV"]),
+        *((DFT["cutoff_eV"], length) for length in CONVERGENCE["k_lengths_A"]),
+    ]
+
+    use rule label_snapshot as label_for_convergence with:
+        output:
+            f"{RESULTS}/dft/convergence/{{cutoff}}eV_{{length}}A.extxyz",
+        log:
+            f"{RESULTS}/logs/label_for_convergence_{{cutoff}}eV_{{length}}A.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/label_for_convergence_{{cutoff}}eV_{{length}}A.tsv"
+        wildcard_constraints:
+            cutoff="[0-9.]+",
+            length="[0-9.]+",
+        params:
+            flags=lambda wildcards: (
+                f"{flags('dft', functional='functional', setups='setups')} --cutoff-ev {wildcards.cutoff}"
+                f" --k-length {wildcards.length}"
+            ),
+            skip="",
+            frame=CONVERGENCE["frame"],
+            text=lambda wildcards: f"{RESULTS}/logs/gpaw_{wildcards.cutoff}eV_{wildcards.length}A.txt",
+
+    rule convergence_table:
+        input:
+            code=code("convergence_table"),
+            frames=[
+                f"{RESULTS}/dft/convergence/{cutoff:g}eV_{length:g}A.extxyz"
+                for cutoff, length in dict.fromkeys(LEVELS)
+            ],
+        output:
+            f"{RESULTS}/dft/convergence.csv",
+        log:
+            f"{RESULTS}/logs/convergence_table.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/convergence_table.tsv"
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            cutoff=f"{DFT['cutoff_eV']:g}",
+        shell:
+            "python {input.code[0]} {input.frames} --cutoff-ev {params.cutoff} --out {output} > {log} 2>&1"

@@ -14,7 +14,8 @@ from insilico_nmr.dataset import read_dataset
 from insilico_nmr.engines import AseEngine, Engine, LammpsEngine
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
-from insilico_nmr.painn import Architecture, PaiNNCalculator, PaiNNPotential
+from insilico_nmr.networks import Architecture
+from insilico_nmr.painn import PaiNNCalculator, PaiNNPotential
 from insilico_nmr.uf3 import Basis, features, write_lammps
 
 

@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--k-length", type=float, required=True, help="Å: k points times cell length reach so far")
     parser.add_argument("--setups", required=True, help="name of the PAW data sets, in their file names")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of the PAW data sets")
+    parser.add_argument("--relax", type=float, metavar="FORCE",
+                        help="first move the atoms, in their fixed cell, until no force is larger, eV/Å")  # fmt: skip
     parser.add_argument("--skip-failed", action="store_true", help="write a frame that fails, with the reason")
     parser.add_argument("--text", type=Path, required=True, help="file for GPAW's own text")
     parser.add_argument("--out", type=Path, required=True, help="labelled frame, extended XYZ")
@@ -41,7 +43,7 @@ def main() -> None:
     level = Level(args.functional, args.cutoff_ev, args.k_length, args.setups)
     args.text.parent.mkdir(parents=True, exist_ok=True)
     try:
-        labelled = label(atoms, level, str(args.datasets), str(args.text))
+        labelled = label(atoms, level, str(args.datasets), str(args.text), args.relax)
     except InputError as error:
         if not args.skip_failed:
             raise InputError(f"{args.pool}, frame {args.frame}: {error}") from None

@@ -13,10 +13,10 @@ import torch
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
 from insilico_nmr.networks import save_state
-from insilico_nmr.painn import Architecture, predict
+from insilico_nmr.painn import predict
 from insilico_nmr.painn_training import Weights, train
 from insilico_nmr.potential import elements_of, member_frames, read_training_frames, rmse, squared_errors
-from insilico_nmr.training import Schedule
+from insilico_nmr.training import add_arguments, settings
 
 
 def main() -> None:
@@ -25,19 +25,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of this member")
     parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
     parser.add_argument("--member", type=int, required=True, help="number of this member; 0 sees all groups")
-    parser.add_argument("--seed", type=int, required=True, help="of folds, initial weights and data order")
-    parser.add_argument("--cutoff", type=float, required=True, help="Å")
-    parser.add_argument("--features", type=int, required=True, help="feature channels")
-    parser.add_argument("--interactions", type=int, required=True, help="interaction blocks")
-    parser.add_argument("--radial", type=int, required=True, help="radial basis functions")
-    parser.add_argument("--epochs", type=int, required=True, help="passes over the training snapshots")
-    parser.add_argument("--batch-size", type=int, required=True, help="snapshots a step")
-    parser.add_argument("--learning-rate", type=float, required=True, help="top of the one-cycle schedule")
-    parser.add_argument("--weight-decay", type=float, required=True, help="of AdamW")
+    add_arguments(parser)
     parser.add_argument("--energy-error", type=float, required=True, help="eV/atom that weighs one")
     parser.add_argument("--force-error", type=float, required=True, help="eV/Å that weighs one")
     parser.add_argument("--stress-error", type=float, required=True, help="eV/Å³ that weighs one")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     args = parser.parse_args()
     if args.member < 0:
         raise InputError(f"--member must not be negative, found {args.member}")
@@ -45,9 +36,7 @@ def main() -> None:
 
     frames = read_training_frames(args.dataset)
     training, held_out = member_frames(frames, args.member, args.seed)
-    architecture = Architecture(args.cutoff, args.features, args.interactions, args.radial)
-    seed = args.seed + 1000 * (args.member + 1)
-    schedule = Schedule(args.epochs, args.batch_size, args.learning_rate, args.weight_decay, seed)
+    architecture, schedule = settings(args)
     weights = Weights(args.energy_error, args.force_error, args.stress_error)
     data = sha256(args.dataset)
     keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data)

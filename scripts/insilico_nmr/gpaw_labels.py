@@ -11,11 +11,13 @@ from math import ceil, pi
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.optimize import BFGS
 from ase.units import Bohr
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.tensors import L2_BASIS
 
+RELAXATION_STEPS = 60
 # Real spherical harmonics of l = 2 are n·M·n times this, with M the matrices of L2_BASIS, in the same order as GPAW's.
 Y2_NORM = np.sqrt(15 / (8 * pi))
 
@@ -43,11 +45,12 @@ class Level:
         )
 
 
-def label(atoms: Atoms, level: Level, folder: str, log: str) -> Atoms:
+def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: float | None = None) -> Atoms:
     """A copy of a snapshot with energy, forces, stress (eV, Å) and array "efg" (n, 3, 3) in atomic units.
 
     PAW data sets `<element>.<setups>.<functional>` are looked for in `folder`; GPAW's text goes to the file `log`.
-    Raises InputError where the electronic structure does not converge or a data set is missing.
+    With `relax_eV_per_A` the atoms first move, in their fixed cell, until no force is larger.
+    Raises InputError where the electronic structure or the relaxation does not converge or a data set is missing.
     """
     from gpaw import GPAW, PW, KohnShamConvergenceError, Mixer, __version__, setup_paths
 
@@ -65,6 +68,8 @@ def label(atoms: Atoms, level: Level, folder: str, log: str) -> Atoms:
     )
     work = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True, calculator=calculation)
     try:
+        if relax_eV_per_A is not None and not BFGS(work, logfile=None).run(relax_eV_per_A, RELAXATION_STEPS):
+            raise InputError(f"forces stay above {relax_eV_per_A:g} eV/Å after {RELAXATION_STEPS} steps of relaxation")
         results = {
             "energy": work.get_potential_energy(),
             "forces": work.get_forces(),
@@ -75,6 +80,7 @@ def label(atoms: Atoms, level: Level, folder: str, log: str) -> Atoms:
     except FileNotFoundError as error:
         raise InputError(f"a PAW data set is missing in {folder}: {error}") from None
     labelled = atoms.copy()
+    labelled.positions = work.positions
     labelled.arrays["efg"] = field_gradients(calculation)
     labelled.info["source"] = level.describe(__version__)
     labelled.calc = SinglePointCalculator(labelled, **results)

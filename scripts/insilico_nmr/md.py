@@ -91,11 +91,14 @@ def _chunk(atoms: Atoms, velocities: np.ndarray | None, potential: Path, run: Ru
     return {name: np.array(values) for name, values in record.items()} | state
 
 
-def run_md(atoms: Atoms, potential: Path, run: Run, state: Path, chunk_ps: float = 2.0) -> Trajectory:
+def run_md(
+    atoms: Atoms, potential: Path, run: Run, state: Path, chunk_ps: float = 2.0, partial: bool = False
+) -> Trajectory:
     """Equilibrate, then sample. Chunks land in the folder `state`; those already there are not run again.
 
     `atoms` is the start (relaxed by the caller). Returns the production part. Raises InputError where the potential
-    blows up; the chunks before it stay in `state`.
+    blows up; the chunks before it stay in `state`. With `partial` they are returned, and only a run that blows up in
+    its first chunk is an error.
     """
     frame_ps = run.steps_per_frame * run.timestep_fs * 1e-3
     total = round((run.equilibration_ps + run.production_ps) / frame_ps)
@@ -113,7 +116,13 @@ def run_md(atoms: Atoms, potential: Path, run: Run, state: Path, chunk_ps: float
                 chunk = dict(stored)
             done_before = begin + frames
         else:
-            chunk = _chunk(atoms, velocities, potential, run, frames, int(seeds[number]))
+            try:
+                chunk = _chunk(atoms, velocities, potential, run, frames, int(seeds[number]))
+            except InputError as error:
+                if not (partial and chunks):
+                    raise
+                print(f"{run.temperature_K:g} K: ends after {begin * frame_ps:.1f} ps: {error}", file=sys.stderr)
+                break
             with atomic_path(path) as temporary:
                 np.savez(temporary, **chunk)
             rate = (time.monotonic() - started) / (begin + frames - done_before)
@@ -132,7 +141,7 @@ def run_md(atoms: Atoms, potential: Path, run: Run, state: Path, chunk_ps: float
     return Trajectory(
         numbers=atoms.numbers,
         cell=atoms.cell[:],
-        time_ps=frame_ps * np.arange(1, total - skip + 1),
+        time_ps=frame_ps * np.arange(1, len(joined["positions"]) + 1),
         target_temperature_K=run.temperature_K,
         **joined,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from matscipy.neighbours import neighbour_list
 
 from insilico_nmr.errors import InputError
@@ -29,23 +30,28 @@ class HostUnit:
             raise InputError(f"host unit {' '.join(words)}: expected CENTRE LIGAND NUMBER CUTOFF_A") from None
 
 
+def ligand_numbers(atoms: Atoms, unit: HostUnit) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the unit's centres and how many ligands each has. Raises InputError where there is no centre."""
+    symbols = np.array(atoms.get_chemical_symbols())
+    i, j = neighbour_list("ij", atoms, unit.cutoff)
+    bonds = np.bincount(i[symbols[j] == unit.ligand], minlength=len(atoms))
+    centres = np.flatnonzero(symbols == unit.centre)
+    if centres.size == 0:
+        raise InputError(f"no {unit.centre} atom in the structure: is the host unit right?")
+    return centres, bonds[centres]
+
+
 def broken_units(trajectory: Trajectory, unit: HostUnit, stride: int = 10) -> tuple[float, str | None]:
     """Fraction of (frame, centre) pairs with another number of ligands, and where the first one is."""
     wrong, total, first = 0, 0, None
     for index in range(0, len(trajectory.time_ps), stride):
-        atoms = trajectory.frame(index)
-        symbols = np.array(atoms.get_chemical_symbols())
-        i, j = neighbour_list("ij", atoms, unit.cutoff)
-        bonds = np.bincount(i[symbols[j] == unit.ligand], minlength=len(atoms))
-        centres = np.flatnonzero(symbols == unit.centre)
-        if centres.size == 0:
-            raise InputError(f"no {unit.centre} atom in the structure: is the host unit right?")
-        bad = centres[bonds[centres] != unit.number]
+        centres, ligands = ligand_numbers(trajectory.frame(index), unit)
+        bad = np.flatnonzero(ligands != unit.number)
         wrong += len(bad)
         total += len(centres)
         if len(bad) and first is None:
             first = (
-                f"{unit.centre}{bad[0]} has {bonds[bad[0]]} {unit.ligand} within {unit.cutoff:g} Å "
+                f"{unit.centre}{centres[bad[0]]} has {ligands[bad[0]]} {unit.ligand} within {unit.cutoff:g} Å "
                 f"at {trajectory.time_ps[index]:.1f} ps"
             )
     return wrong / total, first

@@ -1,5 +1,6 @@
-"""What every SchNetPack network of the study shares: its input made from a structure, and its file of tensors."""
+"""What every SchNetPack network of the study shares: its size, its input made from a structure, its file of tensors."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +13,16 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
 
 import schnetpack.properties as properties  # isort: skip
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Size of the network: cut-off in Å, features per channel, interactions, radial functions."""
+
+    cutoff: float
+    features: int
+    interactions: int
+    radial: int
 
 
 def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:

@@ -7,7 +7,6 @@ smaller than the cut-off need no care. PaiNN: K. T. Schütt, O. T. Unke, M. Gast
 J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from ase.units import Bohr, Hartree
 from torch import nn
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
-from insilico_nmr.networks import graph, load_state
+from insilico_nmr.networks import Architecture, graph, load_state
 
 import schnetpack.nn as snn  # isort: skip
 import schnetpack.properties as properties  # isort: skip
@@ -27,16 +26,6 @@ from schnetpack.representation import PaiNN  # isort: skip
 
 VOLUME = "volume"
 ZBL = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Size of the network: cut-off in Å, features per channel, interactions, radial functions."""
-
-    cutoff: float
-    features: int
-    interactions: int
-    radial: int
 
 
 def screened_repulsion(first: torch.Tensor, second: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,8 @@ import torch
 from ase import Atoms
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
-from insilico_nmr.painn import Architecture, PaiNNPotential, inputs_of
+from insilico_nmr.networks import Architecture
+from insilico_nmr.painn import PaiNNPotential, inputs_of
 from insilico_nmr.training import Progress, Schedule, Task, fit
 
 import schnetpack.properties as properties  # isort: skip

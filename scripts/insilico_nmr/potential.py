@@ -105,6 +105,11 @@ def load_elements(folder: str | Path) -> list[str]:
     return read_json(Path(folder) / "config.json")["elements"]
 
 
+def load_members(folder: str | Path) -> int:
+    """Number of members of the committee. Raises InputError for a folder that holds none."""
+    return int(read_json(Path(folder) / "config.json")["members"])
+
+
 def member_file(folder: str | Path, member: int = 0) -> Path:
     """The file that holds one committee member. Raises InputError where there is none."""
     path = Path(folder) / MEMBER_FILES[load_kind(folder)].format(member)
@@ -141,7 +146,8 @@ def calculator(folder: str | Path, symbols: set[str], member: int = 0) -> Calcul
     """ASE calculator (energy eV, forces eV/Å, stress eV/Å³) of one committee member for atoms of these symbols."""
     check_elements(symbols, folder)
     if load_kind(folder) == "painn":
-        from insilico_nmr.painn import Architecture, PaiNNCalculator, load_network  # UF3's environment has no PyTorch
+        from insilico_nmr.networks import Architecture  # here, for UF3's environment has no PyTorch
+        from insilico_nmr.painn import PaiNNCalculator, load_network
 
         architecture = Architecture(**read_json(Path(folder) / "config.json")["architecture"])
         return PaiNNCalculator(load_network(architecture, member_file(folder, member)))

@@ -20,7 +20,7 @@ import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr import __version__
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, write_json
-from insilico_nmr.networks import graph, load_state, save_state
+from insilico_nmr.networks import Architecture, graph, load_state, save_state
 from insilico_nmr.tensors import L2_BASIS
 
 import schnetpack.nn as snn  # isort: skip
@@ -28,16 +28,6 @@ import schnetpack.properties as properties  # isort: skip
 from schnetpack.representation import SO3net  # isort: skip
 
 COMPONENTS = "efg_components"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Size of the network: cut-off in Å, features per channel, interactions, radial functions."""
-
-    cutoff: float
-    features: int
-    interactions: int
-    radial: int
 
 
 class SymmetricTracelessHead(nn.Module):

@@ -14,8 +14,8 @@ from ase import Atoms
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.dataset import efg, labelled
 from insilico_nmr.errors import InputError
-from insilico_nmr.networks import graph
-from insilico_nmr.tensor_model import COMPONENTS, Architecture, TensorModel, TrainedModel
+from insilico_nmr.networks import Architecture, graph
+from insilico_nmr.tensor_model import COMPONENTS, TensorModel, TrainedModel
 from insilico_nmr.tensors import to_components
 from insilico_nmr.training import Progress, Schedule, Task, fit
 

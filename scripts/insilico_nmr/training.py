@@ -5,6 +5,7 @@ looking at the held-out groups. The order of the data depends on (seed, epoch) a
 at an epoch boundary ends with the same numbers.
 """
 
+import argparse
 import logging
 import sys
 import time
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.errors import InputError
+from insilico_nmr.networks import Architecture
 
 from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 
@@ -35,6 +37,29 @@ class Schedule:
     learning_rate: float
     weight_decay: float
     seed: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every program that trains a network takes beside its data: size, schedule, seed, threads."""
+    parser.add_argument("--seed", type=int, required=True, help="of folds, initial weights and data order")
+    parser.add_argument("--cutoff", type=float, required=True, help="Å")
+    parser.add_argument("--features", type=int, required=True, help="feature channels")
+    parser.add_argument("--interactions", type=int, required=True, help="interaction blocks")
+    parser.add_argument("--radial", type=int, required=True, help="radial basis functions")
+    parser.add_argument("--epochs", type=int, required=True, help="passes over the training snapshots")
+    parser.add_argument("--batch-size", type=int, required=True, help="snapshots a step")
+    parser.add_argument("--learning-rate", type=float, required=True, help="top of the one-cycle schedule")
+    parser.add_argument("--weight-decay", type=float, required=True, help="of AdamW")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def settings(args: argparse.Namespace) -> tuple[Architecture, Schedule]:
+    """Size and schedule of one committee member; each has weights and data order of its own."""
+    seed = args.seed + 1000 * (args.member + 1)
+    return (
+        Architecture(args.cutoff, args.features, args.interactions, args.radial),
+        Schedule(args.epochs, args.batch_size, args.learning_rate, args.weight_decay, seed),
+    )
 
 
 class EpochOrder(Sampler):

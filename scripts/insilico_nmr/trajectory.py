@@ -4,7 +4,7 @@ Datasets: positions (frames, atoms, 3) float32 Å, unwrapped; numbers (atoms,); 
 (instantaneous), potential_energy_eV, each (frames,). Attribute: target_temperature_K.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -30,6 +30,11 @@ class Trajectory:
     def frame(self, index: int) -> Atoms:
         """One frame as periodic atoms."""
         return Atoms(self.numbers, self.positions[index].astype(float), cell=self.cell, pbc=True)
+
+    def first(self, count: int) -> "Trajectory":
+        """Its first frames."""
+        names = ("positions", "time_ps", "temperature_K", "potential_energy_eV")
+        return replace(self, **{name: getattr(self, name)[:count] for name in names})
 
 
 ARRAYS = ("positions", "numbers", "cell", "time_ps", "temperature_K", "potential_energy_eV")

@@ -14,8 +14,8 @@ from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.md import Run, run_md
-from insilico_nmr.networks import save_state
-from insilico_nmr.painn import Architecture, PaiNNPotential, predict, screened_repulsion
+from insilico_nmr.networks import Architecture, save_state
+from insilico_nmr.painn import PaiNNPotential, predict, screened_repulsion
 from insilico_nmr.painn_training import Weights, train
 from insilico_nmr.potential import calculator, group_folds, member_frames, preload_mpi, rmse, squared_errors
 from insilico_nmr.training import Progress, Schedule

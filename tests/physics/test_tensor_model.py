@@ -8,9 +8,10 @@ import pytest
 import torch
 from ase import Atoms
 from insilico_nmr.errors import InputError
+from insilico_nmr.networks import Architecture
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import MeanModel, metrics
-from insilico_nmr.tensor_model import Architecture, TensorModel, TrainedModel, load_model, save_model
+from insilico_nmr.tensor_model import TensorModel, TrainedModel, load_model, save_model
 from insilico_nmr.tensor_training import Schedule, train
 from insilico_nmr.tensors import asymmetry, efg_principal, traceless_symmetric
 from matscipy.neighbours import neighbour_list

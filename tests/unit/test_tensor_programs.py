@@ -11,7 +11,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import efg, write_dataset
 from insilico_nmr.files import read_json, sha256, write_json
-from insilico_nmr.tensor_model import Architecture, TensorModel, TrainedModel, load_committee, save_model
+from insilico_nmr.networks import Architecture
+from insilico_nmr.tensor_model import TensorModel, TrainedModel, load_committee, save_model
 from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from programs import run

@@ -64,6 +64,11 @@ def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
         assert "runtime=" in block, block
 
 
+DFT = {"pool": "resources/dft/li3ps4_pool.extxyz", "valence_electrons": {"Li": 3}}
+SCALE = {"compounds": ["A"], "valence_electrons": {"Li": 1}}
+LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [300], "seed": 1}
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -72,6 +77,14 @@ def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
         (lambda c: c["md"].update(seed="many"), "md.seed"),
         (lambda c: c["observables"].update(temperatures_K=[300, 0]), "observables.temperatures_K"),
         (lambda c: c["observables"].update(temperatures_K=[-5]), "observables.temperatures_K"),
+        (
+            lambda c: c["material"].update(dataset="data/mine.extxyz"),
+            "material.dataset is data/mine.extxyz: no such file",
+        ),
+        (lambda c: c.update(dft=DFT | {"pool": "data/pool.extxyz"}), "dft.pool is data/pool.extxyz: no such file"),
+        (lambda c: c.update(reference_scale=SCALE), "reference_scale needs the section dft"),
+        (lambda c: c.update(reference_scale=SCALE, dft=DFT), "reference_scale.valence_electrons.Li is 1, dft has 3"),
+        (lambda c: c.update(active_learning=LEARN, dft=DFT, potential={"kind": "painn", "seed": 1}), "kind uf3"),
         (lambda c: c["material"].update(isotope="31P"), "no isotope of material.mobile"),
         (lambda c: c["material"].update(isotope="8Li"), "material.isotope is 8Li"),
         (lambda c: c["material"].update(isotope="6Li"), "spin 3/2"),

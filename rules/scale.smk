@@ -1,0 +1,122 @@
+"""The reference scale of field gradients: DFT of known crystals beside their measured couplings.
+
+`snakemake label_crystals` computes the DFT (needs GPAW); its result ships, so that the scale itself is made in seconds.
+"""
+
+SCALE = config["reference_scale"]
+
+
+rule prepare_crystals:
+    input:
+        code=code("prepare_crystals"),
+        sites=SCALE["sites"],
+    output:
+        f"{RESULTS}/reference_scale/crystals.extxyz",
+    log:
+        f"{RESULTS}/logs/prepare_crystals.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prepare_crystals.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        compounds=" ".join(map(shlex.quote, SCALE["compounds"])),
+    shell:
+        "python {input.code[0]} {input.sites} --compounds {params.compounds} --out {output} > {log} 2>&1"
+
+
+rule label_crystal:
+    input:
+        code=code("label_snapshot"),
+        pool=rules.prepare_crystals.output,
+        datasets=expand(rules.make_paw_dataset.output, element=SCALE["valence_electrons"]),
+    output:
+        f"{RESULTS}/reference_scale/frames/{{frame}}.extxyz",
+    log:
+        f"{RESULTS}/logs/label_crystal_{{frame}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/label_crystal_{{frame}}.tsv"
+    conda:
+        "../envs/dft.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    params:
+        level=flags("dft", functional="functional", setups="setups"),
+        mesh=flags("reference_scale", cutoff_ev="cutoff_eV", k_length="k_length_A"),
+        # Frames come in pairs: as published, and to be relaxed.
+        relax=lambda wildcards: flags("reference_scale", relax="relax_eV_per_A") if int(wildcards.frame) % 2 else "",
+        folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
+        text=lambda wildcards: f"{RESULTS}/logs/gpaw_crystal_{wildcards.frame}.txt",
+    shell:
+        NEEDS_GPAW
+        + "OMP_NUM_THREADS=1 gpaw python -- {input.code[0]} {input.pool} --frame {wildcards.frame} {params.level}"
+        " {params.mesh} {params.relax} --datasets {params.folder} --skip-failed --text {params.text} --out {output}"
+        " > {log} 2>&1"
+
+
+rule label_crystals:
+    input:
+        code=code("gather_labels"),
+        frames=expand(rules.label_crystal.output, frame=range(2 * len(SCALE["compounds"]))),
+    output:
+        f"{RESULTS}/reference_scale/labelled.extxyz",
+    log:
+        f"{RESULTS}/logs/label_crystals.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/label_crystals.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.frames} --out {output} > {log} 2>&1"
+
+
+rule reference_scale:
+    input:
+        code=code("fit_reference_scale"),
+        sites=SCALE["sites"],
+        crystals=SCALE.get("labelled", rules.label_crystals.output[0]),
+    output:
+        table=f"{RESULTS}/reference_scale/table.csv",
+        scale=f"{RESULTS}/reference_scale/scale.json",
+    log:
+        f"{RESULTS}/logs/reference_scale.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/reference_scale.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.sites} {input.crystals} --out {output.table} --scale {output.scale} > {log} 2>&1"
+
+
+rule plot_scale:
+    input:
+        code=code("plot_scale"),
+        table=rules.reference_scale.output.table,
+    output:
+        pdf=f"{RESULTS}/reference_scale/scale.pdf",
+        png=report(f"{RESULTS}/reference_scale/scale.png", caption="../report/scale.rst", category="Figures"),
+    log:
+        f"{RESULTS}/logs/plot_scale.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_scale.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.table} --out-pdf {output.pdf} --out-png {output.png} > {log} 2>&1"
