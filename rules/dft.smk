@@ -53,7 +53,9 @@ rule label_snapshot:
         mem_mb=3000,
         runtime=120,
     params:
-        flags=flags("dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", setups="setups"),
+        flags=flags(
+            "dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", mesh="mesh", setups="setups"
+        ),
         skip="--skip-failed" if DFT["skip_failed"] else "",
         folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
         frame=lambda wildcards: wildcards.frame,
@@ -104,7 +106,7 @@ if "convergence" in DFT:
             length="[0-9.]+",
         params:
             flags=lambda wildcards: (
-                f"{flags('dft', functional='functional', setups='setups')} --cutoff-ev {wildcards.cutoff}"
+                f"{flags('dft', functional='functional', mesh='mesh', setups='setups')} --cutoff-ev {wildcards.cutoff}"
                 f" --k-length {wildcards.length}"
             ),
             skip="",

@@ -158,7 +158,7 @@ checkpoint pick_snapshots:
     params:
         folder=subpath(output[0], parent=True),
         material=flags("material", element="mobile", material="name", phase="phase"),
-        pick=flags("active_learning", frames="frames", min_gain="min_gain"),
+        pick=flags("active_learning", frames="frames", min_gain="min_gain", charge="charge"),
         group=lambda wildcards: f"{config['study']}_round_{wildcards.round}",
     shell:
         "python {input.code[0]} {input.runs} --dataset {input.dataset} --potential {params.folder}/potential"

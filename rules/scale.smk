@@ -46,7 +46,7 @@ rule label_crystal:
         mem_mb=4000,
         runtime=600,
     params:
-        level=flags("dft", functional="functional", setups="setups"),
+        level=flags("dft", functional="functional", mesh="mesh", setups="setups"),
         mesh=flags("reference_scale", cutoff_ev="cutoff_eV", k_length="k_length_A"),
         # Frames come in pairs: as published, and to be relaxed.
         relax=lambda wildcards: flags("reference_scale", relax="relax_eV_per_A") if int(wildcards.frame) % 2 else "",

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--functional", required=True, help="exchange and correlation, such as PBE")
     parser.add_argument("--cutoff-ev", type=float, required=True, help="of the plane waves, eV")
     parser.add_argument("--k-length", type=float, required=True, help="Å: k points times cell length reach so far")
+    parser.add_argument("--mesh", default="gamma", help="gamma or monkhorst-pack (default: %(default)s)")
     parser.add_argument("--setups", required=True, help="name of the PAW data sets, in their file names")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of the PAW data sets")
     parser.add_argument("--relax", type=float, metavar="FORCE",
@@ -40,7 +41,7 @@ def main() -> None:
     for name in ("efg", "ms"):  # labels of another calculation must not survive
         atoms.arrays.pop(name, None)
     atoms.calc = None
-    level = Level(args.functional, args.cutoff_ev, args.k_length, args.setups)
+    level = Level(args.functional, args.cutoff_ev, args.k_length, args.setups, args.mesh)
     args.text.parent.mkdir(parents=True, exist_ok=True)
     try:
         labelled = label(atoms, level, str(args.datasets), str(args.text), args.relax)

@@ -29,7 +29,7 @@ def gain(errors: list[dict]) -> float:
     return max(1 - errors[-1][name] / errors[-2][name] for name in ERRORS)
 
 
-def candidates(paths: list[Path], info: dict[str, str]) -> list[Atoms]:
+def candidates(paths: list[Path], info: dict[str, str | float]) -> list[Atoms]:
     """All frames of the runs; those of one run are a group."""
     frames = []
     for path in paths:
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--min-gain", type=float, required=True, help="part by which an error must have fallen")
     parser.add_argument("--material", required=True)
     parser.add_argument("--phase", required=True)
+    parser.add_argument("--charge", type=float, default=0.0, help="of a cell, e (default: 0)")
     parser.add_argument("--group", required=True, help="first part of the picked frames' group")
     parser.add_argument("--out", type=Path, required=True, help="extended XYZ; empty where learning has ended")
     args = parser.parse_args()
@@ -89,6 +90,8 @@ def main() -> None:
     if load_members(args.potential) < 2:
         raise InputError(f"{args.potential}: one member; disagreement needs two or more")
     info = {"material": args.material, "phase": args.phase, "group": args.group, "source": "picked, not labelled"}
+    if args.charge:
+        info["charge"] = args.charge
     frames = candidates(args.runs, info)
     known = read_dataset(args.dataset)
     elements = elements_of([*known, *frames])

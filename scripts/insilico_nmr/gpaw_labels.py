@@ -18,29 +18,39 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.tensors import L2_BASIS
 
 RELAXATION_STEPS = 60
+MESHES = {"gamma": "Gamma-centred", "monkhorst-pack": "Monkhorst-Pack"}
 # Real spherical harmonics of l = 2 are n·M·n times this, with M the matrices of L2_BASIS, in the same order as GPAW's.
 Y2_NORM = np.sqrt(15 / (8 * pi))
 
 
 @dataclass(frozen=True)
 class Level:
-    """Level of theory. `k_length_A`: as many k points along an axis as make its length reach so many Å."""
+    """Level of theory. `k_length_A`: as many k points along an axis as make its length reach so many Å.
+
+    `mesh`: "gamma", or "monkhorst-pack", which straddles the Γ point where numbers are even: H. J. Monkhorst, J. D.
+    Pack, Phys. Rev. B 13, 5188 (1976).
+    """
 
     functional: str
     cutoff_eV: float
     k_length_A: float
     setups: str
+    mesh: str = "gamma"
     density_tolerance: float = 1e-5
 
+    def __post_init__(self):
+        if self.mesh not in MESHES:
+            raise InputError(f"mesh of k points is {self.mesh!r}; expected one of {', '.join(MESHES)}")
+
     def k_points(self, atoms: Atoms) -> tuple[int, int, int]:
-        """Number of k points along each cell vector; the mesh holds the Γ point."""
+        """Number of k points along each cell vector."""
         first, second, third = (max(1, ceil(self.k_length_A / length - 1e-6)) for length in atoms.cell.lengths())
         return first, second, third
 
     def describe(self, version: str) -> str:
         """The level of theory in words, for the dataset."""
         return (
-            f"{self.functional}, GPAW {version}, plane waves {self.cutoff_eV:g} eV, Gamma-centred k points "
+            f"{self.functional}, GPAW {version}, plane waves {self.cutoff_eV:g} eV, {MESHES[self.mesh]} k points "
             f"up to {self.k_length_A:g} Å, PAW data sets {self.setups!r}"
         )
 
@@ -49,7 +59,9 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
     """A copy of a snapshot with energy, forces, stress (eV, Å) and array "efg" (n, 3, 3) in atomic units.
 
     PAW data sets `<element>.<setups>.<functional>` are looked for in `folder`; GPAW's text goes to the file `log`.
-    With `relax_eV_per_A` the atoms first move, in their fixed cell, until no force is larger.
+    A frame's info key `charge` (in units of e, default 0) is that of its cell, against an even background: −1 for a
+    vacancy of a cation of charge one. With `relax_eV_per_A` the atoms first move, in their fixed cell, until no force
+    is larger.
     Raises InputError where the electronic structure or the relaxation does not converge or a data set is missing.
     """
     from gpaw import GPAW, PW, KohnShamConvergenceError, Mixer, __version__, setup_paths
@@ -58,8 +70,9 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
     calculation = GPAW(
         mode=PW(level.cutoff_eV),
         xc=level.functional,
-        kpts={"size": level.k_points(atoms), "gamma": True},
+        kpts={"size": level.k_points(atoms), "gamma": level.mesh == "gamma"},
         setups=level.setups,
+        charge=float(atoms.info.get("charge", 0)),
         convergence={"density": level.density_tolerance},
         # No damping of long waves: ion conductors have a gap, and the default, meant for metals, takes twice as long.
         mixer=Mixer(0.3, 8, 1.0),

@@ -73,6 +73,26 @@ def test_field_gradients_of_lithium_nitride(lithium_nitride, datasets, tmp_path)
 
 
 @needs_gpaw
+def test_a_vacancy_of_an_ion_leaves_closed_shells(lithium_nitride, datasets, tmp_path):
+    """Without Li⁺, charge −1, nitrogen stays N³⁻ and its field gradient near the crystal's; a hole makes it large."""
+    cell = ase.io.read(lithium_nitride).repeat((2, 1, 1))
+    del cell[1]
+    flags = ("--frame", "0", "--cutoff-ev", "350", "--k-length", "7")
+    largest = {}
+    for charge in (-1, 0):
+        pool, out = tmp_path / f"vacancy{charge}.extxyz", tmp_path / f"out{charge}.extxyz"
+        ase.io.write(pool, type(cell)(cell.symbols, cell.positions, cell=cell.cell, pbc=True))
+        pool.write_text(pool.read_text().replace('pbc="T T T"', f'pbc="T T T" charge={charge}', 1))
+        done = label(pool, datasets, *flags, "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        (atoms,) = read_frames(out)
+        values = np.linalg.eigvalsh(atoms.arrays["efg"][atoms.symbols == "N"]) * AU_IN_1E21_V_PER_M2
+        largest[charge] = np.abs(values).max()
+    assert 0.7 < largest[-1] < 1.5
+    assert largest[0] > 3
+
+
+@needs_gpaw
 def test_a_frame_that_is_not_there_and_a_missing_dataset(lithium_nitride, tmp_path):
     flags = ("--cutoff-ev", "300", "--k-length", "3", "--out", str(tmp_path / "out.extxyz"))
     done = label(lithium_nitride, tmp_path, "--frame", "3", *flags)
