@@ -4,13 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from insilico_nmr.dataset import read_frames, write_dataset
+from insilico_nmr.dataset import check_frames, read_frames, write_frames
 from insilico_nmr.errors import InputError, run_script
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("frames", type=Path, nargs="+", help="labelled frames, extended XYZ")
+    parser.add_argument("--copies", action="store_true", help="let one structure stand there more than once")
     parser.add_argument("--out", type=Path, required=True, help="dataset, extended XYZ")
     args = parser.parse_args()
 
@@ -23,7 +24,8 @@ def main() -> None:
                 labelled.append(atoms)
     if not labelled:
         raise InputError(f"none of {len(args.frames)} frames has labels")
-    write_dataset(args.out, labelled)
+    check_frames(labelled, args.out, args.copies)
+    write_frames(args.out, labelled)
     print(f"{len(labelled)} of {len(args.frames)} frames labelled")
 
 

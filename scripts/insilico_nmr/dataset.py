@@ -131,12 +131,12 @@ def write_dataset(path: str | Path, frames: list[Atoms]) -> None:
     write_frames(path, frames)
 
 
-def check_frames(frames: list[Atoms], origin: str | Path) -> None:
+def check_frames(frames: list[Atoms], origin: str | Path, copies: bool = False) -> None:
     """Hold labelled snapshots to the contract.
 
     Raises InputError naming `origin`, frame and atom for: an empty dataset, missing info, unknown units, no cell,
     non-finite numbers, two atoms on top of each other, tensors that cannot be (see `check_tensors`), a frame
-    without any label, and a frame that occurs twice.
+    without any label, and, unless `copies` are allowed, a frame that occurs twice.
     """
     if not frames:
         raise InputError(f"{origin}: empty dataset, expected at least one frame")
@@ -152,7 +152,8 @@ def check_frames(frames: list[Atoms], origin: str | Path) -> None:
             raise InputError(
                 f"{origin}, frame {number}: no labels; expected at least one of {', '.join(UNITS)} with numbers"
             )
-    _check_duplicates(frames, origin)
+    if not copies:
+        _check_duplicates(frames, origin)
 
 
 def check_tensors(frames: list[Atoms], origin: str | Path) -> None:
