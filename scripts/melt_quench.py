@@ -25,7 +25,7 @@ from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
 
 APART_A = {True: 3.0, False: 2.0}  # atoms of host units from those of others; single atoms from all
-TRIALS, ATTEMPTS = 3000, 200
+TRIALS, ATTEMPTS = 2000, 500
 INTERVAL_FS = 100.0  # between looks at the run, which tell a potential that blows up
 GRAM_PER_CM3 = 1e24 * units._amu * 1e3  # of one atomic mass unit per Å³
 
@@ -44,16 +44,14 @@ def packed(atoms: Atoms, unit: HostUnit | None, side_A: float, seed: int) -> Ato
         for group in groups:
             shape = atoms.get_distances(group[0], group, mic=True, vector=True)
             room = APART_A[len(group) > 1]
-            for _ in range(TRIALS):
-                turned = shape @ Rotation.random(random_state=rng.integers(2**31)).as_matrix().T
-                trial = turned + rng.uniform(0, side_A, 3)
-                apart = trial[:, None] - places[~np.isnan(places[:, 0])]
-                apart -= side_A * np.round(apart / side_A)
-                if (np.linalg.norm(apart, axis=2) > room).all():
-                    places[group] = trial
-                    break
-            else:
+            turns = Rotation.random(TRIALS, random_state=rng.integers(2**31)).as_matrix()
+            trials = shape @ turns.transpose(0, 2, 1) + rng.uniform(0, side_A, (TRIALS, 1, 3))
+            apart = trials[:, :, None] - places[~np.isnan(places[:, 0])]
+            apart -= side_A * np.round(apart / side_A)
+            fits = ((apart**2).sum(axis=-1) > room**2).all(axis=(1, 2))
+            if not fits.any():
                 break
+            places[group] = trials[fits.argmax()]
         if np.isfinite(places).all():
             return Atoms(atoms.symbols, places, cell=[side_A] * 3, pbc=True)
     raise InputError(f"{len(atoms)} atoms find no room in a cube of {side_A:.2f} Å: lower the density")
