@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def snakemake(
-    *arguments: str, folder: Path = ROOT, snakefile: Path = ROOT / "Snakefile"
+    *arguments: str, folder: Path = ROOT, snakefile: Path = ROOT / "Snakefile", path: str = os.environ["PATH"]
 ) -> subprocess.CompletedProcess:
     """Run Snakemake with this interpreter's environment on the PATH."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
     command = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "-d", str(folder), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -99,6 +99,43 @@ def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
     text = done.stdout + done.stderr
     assert expected in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("target", "rules"),
+    [
+        ("dft", ["make_paw_dataset", "label_snapshot", "gather_labels"]),
+        ("convergence", ["label_for_convergence", "convergence_table"]),
+        ("label_crystals", ["prepare_crystals", "label_crystal"]),
+        ("scale", ["label_crystals", "reference_scale", "plot_scale"]),
+        ("learn", ["split_dataset", "learn_potential", "learn_tensors", "explore", "pick_snapshots", "plot_learning"]),
+    ],
+)
+def test_what_first_principles_are_asked_for_plans(study, target, rules):
+    folder, config = study
+    convergence = {"frame": 0, "cutoffs_eV": [300, 400], "k_lengths_A": [5, 10]}
+    config |= {"dft": DFT | {"convergence": convergence}, "reference_scale": SCALE | {"valence_electrons": {"Li": 3}}}
+    config["active_learning"] = LEARN
+    done = plan(folder, config, target)
+    assert done.returncode == 0, done.stderr
+    for name in rules:
+        assert re.search(rf"(rule|checkpoint) {name}:", done.stdout + done.stderr), name
+
+
+def test_without_gpaw_the_rule_says_how_to_get_it(study):
+    folder, config = study
+    tools = folder / "tools"
+    tools.mkdir()
+    for directory in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in directory.iterdir() if directory.is_dir() else ():
+            if not program.name.startswith("gpaw") and not (tools / program.name).exists():
+                (tools / program.name).symlink_to(program)
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(config | {"dft": DFT}))
+    arguments = ("dft", "--cores", "1", "--configfile", str(path))
+    done = snakemake(*arguments, folder=folder, path=str(tools))
+    assert done.returncode != 0
+    assert "this rule needs GPAW, which is not installed: apt-get install gpaw" in done.stdout + done.stderr
 
 
 def test_a_name_with_a_blank_stays_one_word(study):
