@@ -59,9 +59,10 @@ def draw_ratios(axes: Axes, tables: list[pd.DataFrame], looks: dict[str, dict]) 
             axes.errorbar(shown, place, xerr=min(error, 0.4), elinewidth=0.6, linestyle="none",
                           markersize=4 - 1.2 * number, markerfacecolor=look["color"] if row["used"] else "white",
                           **look)  # fmt: skip
-            if shown != ratio:
-                axes.annotate(f"{ratio:.2g}", (shown, place), (0, 4), textcoords="offset points", fontsize=SMALL,
-                              ha="center")  # fmt: skip
+            if shown != ratio:  # off the scale: written beside the marker, on the inner side
+                left = ratio > shown
+                axes.annotate(f"{ratio:.2g}", (shown, place), (-7 if left else 7, -3), textcoords="offset points",
+                              fontsize=SMALL, ha="right" if left else "left")  # fmt: skip
     axes.axvline(1, color=BLACK, linewidth=0.6)
     axes.axvspan(tables[-1]["slope"].iloc[0] * (1 - tables[-1]["scatter"].iloc[0]),
                  tables[-1]["slope"].iloc[0] * (1 + tables[-1]["scatter"].iloc[0]), color=GREY, alpha=0.3,
