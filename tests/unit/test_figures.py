@@ -9,8 +9,10 @@ import pandas as pd
 import plot_dataset
 import plot_diffusion
 import plot_echo
+import plot_learning
 import plot_parity
 import plot_rates
+import plot_scale
 import plot_spectra
 import pytest
 from insilico_nmr import style
@@ -335,3 +337,40 @@ def test_nothing_half_written_stays_when_saving_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         style.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def synthetic_scale() -> pd.DataFrame:
+    """Three sites in two geometries: one that is not fitted, and one three deviations off the line."""
+    rows = []
+    for geometry, slope in (("published", 0.9), ("relaxed", 1.0)):
+        for compound, dft, used, deviation in (("A", 100.0, 1, 0.5), ("B", 1000.0, 0, -4.0), ("C", 5000.0, 1, 3.0)):
+            row = {"compound": compound, "site": "Li1 2a", "isotope": "7Li", "geometry": geometry, "V_zz_au": 0.01}
+            row |= {"C_Q_dft_kHz": dft, "C_Q_measured_kHz": slope * dft, "C_Q_uncertainty_kHz": 1.0, "used": used}
+            rows.append(row | {"slope": slope, "scatter": 0.07, "deviation": deviation})
+    return pd.DataFrame(rows)
+
+
+def test_the_scale_shows_what_was_fitted_and_names_outliers(tmp_path):
+    synthetic_scale().to_csv(tmp_path / "t.csv", index=False)
+    figure = plot_scale.draw(plot_scale.read(tmp_path / "t.csv"))
+    line, ratios = figure.axes
+    kinds = [bar.lines[0].get_gid() for bar in line.containers]
+    assert sorted(kinds) == ["not used", "used", "used"]
+    assert "a = 1.000" in line.get_title()
+    assert [text.get_text() for text in ratios.get_yticklabels()] == ["C Li1", "B Li1", "A Li1"]
+    assert figure.get_supxlabel() == "more than 2.5 deviations from the line: C Li1"
+    (tmp_path / "bad.csv").write_text("compound,site\n")
+    with pytest.raises(InputError):
+        plot_scale.read(tmp_path / "bad.csv")
+
+
+def test_the_learning_curve_starts_at_zero_and_shows_every_round(tmp_path):
+    table = pd.DataFrame({"iteration": [0, 1], "n_training_frames": [20, 30], "n_frames": 8, "tensor_rms_au": 0.03})
+    table = table.assign(force_rmse_eV_per_A=[0.05, 0.04], force_rms_eV_per_A=0.5, tensor_rmse_au=[2e-3, 1e-3])
+    table.to_csv(tmp_path / "l.csv", index=False)
+    figure = plot_learning.draw(plot_learning.read(tmp_path / "l.csv"))
+    for axes, column in zip(figure.axes, ("force_rmse_eV_per_A", "tensor_rmse_au"), strict=True):
+        (line,) = [line for line in axes.lines if line.get_gid() == "error"]
+        np.testing.assert_allclose(line.get_ydata(), table[column])
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > table[column.replace("rmse", "rms")].max()
