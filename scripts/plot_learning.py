@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from insilico_nmr.errors import run_script
-from insilico_nmr.style import BLACK, DOUBLE_MM, GREY, figure_arguments, letter, new_figure, save
+from insilico_nmr.style import BLACK, DOUBLE_MM, figure_arguments, letter, new_figure, save
 from insilico_nmr.tables import complete, read_table
 from matplotlib.figure import Figure
 
@@ -13,7 +13,7 @@ NUMBERS += ["tensor_rms_au", "n_frames"]
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Left: forces; right: tensors; dotted: what predicting zero would give."""
+    """Left: forces; right: tensors. What predicting zero would give stands in words: it is far off the scale."""
     figure = new_figure(DOUBLE_MM, 70)
     panels = figure.subplots(1, 2)
     for axes, name, zero, label in (
@@ -21,14 +21,13 @@ def draw(table: pd.DataFrame) -> Figure:
         (panels[1], "tensor_rmse_au", "tensor_rms_au", "RMSE of a field-gradient component (a.u.)"),
     ):
         axes.plot(table["n_training_frames"], table[name], color=BLACK, marker="o", markersize=4, gid="error")
-        axes.axhline(table[zero].iloc[-1], color=GREY, linestyle=":", linewidth=0.9)
         for _, row in table.iterrows():
             axes.annotate(f"{row['iteration']:g}", (row["n_training_frames"], row[name]), (3, 4),
                           textcoords="offset points")  # fmt: skip
-        axes.set_ylim(0, 1.08 * max(table[zero].iloc[-1], table[name].max()))
+        axes.set_ylim(0, 1.2 * table[name].max())
         axes.set(xlabel="labelled snapshots trained on", ylabel=label)
-    panels[0].set_title(f"{table['n_frames'].iloc[-1]:g} validation snapshots; numbers: iteration")
-    panels[1].set_title("dotted: zero predicted")
+        axes.set_title(f"zero predicted: {table[zero].iloc[-1]:.3g}")
+    figure.suptitle(f"{table['n_frames'].iloc[-1]:g} validation snapshots; numbers: round")
     letter(panels[0], "a")
     letter(panels[1], "b")
     return figure

@@ -373,4 +373,5 @@ def test_the_learning_curve_starts_at_zero_and_shows_every_round(tmp_path):
         (line,) = [line for line in axes.lines if line.get_gid() == "error"]
         np.testing.assert_allclose(line.get_ydata(), table[column])
         assert axes.get_ylim()[0] == 0
-        assert axes.get_ylim()[1] > table[column.replace("rmse", "rms")].max()
+        assert axes.get_ylim()[1] > table[column].max()
+        assert f"{table[column.replace('rmse', 'rms')].iloc[0]:.3g}" in axes.get_title()
