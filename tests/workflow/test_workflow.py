@@ -46,7 +46,7 @@ def plan(folder: Path, config: dict, *arguments: str) -> subprocess.CompletedPro
 
 def test_all_studies_plan(study):
     folder, _ = study
-    for name in ("config", "test", "full"):
+    for name in ("config", "test", "full", "li3n"):
         done = snakemake("-n", "--cores", "2", "--configfile", str(ROOT / "config" / f"{name}.yaml"), folder=folder)
         assert done.returncode == 0, done.stderr
         assert "run_kmc" in done.stdout + done.stderr
