@@ -2,7 +2,7 @@
 
 Targets: all (default), figures (drawn from tables alone), tables. Where the config has a section for them: dft (labels
 of further snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn
-(active learning).
+(active learning), curves (error against the number of snapshots, tensor beside scalar models).
 Configuration: config/README.md.
 """
 
@@ -39,6 +39,11 @@ if "active_learning" in config:
     include: "rules/learn.smk"
 
 
+if "learning_curves" in config:
+
+    include: "rules/curves.smk"
+
+
 report: "report/workflow.rst"
 
 
@@ -73,29 +78,28 @@ rule figures:
         figure_targets(),
 
 
-if "dft" in config:
-
-    rule dft:
-        input:
-            rules.gather_labels.output,
-
-    if "convergence" in config["dft"]:
-
-        rule convergence:
-            input:
-                rules.convergence_table.output,
+rule dft:
+    input:
+        rules.gather_labels.output if "dft" in config else without("dft"),
 
 
-if "reference_scale" in config:
-
-    rule scale:
-        input:
-            rules.plot_scale.output,
+rule convergence:
+    input:
+        rules.convergence_table.output if "convergence" in config.get("dft", {}) else without("dft.convergence"),
 
 
-if "active_learning" in config:
+rule scale:
+    input:
+        rules.plot_scale.output if "reference_scale" in config else without("reference_scale"),
 
-    rule learn:
-        input:
-            rules.learnt_dataset.output,
-            rules.plot_learning.output,
+
+rule curves:
+    input:
+        rules.plot_curves.output if "learning_curves" in config else without("learning_curves"),
+
+
+rule learn:
+    input:
+        [rules.learnt_dataset.output, rules.plot_learning.output]
+        if "active_learning" in config
+        else without("active_learning"),

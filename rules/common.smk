@@ -32,6 +32,17 @@ def check_isotope():
         raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; echoes need spin 3/2")
 
 
+def frames_in(path):
+    """Number of frames of an extended XYZ file, read while planning."""
+    lines = Path(path).read_text().splitlines()
+    frames, line = 0, 0
+    while line < len(lines) and lines[line].strip().isdigit():
+        frames, line = frames + 1, line + 2 + int(lines[line])
+    if line != len(lines):
+        raise InputError(f"{path}: not whole extended XYZ; frame {frames} ends at line {line} of {len(lines)}")
+    return frames
+
+
 def check_sections():
     """Stop where a section of the config needs another one, or says otherwise."""
     for name in ("reference_scale", "active_learning"):
@@ -39,6 +50,13 @@ def check_sections():
             raise InputError(f"{name} needs the section dft, which says how labels are made")
     if "active_learning" in config and config["potential"]["kind"] != "uf3":
         raise InputError("active_learning needs potential.kind uf3, whose committee is one fit")
+    if "dft" in config:
+        frames = frames_in(config["dft"]["pool"])
+        if frames == 0:
+            raise InputError(f"dft.pool is {config['dft']['pool']}, which has no frames")
+        chosen = config["dft"].get("convergence", {}).get("frame", 0)
+        if chosen >= frames:
+            raise InputError(f"dft.convergence.frame is {chosen}; dft.pool has {frames} frames, counted from 0")
     own = config.get("dft", {}).get("valence_electrons", {})
     for element, electrons in config.get("reference_scale", {}).get("valence_electrons", {}).items():
         if own.get(element, electrons) != electrons:
@@ -47,12 +65,15 @@ def check_sections():
 
 def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
-    named = {f"material.{key}": config["material"][key] for key in ("dataset", "structure", "literature")}
-    named |= {f"dft.{key}": config.get("dft", {}).get(key) for key in ("pool",)}
-    named |= {f"reference_scale.{key}": config.get("reference_scale", {}).get(key) for key in ("sites", "labelled")}
-    for key, path in named.items():
+    named = ["material.dataset", "material.structure", "material.literature"]
+    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled"]
+    for name in named:
+        section, key = name.split(".")
+        path = config.get(section, {}).get(key)
         if path is not None and not Path(path).is_file():
-            raise InputError(f"{key} is {path}: no such file (paths are relative to the folder that Snakemake runs in)")
+            raise InputError(
+                f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
+            )
 
 
 def check_resources():
@@ -69,8 +90,8 @@ def check_resources():
 try:
     config = load_and_validate(config, Path(workflow.basedir) / "config" / "schema" / "config.schema.json")
     check_isotope()
-    check_sections()
     check_files()
+    check_sections()
     check_resources()
 except InputError as error:
     sys.exit(f"error: configuration: {error}")
@@ -137,6 +158,15 @@ def flags(section, **names):
     return " ".join(words)
 
 
+def without(section):
+    """Input of a target that needs a section which the config has not: says so where the target is asked for."""
+
+    def refuse(wildcards):
+        raise WorkflowError(f"this target needs the section {section} in the config; see config/README.md")
+
+    return refuse
+
+
 def kmc_flags(replicas):
     """Flags of run_kmc.py, with as many replicas as the config key named says."""
     return flags(
@@ -165,16 +195,9 @@ def host_unit():
 def paw_recipe(element, valence_electrons):
     """Flags of `gpaw dataset` that say how an element's PAW data set is made."""
     own = config["dft"].get("projectors", {}).get(element)
-    return f"-P {own['states']} -r {own['radius_Bohr']}" if own else f"-e {valence_electrons[element]}"
-
-
-def frames_in(path):
-    """Number of frames of an extended XYZ file, read while planning."""
-    lines = Path(path).read_text().splitlines()
-    frames, line = 0, 0
-    while line < len(lines) and lines[line].strip().isdigit():
-        frames, line = frames + 1, line + 2 + int(lines[line])
-    return frames
+    if own:
+        return f"-P {shlex.quote(own['states'])} -r {own['radius_Bohr']}"
+    return f"-e {valence_electrons[element]}"
 
 
 def picked_labels(checkpoints, loop, number):

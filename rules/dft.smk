@@ -38,7 +38,8 @@ rule make_paw_dataset:
 rule label_snapshot:
     input:
         code=code("label_snapshot"),
-        pool=DFT["pool"],
+        # A pool that is added to leaves the labels valid that are there; gather_labels.py checks that they still fit.
+        pool=ancient(DFT["pool"]),
         datasets=expand(rules.make_paw_dataset.output, element=DFT["valence_electrons"]),
     output:
         f"{RESULTS}/dft/frames/{{frame}}.extxyz",
@@ -70,6 +71,7 @@ rule gather_labels:
     input:
         code=code("gather_labels"),
         frames=expand(rules.label_snapshot.output, frame=range(frames_in(DFT["pool"]))),
+        pool=DFT["pool"],
     output:
         f"{RESULTS}/dft/labelled.extxyz",
     log:
@@ -82,15 +84,17 @@ rule gather_labels:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        flags=lambda wildcards, input: f"--pool {input.pool}",
     shell:
-        "python {input.code[0]} {input.frames} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.frames} {params.flags} --out {output} > {log} 2>&1"
 
 
 if "convergence" in DFT:
     CONVERGENCE = DFT["convergence"]
-    # One series of cut-offs at the longest k length, one of k lengths at the study's cut-off.
+    # One series of cut-offs at the study's k length, one of k lengths at its cut-off.
     LEVELS = [
-        *((cutoff, CONVERGENCE["k_lengths_A"][-1]) for cutoff in CONVERGENCE["cutoffs_eV"]),
+        *((cutoff, DFT["k_length_A"]) for cutoff in CONVERGENCE["cutoffs_eV"]),
         *((DFT["cutoff_eV"], length) for length in CONVERGENCE["k_lengths_A"]),
     ]
 
@@ -133,6 +137,6 @@ if "convergence" in DFT:
             mem_mb=1000,
             runtime=10,
         params:
-            cutoff=f"{DFT['cutoff_eV']:g}",
+            flags=flags("dft", cutoff_ev="cutoff_eV", k_length="k_length_A"),
         shell:
-            "python {input.code[0]} {input.frames} --cutoff-ev {params.cutoff} --out {output} > {log} 2>&1"
+            "python {input.code[0]} {input.frames} {params.flags} --out {output} > {log} 2>&1"

@@ -159,7 +159,7 @@ checkpoint pick_snapshots:
         folder=subpath(output[0], parent=True),
         material=flags("material", element="mobile", material="name", phase="phase"),
         pick=flags("active_learning", frames="frames", min_gain="min_gain", charge="charge"),
-        group=lambda wildcards: f"{config['study']}_round_{wildcards.round}",
+        group=lambda wildcards: f"{config['study']}_seed_{LEARN['seed']}_round_{wildcards.round}",
     shell:
         "python {input.code[0]} {input.runs} --dataset {input.dataset} --potential {params.folder}/potential"
         " --tensors {params.folder}/tensor_model --errors {input.errors} {params.material} {params.pick}"
@@ -196,6 +196,8 @@ use rule gather_labels as extend_dataset with:
         f"{RESULTS}/benchmarks/extend_dataset_{{round}}.tsv"
     wildcard_constraints:
         round="[1-9][0-9]*",
+    params:
+        flags="",
 
 
 rule learning_table:
@@ -231,6 +233,8 @@ use rule gather_labels as learnt_dataset with:
         f"{RESULTS}/logs/learnt_dataset.log",
     benchmark:
         f"{RESULTS}/benchmarks/learnt_dataset.tsv"
+    params:
+        flags="",
 
 
 rule plot_learning:

@@ -23,12 +23,12 @@ rule prepare_crystals:
         mem_mb=2000,
         runtime=10,
     params:
-        compounds=" ".join(map(shlex.quote, SCALE["compounds"])),
+        compounds=flags("reference_scale", compounds="compounds"),
     shell:
-        "python {input.code[0]} {input.sites} --compounds {params.compounds} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.sites} {params.compounds} --out {output} > {log} 2>&1"
 
 
-rule label_crystal:
+use rule label_snapshot as label_crystal with:
     input:
         code=code("label_snapshot"),
         pool=rules.prepare_crystals.output,
@@ -39,27 +39,22 @@ rule label_crystal:
         f"{RESULTS}/logs/label_crystal_{{frame}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/label_crystal_{{frame}}.tsv"
-    conda:
-        "../envs/dft.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=600,
     params:
-        level=flags("dft", functional="functional", mesh="mesh", setups="setups"),
-        mesh=flags("reference_scale", cutoff_ev="cutoff_eV", k_length="k_length_A"),
-        # Frames come in pairs: as published, and to be relaxed.
-        relax=lambda wildcards: flags("reference_scale", relax="relax_eV_per_A") if int(wildcards.frame) % 2 else "",
-        folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
+        flags=lambda wildcards: " ".join(
+            [
+                flags("dft", functional="functional", mesh="mesh", setups="setups"),
+                flags("reference_scale", cutoff_ev="cutoff_eV", k_length="k_length_A"),
+                # Frames come in pairs: as published, and to be relaxed.
+                flags("reference_scale", relax="relax_eV_per_A") if int(wildcards.frame) % 2 else "",
+            ]
+        ),
         text=lambda wildcards: f"{RESULTS}/logs/gpaw_crystal_{wildcards.frame}.txt",
-    shell:
-        NEEDS_GPAW
-        + "OMP_NUM_THREADS=1 gpaw python -- {input.code[0]} {input.pool} --frame {wildcards.frame} {params.level}"
-        " {params.mesh} {params.relax} --datasets {params.folder} --skip-failed --text {params.text} --out {output}"
-        " > {log} 2>&1"
 
 
-rule label_crystals:
+use rule gather_labels as label_crystals with:
     input:
         code=code("gather_labels"),
         frames=expand(rules.label_crystal.output, frame=range(2 * len(SCALE["compounds"]))),
@@ -69,15 +64,9 @@ rule label_crystals:
         f"{RESULTS}/logs/label_crystals.log",
     benchmark:
         f"{RESULTS}/benchmarks/label_crystals.tsv"
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    shell:
+    params:
         # Where symmetry leaves nothing to relax, both geometries are one.
-        "python {input.code[0]} {input.frames} --copies --out {output} > {log} 2>&1"
+        flags="--copies",
 
 
 rule reference_scale:
@@ -98,8 +87,11 @@ rule reference_scale:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        compounds=flags("reference_scale", compounds="compounds"),
     shell:
-        "python {input.code[0]} {input.sites} {input.crystals} --out {output.table} --scale {output.scale} > {log} 2>&1"
+        "python {input.code[0]} {input.sites} {input.crystals} {params.compounds} --out {output.table}"
+        " --scale {output.scale} > {log} 2>&1"
 
 
 rule plot_scale:

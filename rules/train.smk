@@ -1,5 +1,20 @@
 """Learning from the snapshots: a committee of tensor models, and one of potentials."""
 
+TENSOR_FLAGS = flags(
+    "tensor_model",
+    seed="seed",
+    backbone="backbone",
+    cutoff="cutoff_A",
+    features="features",
+    interactions="interactions",
+    radial="radial",
+    epochs="epochs",
+    batch_size="batch_size",
+    learning_rate="learning_rate",
+    weight_decay="weight_decay",
+    device="device",
+)
+
 
 rule train_tensors:
     input:
@@ -23,22 +38,15 @@ rule train_tensors:
         folder=subpath(output.config, parent=True),
         resume=lambda wildcards: resume("train_tensors", wildcards.member),
         element=config["material"]["mobile"],
-        flags=flags(
-            "tensor_model",
-            members="members",
-            seed="seed",
-            cutoff="cutoff_A",
-            features="features",
-            interactions="interactions",
-            radial="radial",
-            epochs="epochs",
-            batch_size="batch_size",
-            learning_rate="learning_rate",
-            weight_decay="weight_decay",
+        flags=f"{flags('tensor_model', members='members')} {TENSOR_FLAGS}",
+        start=lambda wildcards: (
+            f"--start-from {shlex.quote(config['tensor_model']['start_from'])}/member_{wildcards.member}"
+            if "start_from" in config["tensor_model"]
+            else ""
         ),
     shell:
         "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
-        " --member {wildcards.member} --element {params.element} {params.flags} --threads {threads} > {log} 2>&1"
+        " --member {wildcards.member} --element {params.element} {params.flags} {params.start} --threads {threads} > {log} 2>&1"
 
 
 rule evaluate_tensors:

@@ -1,7 +1,7 @@
 """How the labels of one snapshot depend on cut-off and k points: differences from the tightest level of each series.
 
-The files are one frame each, named <cut-off>eV_<k length>A.extxyz: a series of cut-offs at the longest k length, and
-one of k lengths at the cut-off --cutoff-ev.
+The files are one frame each, named <cut-off>eV_<k length>A.extxyz: a series of cut-offs at the k length --k-length, and
+one of k lengths at the cut-off --cutoff-ev, which are those of the study.
 """
 
 import argparse
@@ -42,14 +42,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=Path, nargs="+", help="one snapshot at several levels of theory, extended XYZ")
     parser.add_argument("--cutoff-ev", type=float, required=True, help="eV, at which k lengths are compared")
+    parser.add_argument("--k-length", type=float, required=True, help="Å, at which cut-offs are compared")
     parser.add_argument("--out", type=Path, required=True, help="CSV")
     args = parser.parse_args()
 
     labelled = {level(path): read_dataset(path)[0] for path in args.frames}
-    longest = max(length for _, length in labelled)
     rows = []
     for series, chosen in (
-        ("cut-off", [key for key in labelled if key[1] == longest]),
+        ("cut-off", [key for key in labelled if key[1] == args.k_length]),
         ("k points", [key for key in labelled if key[0] == args.cutoff_ev]),
     ):
         if len(chosen) < 2:

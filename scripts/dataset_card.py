@@ -70,7 +70,9 @@ def counts_table(frames: list[Atoms], mobile: str) -> list[str]:
     """Markdown rows: frames and labels per material, phase, group and temperature."""
     rows: dict[tuple, Counter] = {}
     for atoms in frames:
-        key = tuple(str(atoms.info.get(name, "")) for name in ("material", "phase", "group", "temperature"))
+        temperature = atoms.info.get("temperature", "")
+        shown = f"{temperature:g}" if isinstance(temperature, (int, float, np.number)) else str(temperature)
+        key = (*(str(atoms.info.get(name, "")) for name in ("material", "phase", "group")), shown)
         chosen = atoms.symbols == mobile
         rows.setdefault(key, Counter()).update(
             {

@@ -1,6 +1,7 @@
 """Judge a committee of tensor models on the groups that each member did not see.
 
-Writes a table of errors (metrics.csv) beside a zero and a mean model, and the points of the parity figure.
+Writes a table of errors, beside those of a linear, a mean and a zero model fitted to what the member was trained on,
+and the points of the parity figure.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import pandas as pd
 from insilico_nmr.dataset import efg, labelled, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256
+from insilico_nmr.linear_model import fit_linear
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import MeanModel, metrics, parameters
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.tensors import axis_angle_deg, to_components
+
+LINEAR_CUTOFF_A = 5.0
 
 
 def main() -> None:
@@ -30,7 +34,7 @@ def main() -> None:
     element = quadrupolar_nucleus(args.isotope).element
     frames = read_dataset(args.dataset)
     committee = load_committee(args.model)
-    truth, model, folds, where = [], [], [], []
+    truth, model, linear, folds, where = [], [], [], [], []
     for number, member in enumerate(committee):
         config = read_json(args.model / f"member_{number}" / "config.json")
         if config["data_sha256"] != sha256(args.dataset):
@@ -43,18 +47,22 @@ def main() -> None:
                 f"{len(frames)} frames are of its held-out groups: it has seen some of those, or not all of the others"
             )
         known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
-        seen = [efg(a)[k] for a, k in zip(frames, known, strict=True) if str(a.info["group"]) not in held_out]
+        seen = [number for number, atoms in enumerate(frames) if str(atoms.info["group"]) not in held_out]
+        simple = fit_linear(
+            [frames[n] for n in seen], [efg(frames[n]) for n in seen], [known[n] for n in seen], LINEAR_CUTOFF_A
+        )
         before = len(where)
         for index, (atoms, mask) in enumerate(zip(frames, known, strict=True)):
             if str(atoms.info["group"]) not in held_out or not mask.any():
                 continue
             truth.append(efg(atoms)[mask])
             model.append(member.predict(atoms)[mask])
+            linear.append(simple.predict(atoms)[mask])
             where += [(index, int(i), atoms.info["phase"], atoms.info["group"]) for i in np.flatnonzero(mask)]
         if len(where) > before:
-            folds.append((np.concatenate(seen), len(where) - before))
-    truth, model = np.concatenate(truth), np.concatenate(model)
-    table = metrics(truth, model, MeanModel.of_folds(folds, args.isotope), args.isotope)
+            folds.append((np.concatenate([efg(frames[n])[known[n]] for n in seen]), len(where) - before))
+    truth, model, linear = (np.concatenate(tensors) for tensors in (truth, model, linear))
+    table = metrics(truth, model, linear, MeanModel.of_folds(folds, args.isotope), args.isotope)
     print(table.to_string(index=False, float_format="%.4g"))
 
     origin = pd.DataFrame(where, columns=["frame", "atom", "phase", "group"])

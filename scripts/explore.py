@@ -14,7 +14,7 @@ from insilico_nmr.dataset import CLOSEST_DISTANCE
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256
 from insilico_nmr.md import Run, relax, run_md
-from insilico_nmr.md_checks import HostUnit, ligand_numbers
+from insilico_nmr.md_checks import HostUnit, units_whole
 from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from matscipy.neighbours import neighbour_list
@@ -26,7 +26,7 @@ def sound_frames(trajectory: Trajectory, unit: HostUnit | None) -> int:
         atoms = trajectory.frame(number)
         if len(neighbour_list("i", atoms, CLOSEST_DISTANCE)):
             return number
-        if unit is not None and (ligand_numbers(atoms, unit)[1] != unit.number).any():
+        if unit is not None and not units_whole(atoms, unit):
             return number
     return len(trajectory.positions)
 

@@ -1,32 +1,52 @@
-"""Gather labelled frames into one dataset, and name those that failed."""
+"""Gather labelled frames into one dataset, and name those that failed.
+
+Frames of one material must be of one level of theory. With --pool, the frames labelled must be those of the pool now.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from insilico_nmr.dataset import check_frames, read_frames, write_frames
+from ase import Atoms
+from insilico_nmr.dataset import check_frames, check_one_level, read_frames, structure_key, write_frames
 from insilico_nmr.errors import InputError, run_script
 
 
+def check_pool(pool: Path, labels: dict[Path, list[Atoms]]) -> None:
+    """Refuse labels of another structure than the pool's: it was changed, and not only added to, since."""
+    for number, (wanted, (path, (found,))) in enumerate(zip(read_frames(pool), labels.items(), strict=True)):
+        if structure_key(found) != structure_key(wanted):
+            raise InputError(f"{path}: not frame {number} of {pool} as it is now; remove it to have it labelled anew")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=Path, nargs="+", help="labelled frames, extended XYZ")
+    parser.add_argument("--pool", type=Path, help="what was to be labelled, one frame a file, in this order")
     parser.add_argument("--copies", action="store_true", help="let one structure stand there more than once")
     parser.add_argument("--out", type=Path, required=True, help="dataset, extended XYZ")
     args = parser.parse_args()
 
-    labelled = []
-    for path in args.frames:
-        for atoms in read_frames(path):
+    labelled, failed = [], 0
+    files = {path: read_frames(path) for path in args.frames}
+    for path, frames in files.items():
+        good = [atoms for atoms in frames if "failed" not in atoms.info]
+        for atoms in frames:
             if "failed" in atoms.info:
+                failed += 1
                 print(f"left out: {path}: {atoms.info['failed']}", file=sys.stderr)
-            else:
-                labelled.append(atoms)
+        if good:
+            check_frames(good, path, args.copies)  # so that a message names the file
+        labelled += good
     if not labelled:
-        raise InputError(f"none of {len(args.frames)} frames has labels")
-    check_frames(labelled, args.out, args.copies)
+        raise InputError(f"none of {failed} frames has labels")
+    if args.pool:
+        check_pool(args.pool, files)
+    check_frames(labelled, f"{len(args.frames)} files together", args.copies)
+    for material in sorted({str(atoms.info["material"]) for atoms in labelled}):
+        check_one_level([a for a in labelled if a.info["material"] == material], f"labels of {material}")
     write_frames(args.out, labelled)
-    print(f"{len(labelled)} of {len(args.frames)} frames labelled")
+    print(f"{len(labelled)} of {len(labelled) + failed} frames labelled")
 
 
 if __name__ == "__main__":

@@ -15,16 +15,26 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from insilico_nmr.dataset import (
+    TENSORS,
+    UNITS,
     check_frames,
     check_one_level,
     check_units,
+    efg,
+    label_names,
+    labelled,
+    structure_key,
+    tensors_of,
     write_dataset,
 )
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.readers.detect import read_output
 from insilico_nmr.registry import check_registered, read_registry
+
+UNLIKELY_RATIO = 20  # of field gradients of one element, between groups of snapshots
 
 
 def registered_units(text: str) -> dict[str, str]:
@@ -41,6 +51,68 @@ def fill_info(frames: list[Atoms], stated: dict[str, str | None], origin: str | 
             if str(atoms.info.get(key, value)) != value:
                 raise InputError(f"{origin}, frame {number}: {key} is {atoms.info[key]!r}, but {value!r} was given")
             atoms.info[key] = value
+
+
+def joined(frames: list[Atoms], names: list[str]) -> list[Atoms]:
+    """Frames with the labels of one structure put together, such as field gradients and shieldings of two outputs.
+
+    Raises InputError naming both where a structure has a label twice.
+    """
+    first: dict[tuple, int] = {}
+    kept = []
+    for number, atoms in enumerate(frames):
+        key = structure_key(atoms)
+        if key not in first:
+            first[key] = number
+            kept.append(atoms)
+            continue
+        other = frames[first[key]]
+        tensors = [name for name in label_names(atoms) if name in TENSORS]
+        both = sorted(set(tensors) & set(label_names(other)))
+        if both or not tensors:
+            what = ", ".join(both) or "no other tensor"
+            raise InputError(f"{names[number]}: a duplicate of {names[first[key]]} (same atoms and cell, {what})")
+        for name in tensors:
+            other.arrays[name] = atoms.arrays[name]
+        hashes = [str(a.info["output_sha256"]) for a in (other, atoms) if "output_sha256" in a.info]
+        if hashes:
+            other.info["output_sha256"] = " ".join(hashes)
+        print(f"{names[number]}: its {', '.join(tensors)} joined to {names[first[key]]}", file=sys.stderr)
+    return kept
+
+
+def warn_of_units(frames: list[Atoms], origins: list[Path]) -> None:
+    """Say where one element's field gradients are so much larger in one group than in another that a unit may be wrong.
+
+    1 a.u. is 97 V/Å²; environments of one element seldom differ by UNLIKELY_RATIO.
+    """
+    sizes: dict[str, dict[str, list[float]]] = {}
+    for atoms, origin in zip(frames, origins, strict=True):
+        place = f"group {atoms.info['group']} of {origin}"
+        for symbol, tensor in zip(atoms.symbols, efg(atoms), strict=True):
+            if np.isfinite(tensor).all():
+                sizes.setdefault(symbol, {}).setdefault(place, []).append(np.linalg.norm(tensor))
+    for element, of_element in sizes.items():
+        means = {place: np.mean(values) for place, values in of_element.items()}
+        small, large = min(means, key=means.get), max(means, key=means.get)
+        if means[large] > UNLIKELY_RATIO * means[small] > 0:
+            print(
+                f"warning: field gradients of {element} are {means[large] / means[small]:.0f} times larger in {large} "
+                f"than in {small}; are both in {UNITS['efg']}?",
+                file=sys.stderr,
+            )
+
+
+def summary(frames: list[Atoms]) -> str:
+    """How many atoms of each element have each tensor."""
+    parts = []
+    for name in TENSORS:
+        counts = []
+        for element in sorted({symbol for atoms in frames for symbol in atoms.symbols}):
+            known = np.concatenate([labelled(tensors_of(atoms, name))[atoms.symbols == element] for atoms in frames])
+            counts.append(f"{known.sum()} of {len(known)} {element}")
+        parts.append(f"{name} of {', '.join(counts)}")
+    return "; ".join(parts)
 
 
 def main() -> None:
@@ -68,7 +140,7 @@ def main() -> None:
 
     listed = read_registry(args.registry) if args.registry else {}
     stated = {key: getattr(args, key) for key in ("material", "phase", "group", "source", "level_of_theory")}
-    frames = []
+    frames, names, origins = [], [], []
     for path in args.files:
         if args.require_checksum or path.resolve() in listed:
             row = check_registered(path, args.registry)
@@ -77,10 +149,16 @@ def main() -> None:
         fill_info(found, stated, path)
         check_frames(found, path)  # so that a message names the file and its own frame
         frames += found
+        names += [f"{path}, frame {number}" for number in range(len(found))]
+        origins += [path] * len(found)
     if not args.allow_mixed_levels:
-        check_one_level(frames, "all files" if len(args.files) > 1 else args.files[0])
+        check_one_level(frames, "all files" if len(args.files) > 1 else args.files[0], names)
+    warn_of_units(frames, origins)
+    frames = joined(frames, names)
     write_dataset(args.out, frames)
-    print(f"{len(frames)} frames, {sum(map(len, frames))} atoms written to {args.out}", file=sys.stderr)
+    print(
+        f"{len(frames)} frames, {sum(map(len, frames))} atoms written to {args.out}: {summary(frames)}", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

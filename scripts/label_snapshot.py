@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # `gpaw python` does not look beside the script
 
-from insilico_nmr.dataset import read_frames, write_frames
+from insilico_nmr.dataset import check_snapshot, read_frames, write_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.gpaw_labels import Level, label
 
@@ -41,6 +41,8 @@ def main() -> None:
     for name in ("efg", "ms"):  # labels of another calculation must not survive
         atoms.arrays.pop(name, None)
     atoms.calc = None
+    atoms.info.setdefault("source", "to be labelled")
+    check_snapshot(atoms, f"{args.pool}, frame {args.frame}")
     level = Level(args.functional, args.cutoff_ev, args.k_length, args.setups, args.mesh)
     args.text.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -19,7 +19,7 @@ from insilico_nmr.dataset import write_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256
 from insilico_nmr.md import Run, relax, run_md
-from insilico_nmr.md_checks import HostUnit, ligand_numbers
+from insilico_nmr.md_checks import HostUnit, units_whole
 from insilico_nmr.potential import member_file
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
@@ -59,12 +59,14 @@ def packed(atoms: Atoms, unit: HostUnit | None, side_A: float, seed: int) -> Ato
 
 def host_units(atoms: Atoms, unit: HostUnit) -> list[list[int]]:
     """Indices of each unit, the centre first. Raises InputError where one is not whole."""
-    centres, ligands = ligand_numbers(atoms, unit)
-    if (ligands != unit.number).any():
+    if not units_whole(atoms, unit):
         raise InputError(f"the starting structure has {unit.centre} without {unit.number} {unit.ligand}")
     first, second = neighbour_list("ij", atoms, unit.cutoff)
     bonded = atoms.symbols[second] == unit.ligand
-    return [[int(centre), *map(int, second[(first == centre) & bonded])] for centre in centres]
+    return [
+        [int(centre), *map(int, second[(first == centre) & bonded])]
+        for centre in np.flatnonzero(atoms.symbols == unit.centre)
+    ]
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def main() -> None:
         run = Run(temperature, 0.0, length_ps, args.timestep_fs, INTERVAL_FS, args.damping_ps, args.seed + number)
         trajectory = run_md(atoms, args.potential, run, args.resume / f"stage_{number:03d}")
         atoms = trajectory.frame(-1)
-        if drawing and unit is not None and (ligand_numbers(atoms, unit)[1] != unit.number).any():
+        if drawing and unit is not None and not units_whole(atoms, unit):
             raise InputError(f"{args.structure}: the run at {temperature:g} K broke a {unit.centre}{unit.ligand} unit")
         stride = round(args.spacing_ps * 1e3 / INTERVAL_FS)
         for index in range(stride - 1, len(trajectory.positions), stride) if drawing else ():

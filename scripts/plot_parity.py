@@ -1,6 +1,6 @@
 """Draw predicted against DFT field gradients of atoms in held-out groups: components, C_Q, eta and principal axis.
 
-The numbers in the panels are errors of the model, of a model that answers zero, and of one that answers the mean.
+The numbers in the panels are errors of the model, of a linear model, and of one that answers the mean.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-METRICS = ["model", "zero_model", "mean_model"]
+METRICS = ["model", "linear_model", "mean_model"]
 COMPONENTS = ["dft_au", "model_au"]
 PARAMETERS = ["CQ_dft_kHz", "CQ_model_kHz", "eta_dft", "eta_model", "z_axis_angle_deg"]
 DEFINED_AXIS_ETA = 0.9  # tensor_metrics.py: above it the z axis is arbitrary
@@ -41,7 +41,7 @@ def read(metrics: Path, components: Path, parameters: Path) -> tuple[pd.DataFram
 
 def errors_text(metrics: pd.DataFrame, wanted: list[tuple[str, str]]) -> str:
     """Lines of errors; `wanted` pairs the start of a metric's name with what to call it."""
-    lines = ["error: model / zero / mean"]
+    lines = ["error: model / linear model / mean"]
     for start, name in wanted:
         for row in metrics[metrics["quantity"].str.startswith(start)].itertuples():
             values = [f"{value:.3g}" if np.isfinite(value) else "–" for value in (getattr(row, c) for c in METRICS)]
@@ -85,7 +85,7 @@ def draw(metrics: pd.DataFrame, components: pd.DataFrame, parameters: pd.DataFra
     for line in (b.axhline, b.axvline):
         line(0, color=GREY, linewidth=0.4, zorder=0)
     b.set(xlabel=r"DFT C$_Q$, signed (kHz)", ylabel=r"model C$_Q$, signed (kHz)")
-    above(b, errors_text(metrics, [("|C_Q| MAE", r"|C$_Q$| MAE"), ("sign", "sign wrong")]))
+    above(b, errors_text(metrics, [("|C_Q| MAE", r"|C$_Q$| MAE"), ("sign of", "sign wrong")]))
 
     size = parameters["CQ_dft_kHz"].abs() / max(parameters["CQ_dft_kHz"].abs().max(), 1e-300)
     c.scatter(parameters["eta_dft"], parameters["eta_model"], s=0.5 + 10 * size, color=PALETTE[2],

@@ -5,14 +5,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.reference_scale import OUTLIER
 from insilico_nmr.style import BLACK, DOUBLE_MM, GREY, SMALL, figure_arguments, letter, new_figure, save
 from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-NUMBERS = ["V_zz_au", "C_Q_dft_kHz", "C_Q_measured_kHz", "C_Q_uncertainty_kHz", "used", "slope", "scatter", "deviation"]
+NUMBERS = [
+    "V_zz_au",
+    "C_Q_dft_kHz",
+    "C_Q_measured_kHz",
+    "C_Q_uncertainty_kHz",
+    "used",
+    "slope",
+    "scatter",
+    "deviation",
+    "outlier",
+]
 TEXTS = ["compound", "site", "isotope", "geometry"]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -64,9 +73,8 @@ def draw_ratios(axes: Axes, tables: list[pd.DataFrame], looks: dict[str, dict]) 
                 axes.annotate(f"{ratio:.2g}", (shown, place), (-7 if left else 7, -3), textcoords="offset points",
                               fontsize=SMALL, ha="right" if left else "left")  # fmt: skip
     axes.axvline(1, color=BLACK, linewidth=0.6)
-    axes.axvspan(tables[-1]["slope"].iloc[0] * (1 - tables[-1]["scatter"].iloc[0]),
-                 tables[-1]["slope"].iloc[0] * (1 + tables[-1]["scatter"].iloc[0]), color=GREY, alpha=0.3,
-                 linewidth=0)  # fmt: skip
+    slope, scatter = tables[-1]["slope"].iloc[0], tables[-1]["scatter"].iloc[0]
+    axes.axvspan(slope * (1 - scatter), slope * (1 + scatter), color=GREY, alpha=0.3, linewidth=0)
     axes.set_yticks(range(len(keys)), [f"{compound} {site.split()[0]}" for compound, site, _ in keys])
     axes.set(xlim=(0.5, 2.0), ylim=(len(keys) - 0.3, -0.7), xlabel=r"|C$_Q$| measured / DFT")
 
@@ -91,10 +99,10 @@ def draw(table: pd.DataFrame) -> Figure:
     names = [rows["geometry"].iloc[0] for rows in tables]
     if len(names) > 1:
         ratios.set_title(f"large: {names[0]} coordinates, small: {names[1]}")
-    outliers = tables[-1][(tables[-1]["deviation"].abs() > OUTLIER) & (tables[-1]["used"] == 1)]
+    outliers = tables[-1][tables[-1]["outlier"] == 1]
     if len(outliers):
         text = ", ".join(f"{row['compound']} {row['site'].split()[0]}" for _, row in outliers.iterrows())
-        figure.supxlabel(f"more than {OUTLIER:g} deviations from the line: {text}", size=SMALL, x=0.01, ha="left")
+        figure.supxlabel(f"outliers (reasons in the table): {text}", size=SMALL, x=0.01, ha="left")
     letter(line, "a")
     letter(ratios, "b")
     return figure

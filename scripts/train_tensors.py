@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ase.data import atomic_numbers
-from insilico_nmr.dataset import leave_group_out_folds, read_dataset
+from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import keep_efg_of, leave_group_out_folds, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256
-from insilico_nmr.tensor_model import save_model
+from insilico_nmr.tensor_model import load_model, save_model
 from insilico_nmr.tensor_training import train
 from insilico_nmr.training import add_arguments, settings
 
@@ -27,26 +27,50 @@ def main() -> None:
     parser.add_argument("--member", type=int, required=True, help="number of this member, from 0")
     parser.add_argument("--members", type=int, required=True, help="committee size, 2 or more")
     parser.add_argument("--element", required=True, help="element whose field gradients are learnt")
+    parser.add_argument(
+        "--backbone", choices=sorted(BACKBONES), required=True, help="equivariant network of SchNetPack"
+    )
+    parser.add_argument("--start-from", type=Path, help="folder of a trained model to go on from, of the same size")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     add_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     frames = read_dataset(args.dataset)
-    for atoms in frames:
-        if "efg" in atoms.arrays:
-            atoms.arrays["efg"][atoms.numbers != atomic_numbers[args.element]] = float("nan")
+    keep_efg_of(frames, args.element)
     if not 0 <= args.member < args.members:
         raise InputError(f"--member must lie between 0 and {args.members - 1}, found {args.member}")
     training, held_out = leave_group_out_folds(frames, args.members, args.seed)[args.member]
-    architecture, schedule = settings(args)
-    keep_state_of(args.resume, architecture, schedule, args.element, args.member, args.members, sha256(args.dataset))
-    model = train([frames[i] for i in training], architecture, schedule, args.resume, f"member {args.member}")
+    size, schedule = settings(args)
+    keep_state_of(
+        args.resume,
+        args.backbone,
+        size,
+        schedule,
+        args.element,
+        args.member,
+        args.members,
+        sha256(args.dataset),
+        sha256(args.start_from / "state.pt") if args.start_from else None,
+    )
+    model = train(
+        [frames[i] for i in training],
+        "efg",
+        args.backbone,
+        size,
+        schedule,
+        args.resume,
+        f"member {args.member}",
+        args.device,
+        load_model(args.start_from) if args.start_from else None,
+    )
     save_model(
         args.out,
         model,
         {
             "data_sha256": sha256(args.dataset),
             "training": asdict(schedule),
+            "started_from": str(args.start_from) if args.start_from else None,
             "held_out_groups": sorted({str(frames[i].info["group"]) for i in held_out}),
             "n_training_frames": len(training),
         },

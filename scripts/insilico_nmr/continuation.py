@@ -9,6 +9,8 @@ have had the same decay rate (Chapman-Kolmogorov).
 
 import numpy as np
 
+from insilico_nmr.propagator import mean_and_error
+
 STEPS_PER_DECADE = 10
 DECAYED = 3e-3  # of a mode: the continued propagator ends there
 SEEN = 0.1  # correlation of a mode below which it is as good as gone, and its rate is not asked for
@@ -44,12 +46,11 @@ def continue_propagator(replicas: np.ndarray, at_infinity: np.ndarray, time_s: n
     if (early[:, left] <= 0).any() or (late[:, left] <= 0).any() or (late >= 1).any():
         raise NotContinued("a mode that is left did not decay measurably in every replica")
     rate, rate_before = -np.log(late[:, left]) / last_s, -np.log(early[:, left]) / time_s[half]
-    mean, error = rate.mean(axis=0), rate.std(axis=0, ddof=1) / np.sqrt(len(rate))
+    mean, error = mean_and_error(rate)
     if (error > KNOWN_WITHIN * mean).any():
         raise NotContinued(f"a decay rate is known within {100 * (error / mean).max():.0f} % only")
-    change = rate_before - rate
-    change_error = change.std(axis=0, ddof=1) / np.sqrt(len(rate))
-    if (np.abs(change.mean(axis=0)) > CHANGE_ALLOWED * mean + 3 * change_error).any():
+    change, change_error = mean_and_error(rate_before - rate)
+    if (np.abs(change) > CHANGE_ALLOWED * mean + 3 * change_error).any():
         raise NotContinued("memory is not lost: decay rates still change with the lag")
     correlation = np.clip(late, 0.0, None)
     slowest = correlation.mean(axis=0).max()

@@ -33,15 +33,16 @@ STRAIN = 0.1
 
 def efg(atoms: Atoms) -> np.ndarray:
     """Field gradients of a frame, shape (n, 3, 3), atomic units; NaN where an atom has no label."""
-    return _tensor(atoms, "efg")
+    return tensors_of(atoms, "efg")
 
 
 def ms(atoms: Atoms) -> np.ndarray:
     """Magnetic shieldings of a frame, shape (n, 3, 3), ppm, antisymmetric part kept; NaN without a label."""
-    return _tensor(atoms, "ms")
+    return tensors_of(atoms, "ms")
 
 
-def _tensor(atoms: Atoms, name: str) -> np.ndarray:
+def tensors_of(atoms: Atoms, name: str) -> np.ndarray:
+    """Labels `efg` or `ms` of a frame, shape (n, 3, 3); NaN where an atom has no label."""
     if name not in atoms.arrays:
         return np.full((len(atoms), 3, 3), np.nan)
     return atoms.arrays[name].reshape(-1, 3, 3)
@@ -141,19 +142,23 @@ def check_frames(frames: list[Atoms], origin: str | Path, copies: bool = False) 
     if not frames:
         raise InputError(f"{origin}: empty dataset, expected at least one frame")
     for number, atoms in enumerate(frames):
-        where = f"{origin}, frame {number}"
-        _check_info(atoms, where)
-        _check_cell(atoms, where)
-        _check_finite(atoms, where)
-        _check_distances(atoms, where)
+        check_snapshot(atoms, f"{origin}, frame {number}")
     check_tensors(frames, origin)
     for number, atoms in enumerate(frames):
-        if not _label_names(atoms):
+        if not label_names(atoms):
             raise InputError(
                 f"{origin}, frame {number}: no labels; expected at least one of {', '.join(UNITS)} with numbers"
             )
     if not copies:
         _check_duplicates(frames, origin)
+
+
+def check_snapshot(atoms: Atoms, where: str) -> None:
+    """What `check_frames` asks of a frame whether it has labels or not: info, cell, finite numbers, distances."""
+    _check_info(atoms, where)
+    _check_cell(atoms, where)
+    _check_finite(atoms, where)
+    _check_distances(atoms, where)
 
 
 def check_tensors(frames: list[Atoms], origin: str | Path) -> None:
@@ -166,7 +171,7 @@ def check_tensors(frames: list[Atoms], origin: str | Path) -> None:
         for name in TENSORS:
             if name not in atoms.arrays:
                 continue
-            tensors = _tensor(atoms, name)
+            tensors = tensors_of(atoms, name)
             bad = labelled(tensors) & ~np.isfinite(tensors).all(axis=(1, 2))
             _refuse(bad, atoms, f"{origin}, frame {number}", f"{name} is not finite (NaN only as a whole tensor)")
         gradients = efg(atoms)
@@ -247,48 +252,65 @@ def _check_distances(atoms: Atoms, where: str) -> None:
         )
 
 
-def _label_names(atoms: Atoms) -> list[str]:
+def keep_efg_of(frames: list[Atoms], element: str) -> None:
+    """Take the field gradients of all other elements out of the frames."""
+    for atoms in frames:
+        if "efg" in atoms.arrays:
+            atoms.arrays["efg"][~(atoms.symbols == element)] = np.nan
+
+
+def label_names(atoms: Atoms) -> list[str]:
     """Names of the labels that a frame has: energy, forces, stress, efg, ms."""
     results = atoms.calc.results if atoms.calc is not None else {}
-    return [name for name in UNITS if name in results or (name in TENSORS and labelled(_tensor(atoms, name)).any())]
+    return [name for name in UNITS if name in results or (name in TENSORS and labelled(tensors_of(atoms, name)).any())]
+
+
+def structure_key(atoms: Atoms) -> tuple[bytes, bytes, bytes]:
+    """What two frames of one structure share: atoms in the same order and place, and the cell, to 1e-5 Å."""
+    # Adding zero turns −0 into 0, which has other bytes.
+    return (
+        atoms.numbers.tobytes(),
+        (atoms.positions.round(5) + 0.0).tobytes(),
+        (atoms.cell.array.round(5) + 0.0).tobytes(),
+    )
 
 
 def _check_duplicates(frames: list[Atoms], origin: str | Path) -> None:
     seen: dict[tuple, int] = {}
     for number, atoms in enumerate(frames):
-        # Adding zero turns −0 into 0, which has other bytes.
-        key = (
-            atoms.numbers.tobytes(),
-            (atoms.positions.round(5) + 0.0).tobytes(),
-            (atoms.cell.array.round(5) + 0.0).tobytes(),
-        )
+        key = structure_key(atoms)
         if key in seen:
             raise InputError(f"{origin}: frame {number} is a duplicate of frame {seen[key]} (same atoms and cell)")
         seen[key] = number
 
 
-def check_one_level(frames: list[Atoms], origin: str | Path) -> None:
+def check_one_level(frames: list[Atoms], origin: str | Path, names: list[str] | None = None) -> None:
     """Refuse frames of more than one level of theory, as `level_of_theory` in their info states it.
 
     The words must be equal, but for a mesh "k points 2×2×3" at their end: cells of another size need another mesh,
     so meshes pass if one spacing explains them all, n_i = ⌈|b_i|/spacing⌉ (b_i reciprocal vectors), give or take
     STRAIN; so does one mesh in cells that differ by no more than that. Frames that state nothing are of one level
-    among themselves, and of another than those that do.
+    among themselves, and of another than those that do; so are those that state no mesh.
 
-    Raises InputError naming `origin` and the frames that differ.
+    Raises InputError naming `origin` and the frames that differ, by their `names` where those are given.
     """
-    methods: dict[str, int] = {}
+    names = names or [f"frame {number}" for number in range(len(frames))]
+    methods: dict[tuple[str, bool], int] = {}
     numbers, meshes, lengths = [], [], []
     for number, atoms in enumerate(frames):
         text = str(atoms.info.get("level_of_theory", "")).strip()
         found = re.search(r",? ?k points (\d+)×(\d+)×(\d+)$", text)
-        methods.setdefault(text[: found.start()] if found else text, number)
+        methods.setdefault((text[: found.start()] if found else text, found is not None), number)
         if found:
             numbers.append(number)
             meshes.append([int(count) for count in found.groups()])
             lengths.append(np.linalg.norm(atoms.cell.reciprocal(), axis=1))
     if len(methods) > 1:
-        stated = "; ".join(f"frame {number}: {text or 'not stated'}" for text, number in methods.items())
+        stated = "; ".join(
+            f"{names[number]}: {text or 'not stated'}"
+            + (", k points not stated" if not mesh and (text, True) in methods else "")
+            for (text, mesh), number in methods.items()
+        )
         raise InputError(f"{origin}: different levels of theory, expected one ({stated})")
     if not meshes:
         return
@@ -300,7 +322,7 @@ def check_one_level(frames: list[Atoms], origin: str | Path) -> None:
         coarse, dense = numbers[int(np.argmax(at_least))], numbers[int(np.argmin(below))]
         raise InputError(
             f"{origin}: different densities of k points, expected one level of theory: no spacing gives the meshes "
-            f"of frames {coarse} and {dense}"
+            f"of {names[coarse]} and {names[dense]}"
         )
 
 

@@ -157,24 +157,21 @@ def fit_decay(
     start = {"amplitude": drop, "log_tau": np.log(max(time_s[below[0]], time_s[1])), "beta": 0.8}
     start["plateau"] = bare[seen][-1]
 
-    single, failure = None, FitFailed("no second stage", {})
-    if stages != 2:
-        try:
-            single = _least_squares(time_s, signal, sigma, t1q_s, start)
-        except FitFailed as failed:
-            failure = failed
     if stages == 1:
-        if single is None:
-            raise failure
-        return single
+        return _least_squares(time_s, signal, sigma, t1q_s, start)
     double = _two_stages(time_s, signal, sigma, t1q_s, start)
-    if stages is None and double is not None:
-        significant = double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4])
-        if not significant or (single is not None and double.reduced_chi_square > single.reduced_chi_square / 2):
-            double = None
-    if double is None and single is None:
-        raise failure
-    return double or single
+    if stages == 2:
+        if double is None:
+            raise FitFailed("no second stage", {})
+        return double
+    significant = double is not None and double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4])
+    try:
+        single = _least_squares(time_s, signal, sigma, t1q_s, start)
+    except FitFailed:
+        if significant:
+            return double
+        raise
+    return double if significant and double.reduced_chi_square <= single.reduced_chi_square / 2 else single
 
 
 def _two_stages(

@@ -41,17 +41,19 @@ class Level:
     def __post_init__(self):
         if self.mesh not in MESHES:
             raise InputError(f"mesh of k points is {self.mesh!r}; expected one of {', '.join(MESHES)}")
+        if not (self.cutoff_eV > 0 and self.k_length_A > 0):
+            raise InputError(f"cut-off {self.cutoff_eV:g} eV and k length {self.k_length_A:g} Å must be positive")
 
     def k_points(self, atoms: Atoms) -> tuple[int, int, int]:
         """Number of k points along each cell vector."""
         first, second, third = (max(1, ceil(self.k_length_A / length - 1e-6)) for length in atoms.cell.lengths())
         return first, second, third
 
-    def describe(self, version: str) -> str:
-        """The level of theory in words, for the dataset."""
+    def describe(self, atoms: Atoms, version: str) -> str:
+        """The level of theory in words, as `dataset.check_one_level` compares them."""
         return (
-            f"{self.functional}, GPAW {version}, plane waves {self.cutoff_eV:g} eV, {MESHES[self.mesh]} k points "
-            f"up to {self.k_length_A:g} Å, PAW data sets {self.setups!r}"
+            f"GPAW {version}, {self.functional}, plane waves {self.cutoff_eV:g} eV, PAW data sets {self.setups}, "
+            f"{MESHES[self.mesh]} k points {'×'.join(map(str, self.k_points(atoms)))}"
         )
 
 
@@ -67,12 +69,13 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
     from gpaw import GPAW, PW, KohnShamConvergenceError, Mixer, __version__, setup_paths
 
     setup_paths.insert(0, folder)
+    charge = _charge(atoms)
     calculation = GPAW(
         mode=PW(level.cutoff_eV),
         xc=level.functional,
         kpts={"size": level.k_points(atoms), "gamma": level.mesh == "gamma"},
         setups=level.setups,
-        charge=float(atoms.info.get("charge", 0)),
+        charge=charge,
         convergence={"density": level.density_tolerance},
         # No damping of long waves: ion conductors have a gap, and the default, meant for metals, takes twice as long.
         mixer=Mixer(0.3, 8, 1.0),
@@ -92,12 +95,23 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
         raise InputError(f"the electronic structure does not converge in 150 steps ({error}); see {log}") from None
     except FileNotFoundError as error:
         raise InputError(f"a PAW data set is missing in {folder}: {error}") from None
+    except NameError as error:  # what GPAW's interface to libxc raises
+        raise InputError(f"functional {level.functional!r} is unknown to GPAW ({error})") from None
     labelled = atoms.copy()
     labelled.positions = work.positions
     labelled.arrays["efg"] = field_gradients(calculation)
-    labelled.info["source"] = level.describe(__version__)
+    labelled.info["source"] = f"GPAW {__version__}"
+    labelled.info["level_of_theory"] = level.describe(atoms, __version__)
     labelled.calc = SinglePointCalculator(labelled, **results)
     return labelled
+
+
+def _charge(atoms: Atoms) -> float:
+    stated = atoms.info.get("charge", 0)
+    try:
+        return float(stated)
+    except (TypeError, ValueError):
+        raise InputError(f"charge is {stated!r}; expected a number, in units of e") from None
 
 
 def field_gradients(calculation) -> np.ndarray:

@@ -41,6 +41,11 @@ def ligand_numbers(atoms: Atoms, unit: HostUnit) -> tuple[np.ndarray, np.ndarray
     return centres, bonds[centres]
 
 
+def units_whole(atoms: Atoms, unit: HostUnit) -> bool:
+    """Whether every centre has its number of ligands."""
+    return bool((ligand_numbers(atoms, unit)[1] == unit.number).all())
+
+
 def broken_units(trajectory: Trajectory, unit: HostUnit, stride: int = 10) -> tuple[float, str | None]:
     """Fraction of (frame, centre) pairs with another number of ligands, and where the first one is."""
     wrong, total, first = 0, 0, None

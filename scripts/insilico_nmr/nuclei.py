@@ -16,6 +16,7 @@ from insilico_nmr.errors import InputError
 TABLE = Path(__file__).parents[2] / "resources" / "nuclei.csv"
 # Atomic unit of the electric field gradient, V/m².
 EFG_AU_IN_V_PER_M2 = constants.physical_constants["atomic unit of electric field gradient"][0]
+MILLIBARN_M2 = 1e-31
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def nucleus(isotope: str) -> Nucleus:
     if isotope not in table.index:
         raise InputError(f"unknown isotope {isotope!r}; {TABLE.name} has {', '.join(table.index)}")
     row = table.loc[isotope]
-    return Nucleus(isotope, row["element"], row["spin"], row["Q_mb"] * 1e-31, row["gamma_1e7_rad_per_T_s"] * 1e7)
+    return Nucleus(isotope, row["element"], row["spin"], row["Q_mb"] * MILLIBARN_M2, row["gamma_1e7_rad_per_T_s"] * 1e7)
 
 
 def quadrupolar_nucleus(isotope: str) -> Nucleus:

@@ -293,12 +293,12 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     p = exact.population
     at_infinity = limit(lattice, p)
     matrices = np.array([consistent(sums["pairs"], p, at_infinity) for sums in replicas])
-    probability, error = _mean_and_error(matrices)
+    probability, error = mean_and_error(matrices)
 
     orbit = np.array(lattice.orbit)
     excess = np.diagonal(matrices - at_infinity, axis1=-2, axis2=-1)
     of_orbit = np.stack([excess[..., orbit == label].mean(-1) for label in np.unique(orbit)], -1)
-    residual, residual_se = (values / at_infinity.max() for values in _mean_and_error(of_orbit))
+    residual, residual_se = (values / at_infinity.max() for values in mean_and_error(of_orbit))
     below = (residual + residual_se < DECORRELATED).all(-1)
     complete = bool(below.any())
     met = int(below.argmax()) if complete else len(below) - 1
@@ -310,7 +310,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     origins = np.array([sums["origins"] for sums in replicas])
     squares = np.array([sums["square"] for sums in replicas]) / (origins * n)
     collectives = np.array([sums["collective"] for sums in replicas]) / (origins * n)
-    (msd, msd_se), (collective, collective_se) = _mean_and_error(squares), _mean_and_error(collectives)
+    (msd, msd_se), (collective, collective_se) = mean_and_error(squares), mean_and_error(collectives)
     time = np.concatenate([[0.0], plan.lags * plan.tick_s])
     worst = residual[met].argmax()
     attributes = {
@@ -355,7 +355,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     )
 
 
-def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean over replicas, the first axis, and its standard error."""
     return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
 

@@ -2,8 +2,10 @@
 
 A NMR experiment in a powder gives no sign, so magnitudes are compared. With the true quadrupole moment, exact DFT and
 ions at rest a would be 1. What differs between sites is the error of DFT and of the structure, which grows with the
-coupling: a relative scatter s beside each measurement's own uncertainty u, var(y) = u² + (s y)². It is chosen so that
-χ² equals its expectation (random effects: R. DerSimonian, N. Laird, Control. Clin. Trials 7, 177 (1986)).
+coupling: a relative scatter s beside each measurement's own uncertainty u, var(y) = u² + (s a x)², by the predicted
+and not by the measured coupling, lest sites that came out low weigh more. It is chosen so that χ² equals its
+expectation (random effects: R. DerSimonian, N. Laird, Control. Clin. Trials 7, 177 (1986)). Since that makes every site
+fit, outliers are looked for by leaving each site out of the fit that judges it.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,9 +24,19 @@ from insilico_nmr.tables import read_table
 from insilico_nmr.tensors import asymmetry, efg_principal
 
 NUMBERS = ["coupling_kHz", "coupling_uncertainty_kHz", "eta", "eta_uncertainty", "temperature_K"]
-TEXTS = ["compound", "site", "isotope", "reference", "confirmed", "structure_file", "not_fitted", "note"]
+TEXTS = [
+    "compound",
+    "site",
+    "isotope",
+    "reference",
+    "confirmed",
+    "structure_file",
+    "not_fitted",
+    "outlier_reason",
+    "note",
+]
 SITES_FOR_A_MOMENT = 4  # of one nucleus, for a slope of its own
-OUTLIER = 2.5  # deviations
+OUTLIER = 0.01  # chance of a deviation as large or larger
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,14 @@ class Scale:
         """Relative standard deviation of the coupling of a site that is not in the fit, predicted as a·|C_Q(DFT)|."""
         return float(np.hypot(self.scatter, self.slope_se / self.slope))
 
+    def half_width(self) -> float:
+        """Relative half width of the 95 % interval of such a coupling, by Student's t for n − 1 degrees of freedom."""
+        return float(stats.t.ppf(0.975, self.sites - 1)) * self.relative_error()
+
     @property
     def content(self) -> dict[str, float]:
         """For a JSON file."""
-        return asdict(self) | {"relative_error": self.relative_error()}
+        return asdict(self) | {"relative_error": self.relative_error(), "relative_half_width_95": self.half_width()}
 
 
 def fit_scale(dft_kHz: np.ndarray, measured_kHz: np.ndarray, uncertainty_kHz: np.ndarray) -> Scale:
@@ -62,8 +78,8 @@ def fit_scale(dft_kHz: np.ndarray, measured_kHz: np.ndarray, uncertainty_kHz: np
     if not all(np.isfinite(values).all() and (values > 0).all() for values in (x, y, u)):
         raise InputError("reference scale: couplings and uncertainties must be finite and positive")
 
-    def variance(scatter: float) -> np.ndarray:
-        return u**2 + (scatter * y) ** 2
+    def variance(scatter: float) -> np.ndarray:  # scatter in units of x here
+        return u**2 + (scatter * x) ** 2
 
     def slope_at(scatter: float) -> float:
         weight = 1 / variance(scatter)
@@ -81,7 +97,9 @@ def fit_scale(dft_kHz: np.ndarray, measured_kHz: np.ndarray, uncertainty_kHz: np
     _, intercept = covariance @ design.T @ (weight * y)
     rmse = float(np.sqrt(np.mean((y - slope * x) ** 2)))
     intercept_se = float(np.sqrt(covariance[1, 1]))
-    return Scale(slope, error, slope - half, slope + half, scatter, len(x), rmse, float(intercept), intercept_se)
+    return Scale(
+        slope, error, slope - half, slope + half, scatter / slope, len(x), rmse, float(intercept), intercept_se
+    )
 
 
 def read_sites(path: str | Path) -> pd.DataFrame:
@@ -150,6 +168,7 @@ def compare(sites: pd.DataFrame, crystals: list[Atoms]) -> pd.DataFrame:
                     "confirmed": int(site["confirmed"] == "yes"),
                     "used": int(site["confirmed"] == "yes" and not site["not_fitted"]),
                     "not_fitted": site["not_fitted"],
+                    "outlier_reason": site["outlier_reason"],
                 }
             )
     if not rows:
@@ -157,8 +176,25 @@ def compare(sites: pd.DataFrame, crystals: list[Atoms]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def deviations(table: pd.DataFrame, scale: Scale) -> pd.Series:
-    """(measured − a·DFT) over its expected deviation, by row."""
-    predicted = scale.slope * table["C_Q_dft_kHz"]
-    expected = np.hypot(table["C_Q_uncertainty_kHz"], scale.scatter * table["C_Q_measured_kHz"])
-    return (table["C_Q_measured_kHz"] - predicted) / expected
+def scale_of(rows: pd.DataFrame) -> Scale:
+    """Fit of the rows of `compare` that may enter it."""
+    used = rows[rows["used"] == 1]
+    return fit_scale(used["C_Q_dft_kHz"], used["C_Q_measured_kHz"], used["C_Q_uncertainty_kHz"])
+
+
+def deviations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each row of one geometry: `deviation`, (measured − a·DFT) over its expected deviation, and `outlier`, 0 or 1.
+
+    A site in the fit is judged by the fit of the others. The expected deviation holds the measurement's uncertainty,
+    the scatter and the error of the slope; a deviation is an outlier where Student's t makes one as large less likely
+    than OUTLIER.
+    """
+    found = []
+    for index, row in rows.iterrows():
+        scale = scale_of(rows.drop(index)) if (rows["used"] == 1).sum() > 3 or not row["used"] else scale_of(rows)
+        predicted = scale.slope * row["C_Q_dft_kHz"]
+        expected = np.hypot(row["C_Q_uncertainty_kHz"], scale.relative_error() * predicted)
+        deviation = (row["C_Q_measured_kHz"] - predicted) / expected
+        chance = 2 * stats.t.sf(abs(deviation), scale.sites - 1)
+        found.append({"deviation": deviation, "outlier": int(chance < OUTLIER)})
+    return pd.DataFrame(found, index=rows.index)

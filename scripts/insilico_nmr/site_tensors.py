@@ -26,7 +26,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import assign
-from insilico_nmr.tensor_model import TrainedModel
+from insilico_nmr.tensor_model import TensorModel
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
 
@@ -41,7 +41,7 @@ def symmetrised(tensors: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def collect(
-    trajectories: list[Trajectory], sites: dict, committee: list[TrainedModel], n_frames: int
+    trajectories: list[Trajectory], sites: dict, committee: list[TensorModel], n_frames: int
 ) -> dict[int, Histories]:
     """Tensors in the frame of each orbit's representative: representative → histories, numbered over runs and ions.
 

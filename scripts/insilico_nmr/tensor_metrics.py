@@ -1,7 +1,8 @@
-"""Errors of predicted field gradients in the quantities that NMR measures, beside a zero and a mean model.
+"""Errors of predicted field gradients in the quantities that NMR measures, beside a linear, a mean and a zero model.
 
 Angles: the z axis is compared where it is defined, that is at a DFT asymmetry below 0.9 (at η = 1, V_zz and V_yy
-are equal in size and the axis is arbitrary). η is weighted by |V_zz|, for where the tensor is small its shape is noise.
+are equal in size and the axis is arbitrary), the whole frame where the other two axes are defined too (they are
+arbitrary at η = 0). η is weighted by |V_zz|, for where the tensor is small its shape is noise.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,26 @@ import numpy as np
 import pandas as pd
 
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.tensors import asymmetry, axis_angle_deg, efg_principal, to_components
+from insilico_nmr.powder import zcw
+from insilico_nmr.tensors import asymmetry, axis_angle_deg, efg_principal, frame_angle_deg, to_components
 
 DEFINED_AXIS_ETA = 0.9
+PATTERN_DIRECTIONS, PATTERN_BINS = 1500, 60
+Z_ANGLE = f"z axis, median angle (eta < {DEFINED_AXIS_ETA:g})"
+FRAME_ANGLE = f"principal frame, median rotation ({1 - DEFINED_AXIS_ETA:.1g} < eta < {DEFINED_AXIS_ETA:g})"
+UNITS = {
+    "component MAE": "a.u.",
+    "component RMSE / RMS": "%",
+    "tensor error / norm, median": "%",
+    "|C_Q| MAE": "kHz",
+    "C_Q MAE, with sign": "kHz",
+    "eta MAE, weighted by |V_zz|": "1",
+    Z_ANGLE: "deg",
+    FRAME_ANGLE: "deg",
+    "sign of V_zz wrong": "%",
+    "powder pattern, overlap": "%",
+    "tensors": "1",
+}
 
 
 def parameters(tensors: np.ndarray, isotope: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,37 +65,76 @@ class MeanModel:
         return MeanModel(*map(np.concatenate, zip(*answers, strict=True)))
 
 
-def metrics(truth: np.ndarray, model: np.ndarray, mean: MeanModel, isotope: str) -> pd.DataFrame:
-    """Table of errors: one row a quantity, columns quantity, unit, model, zero_model, mean_model.
+def pattern_overlap(truth: np.ndarray, model: np.ndarray) -> float:
+    """Mean over tensors (n, 3, 3) of the area that the satellites' powder patterns of both share, 0 to 1.
 
-    `truth` and `model` have shape (n, 3, 3). A model that cannot answer (an axis, from a zero tensor) gets an empty
-    cell.
+    First order, no broadening: histograms of nᵀVn over the directions n, in PATTERN_BINS bins up to the larger |V_zz|.
     """
-    cq, eta, axis = parameters(truth, isotope)
-    cq_model, eta_model, axis_model = parameters(model, isotope)
-    _, _, axis_mean = parameters(mean.tensor, isotope)
+    directions, _ = zcw(PATTERN_DIRECTIONS)
+    products = np.einsum("qi,qj->qij", directions, directions).reshape(len(directions), 9)
+    shared = []
+    for pair in zip(truth, model, strict=True):
+        frequencies = products @ np.reshape(pair, (2, 9)).T
+        reach = np.abs(frequencies).max()
+        counts = [
+            np.histogram(np.concatenate([values, -values]), PATTERN_BINS, (-reach, reach))[0]
+            for values in frequencies.T
+        ]
+        shared.append(np.minimum(*counts).sum() / counts[0].sum())
+    return float(np.mean(shared))
+
+
+def errors(truth: np.ndarray, model: np.ndarray, isotope: str) -> dict[str, float]:
+    """Errors of tensors (n, 3, 3), in atomic units, in the quantities that NMR measures, by the names of UNITS."""
     true_components = to_components(truth)
-    error = to_components(model) - true_components
-    error_mean = to_components(mean.tensor) - true_components
-    deviation = np.sqrt(np.mean(true_components**2))
-    weight = np.abs(cq) / np.abs(cq).sum()
-    defined = eta < DEFINED_AXIS_ETA
-    angle = axis_angle_deg(axis, axis_model)[defined]
-    angle_mean = axis_angle_deg(axis, axis_mean)[defined]
-    flips = np.mean(np.sign(cq) != np.sign(cq_model))
+    difference = to_components(model) - true_components
+    (values, axes), (values_model, axes_model) = efg_principal(truth), efg_principal(model)
+    unit_kHz = quadrupolar_nucleus(isotope).coupling_per_au * 1e-3
+    coupling, coupling_model = unit_kHz * values[:, 2], unit_kHz * values_model[:, 2]
+    eta, eta_model = asymmetry(values), asymmetry(values_model)
+    weight = np.abs(coupling) / np.abs(coupling).sum()
+    z_defined = eta < DEFINED_AXIS_ETA
+    frame_defined = z_defined & (eta > 1 - DEFINED_AXIS_ETA)
+    return {
+        "component MAE": np.abs(difference).mean(),
+        "component RMSE / RMS": 100 * np.sqrt(np.mean(difference**2) / np.mean(true_components**2)),
+        "tensor error / norm, median": 100
+        * np.median(np.linalg.norm(difference, axis=1) / np.linalg.norm(true_components, axis=1)),
+        "|C_Q| MAE": np.abs(np.abs(coupling_model) - np.abs(coupling)).mean(),
+        "C_Q MAE, with sign": np.abs(coupling_model - coupling).mean(),
+        "eta MAE, weighted by |V_zz|": (weight * np.abs(eta_model - eta)).sum(),
+        Z_ANGLE: _median(axis_angle_deg(axes[:, :, 2], axes_model[:, :, 2])[z_defined]),
+        FRAME_ANGLE: _median(frame_angle_deg(axes, axes_model)[frame_defined]),
+        "sign of V_zz wrong": 100 * np.mean(np.sign(coupling) != np.sign(coupling_model)),
+        "powder pattern, overlap": 100 * pattern_overlap(truth, model),
+        "tensors": len(truth),
+    }
 
-    def relative(values):
-        return 100 * np.sqrt(np.mean(values**2)) / deviation
 
-    rows = [
-        ("component MAE", "a.u.", np.abs(error).mean(), np.abs(true_components).mean(), np.abs(error_mean).mean()),
-        ("component RMSE / RMS", "%", relative(error), 100.0, relative(error_mean)),
-        ("|C_Q| MAE", "kHz", np.abs(np.abs(cq_model) - np.abs(cq)).mean(), np.abs(cq).mean(),
-         np.abs(mean.coupling_kHz - np.abs(cq)).mean()),
-        ("eta MAE, weighted by |V_zz|", "1", (weight * np.abs(eta_model - eta)).sum(), (weight * eta).sum(),
-         (weight * np.abs(mean.eta - eta)).sum()),
-        (f"z axis, median angle (eta < {DEFINED_AXIS_ETA})", "deg", np.median(angle), np.nan, np.median(angle_mean)),
-        ("sign of V_zz wrong", "%", 100 * flips, np.nan, 100 * min(np.mean(cq > 0), np.mean(cq < 0))),
-        ("tensors", "1", len(truth), len(truth), len(truth)),
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["quantity", "unit", "model", "zero_model", "mean_model"])
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else np.nan
+
+
+def metrics(truth: np.ndarray, model: np.ndarray, linear: np.ndarray, mean: MeanModel, isotope: str) -> pd.DataFrame:
+    """Table of errors: one row a quantity, columns quantity, unit, model, linear_model, mean_model, zero_model.
+
+    `truth`, `model` and `linear` have shape (n, 3, 3). A model that cannot answer (an axis, from a zero tensor) gets
+    an empty cell.
+    """
+    coupling, eta, _ = parameters(truth, isotope)
+    zero = errors(truth, np.zeros_like(truth), isotope)
+    zero |= dict.fromkeys([Z_ANGLE, FRAME_ANGLE, "sign of V_zz wrong", "powder pattern, overlap"], np.nan)
+    weight = np.abs(coupling) / np.abs(coupling).sum()
+    of_mean = errors(truth, mean.tensor, isotope) | {
+        "|C_Q| MAE": np.abs(mean.coupling_kHz - np.abs(coupling)).mean(),
+        "eta MAE, weighted by |V_zz|": (weight * np.abs(mean.eta - eta)).sum(),
+        "sign of V_zz wrong": 100 * min(np.mean(coupling > 0), np.mean(coupling < 0)),
+    }
+    columns = {
+        "model": errors(truth, model, isotope),
+        "linear_model": errors(truth, linear, isotope),
+        "mean_model": of_mean,
+        "zero_model": zero,
+    }
+    rows = [[name, unit, *(column[name] for column in columns.values())] for name, unit in UNITS.items()]
+    return pd.DataFrame(rows, columns=["quantity", "unit", *columns])

@@ -1,69 +1,80 @@
-"""Training of the tensor model: one member of a committee on all groups but those of its fold.
+"""Training of tensor models.
 
-Loss: mean squared error of the five components in units of each element's root-mean-square component, over labelled
-atoms only.
+Loss: mean squared error of the components in units of each element's deviation, part by part, over labelled atoms only.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from ase import Atoms
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
-from insilico_nmr.dataset import efg, labelled
+from insilico_nmr.dataset import labelled, tensors_of
 from insilico_nmr.errors import InputError
-from insilico_nmr.networks import Architecture, graph
-from insilico_nmr.tensor_model import COMPONENTS, TensorModel, TrainedModel
-from insilico_nmr.tensors import to_components
-from insilico_nmr.training import Progress, Schedule, Task, fit
-
-import schnetpack.properties as properties  # isort: skip
+from insilico_nmr.networks import Architecture
+from insilico_nmr.quantities import QUANTITIES, Quantity
+from insilico_nmr.tensor_model import Description, Normalisation, TensorModel
+from insilico_nmr.training import LabelTask, Progress, Schedule, fit, labelled_items
 
 
-def element_scales(frames: list[Atoms]) -> dict[int, float]:
-    """Root-mean-square component (atomic units) of the labels of each element; raises InputError without labels."""
-    squares: dict[int, list[np.ndarray]] = {}
-    for atoms in frames:
-        tensors = efg(atoms)
-        for index in np.flatnonzero(labelled(tensors)):
-            squares.setdefault(int(atoms.numbers[index]), []).append(to_components(tensors[index]) ** 2)
-    if not squares:
-        raise InputError("no field-gradient labels to train on (array `efg`)")
-    return {number: float(np.sqrt(np.mean(values))) for number, values in sorted(squares.items())}
+def label_statistics(frames: list[Atoms], quantity: Quantity) -> dict[int, Normalisation]:
+    """Mean and deviations of the labels of each element; raises InputError where nothing is labelled.
 
-
-class TensorTask(Task):
-    """Learning of field gradients."""
-
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """Mean squared error of normalised components over labelled atoms."""
-        target = batch.pop(COMPONENTS)
-        scale = self.network.scales[batch[properties.Z]][:, None]
-        known = torch.isfinite(target).all(dim=1)
-        return torch.mean((self.network(batch)[known] - (target / scale)[known]) ** 2)
-
-
-def _items(frames: list[Atoms], cutoff: float) -> list[dict[str, torch.Tensor]]:
-    items = []
-    for atoms in frames:
-        item = graph(atoms, cutoff)
-        item[COMPONENTS] = torch.tensor(to_components(efg(atoms)), dtype=torch.float32)
-        items.append(item)
-    return items
+    A part that is zero in all labels of an element (by symmetry) is given the scale of the largest part.
+    """
+    components = np.concatenate([quantity.components(tensors_of(atoms, quantity.name)) for atoms in frames])
+    species = np.concatenate([atoms.numbers for atoms in frames])
+    known = np.isfinite(components).all(axis=1)
+    if not known.any():
+        raise InputError(f"no labels to train on (array `{quantity.name}`)")
+    ends = np.cumsum(quantity.sizes)
+    statistics = {}
+    for number in np.unique(species[known]):
+        values = components[known & (species == number)]
+        mean = float(values[:, 0].mean()) if quantity.parts[0] == "isotropic" else 0.0
+        values = values - mean * np.eye(values.shape[1])[0]
+        scales = np.sqrt([np.mean(part**2) for part in np.split(values, ends[:-1], axis=1)])
+        if not scales.any():
+            raise InputError(f"all labels of element {number} are the same (array `{quantity.name}`): nothing to learn")
+        statistics[int(number)] = Normalisation(mean, tuple(np.where(scales == 0, scales.max(), scales).tolist()))
+    return statistics
 
 
 def train(
-    frames: list[Atoms], architecture: Architecture, schedule: Schedule, resume: Path, label: str
-) -> TrainedModel:
-    """Train on `frames`. A checkpoint in the folder `resume` is gone on from, and written every epoch.
+    frames: list[Atoms],
+    quantity: str,
+    backbone: str,
+    size: Architecture,
+    schedule: Schedule,
+    resume: Path,
+    label: str,
+    device: str = "cpu",
+    start: TensorModel | None = None,
+) -> TensorModel:
+    """Train on the labels `quantity` ("efg" or "ms") of `frames`; those without any are left out.
 
-    Raises InputError where no atom has a label, or where the loss stops being finite.
+    A checkpoint in the folder `resume` is gone on from, and written every epoch. With `start`, a trained model, its
+    parameters are where training begins, and its units for the elements that it knows are kept. Raises InputError where
+    no atom has a label, where `start` is another kind of model, or where the loss stops being finite.
     """
-    scales = element_scales(frames)
+    contract = QUANTITIES[quantity]
+    statistics = label_statistics(frames, contract)
+    frames = [atoms for atoms in frames if labelled(tensors_of(atoms, quantity)).any()]
+    elements = tuple(sorted({int(number) for atoms in frames for number in atoms.numbers}))
     pl.seed_everything(schedule.seed, verbose=False)
-    network = TensorModel(architecture, scales)
-    fit(TensorTask(network, schedule), _items(frames, architecture.cutoff), resume, Progress(label))
-    elements = sorted({int(number) for atoms in frames for number in atoms.numbers})
-    return TrainedModel(network, architecture, elements, scales)
+    if start is not None:
+        known = start.description
+        if (known.quantity, known.backbone, known.size) != (quantity, backbone, size):
+            raise InputError(
+                f"the model to start from is of {known.quantity} on {known.backbone}, {known.size}; "
+                f"expected {quantity} on {backbone}, {size}"
+            )
+        elements = tuple(sorted({*elements, *known.elements}))
+        statistics = statistics | known.normalisation
+    model = TensorModel(Description(quantity, backbone, size, elements, statistics))
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    items = labelled_items(frames, [contract.components(tensors_of(atoms, quantity)) for atoms in frames], size.cutoff)
+    fit(LabelTask(model, schedule), items, resume, Progress(label), device)
+    return model

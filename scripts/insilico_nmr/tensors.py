@@ -21,14 +21,14 @@ L2_BASIS = np.array(
 )
 
 
-def to_components(tensors: np.ndarray) -> np.ndarray:
-    """Project tensors, shape (..., 3, 3), on the five symmetric traceless components, shape (..., 5)."""
-    return np.einsum("...ij,cij->...c", tensors, L2_BASIS)
+def to_components(tensors: np.ndarray, basis: np.ndarray = L2_BASIS) -> np.ndarray:
+    """Project tensors (..., 3, 3) on the matrices of a basis (c, 3, 3), symmetric traceless by default: (..., c)."""
+    return np.einsum("...ij,cij->...c", tensors, basis)
 
 
-def from_components(components: np.ndarray) -> np.ndarray:
-    """Symmetric traceless tensors, shape (..., 3, 3), of components of shape (..., 5)."""
-    return np.einsum("...c,cij->...ij", components, L2_BASIS)
+def from_components(components: np.ndarray, basis: np.ndarray = L2_BASIS) -> np.ndarray:
+    """Tensors (..., 3, 3) of components (..., c) in a basis (c, 3, 3), symmetric traceless by default."""
+    return np.einsum("...c,cij->...ij", components, basis)
 
 
 def traceless_symmetric(tensors: np.ndarray) -> np.ndarray:
@@ -96,3 +96,14 @@ def euler_angles(axes: np.ndarray) -> np.ndarray:
 def axis_angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Angle in degrees, 0 to 90, between axes without direction; unit vectors of shape (..., 3)."""
     return np.degrees(np.arccos(np.clip(np.abs((first * second).sum(-1)), 0.0, 1.0)))
+
+
+def frame_angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Angle in degrees, 0 to 120, of the smallest rotation between principal frames (..., 3, 3; axes as columns).
+
+    Principal axes have no sense of direction: of the four equivalent right-handed frames the nearest is taken.
+    """
+    diagonal = np.einsum("...ki,...ki->...i", first, second)
+    halves = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    trace = (diagonal @ halves.T).max(axis=-1)
+    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1.0, 1.0)))

@@ -15,14 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from ase import Atoms
 from torch.utils.data import DataLoader, Sampler
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.errors import InputError
-from insilico_nmr.networks import Architecture
+from insilico_nmr.networks import Architecture, graph
 
+import schnetpack.properties as properties  # isort: skip
 from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 
+LABELS = "labels"
 
 # Lightning announces the hardware at every start; what a user needs to know is printed by `Progress`.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -100,8 +103,30 @@ class Task(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
+def labelled_items(frames: list[Atoms], labels: list[np.ndarray], cutoff: float) -> list[dict[str, torch.Tensor]]:
+    """Inputs of a LabelTask: the graph of each frame with the labels (n, k) of its atoms."""
+    return [
+        graph(atoms, cutoff) | {LABELS: torch.tensor(of_frame, dtype=torch.float32)}
+        for atoms, of_frame in zip(frames, labels, strict=True)
+    ]
+
+
+class LabelTask(Task):
+    """Learning of labels of atoms (array LABELS, NaN where there is none), in units of the network's `normalise`."""
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        """Mean squared error over labelled atoms."""
+        target = self.network.normalise(batch.pop(LABELS), batch[properties.Z])
+        known = torch.isfinite(target).all(dim=1)
+        return torch.mean((self.network(batch)[known] - target[known]) ** 2)
+
+
+class NotFinite(Exception):
+    """A training diverged."""
+
+
 class Progress(pl.Callback):
-    """A line with time to go, at most every ten seconds; stops a training that diverged."""
+    """A line with time to go, at most every ten seconds; stops a training that diverged with NotFinite."""
 
     def __init__(self, label: str):
         self.label, self.started, self.first_epoch, self.shown = label, time.monotonic(), None, 0.0
@@ -114,9 +139,7 @@ class Progress(pl.Callback):
     def on_train_batch_end(self, trainer, _, outputs, *args) -> None:
         """Refuse a loss that is not finite."""
         if not torch.isfinite(outputs["loss"]):
-            raise InputError(
-                f"{self.label}: the loss is not finite in epoch {trainer.current_epoch}; lower the learning rate"
-            )
+            raise NotFinite(f"{self.label}: the loss is not finite in epoch {trainer.current_epoch + 1}")
 
     def on_train_epoch_end(self, trainer, _) -> None:
         """Print progress."""
@@ -132,12 +155,16 @@ class Progress(pl.Callback):
         )
 
 
-def fit(task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress: Progress) -> None:
+def fit(
+    task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress: Progress, device: str = "cpu"
+) -> None:
     """Train the task's network on `items`, SchNetPack inputs with labels. Changes the network in place.
 
     A checkpoint in the folder `resume` is gone on from, and written every epoch. Raises InputError where the loss
-    stops being finite.
+    stops being finite, and where the `device` ("cpu" or "cuda") is not there.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda: there is no GPU that this PyTorch can use; train on cpu")
     schedule = task.schedule
     order = EpochOrder(len(items), schedule.seed)
     loader = DataLoader(items, batch_size=schedule.batch_size, sampler=order, collate_fn=collate)
@@ -146,7 +173,7 @@ def fit(task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress
     )
     trainer = pl.Trainer(
         max_epochs=schedule.epochs,
-        accelerator="cpu",
+        accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
         deterministic=True,
         gradient_clip_val=5.0,
@@ -156,4 +183,9 @@ def fit(task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress
         callbacks=[checkpoint, progress],
     )
     last = resume / "last.ckpt"
-    trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
+    try:
+        trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
+    except NotFinite as error:
+        kept = f"the last good state is {last}" if last.exists() else "there is no good state"
+        raise InputError(f"{error}; {kept}. Lower the learning rate") from None
+    task.network.cpu()

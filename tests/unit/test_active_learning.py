@@ -11,7 +11,7 @@ from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.networks import Architecture
-from insilico_nmr.tensor_model import TensorModel, TrainedModel, save_model
+from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, save_model
 from insilico_nmr.trajectory import read_trajectory
 from programs import run
 
@@ -33,10 +33,10 @@ def loop(tmp_path_factory):
     split = ("--out", folder / "rest.extxyz", "--out-aside", folder / "aside.extxyz")
     assert run("split_dataset", EXAMPLE / "li3n.extxyz", "--groups", groups[0], *split)[0] == 0
     assert run("train_potential", folder / "rest.extxyz", "--out", folder / "potential", *FIT.split())[0] == 0
-    architecture = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
+    size = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
     for member in range(2):
         torch.manual_seed(member)
-        model = TrainedModel(TensorModel(architecture, {3: 0.05}), architecture, [3, 7], {3: 0.05})
+        model = TensorModel(Description("efg", "so3net", size, (3, 7), {3: Normalisation(0.0, (0.05,))}))
         save_model(folder / "tensors" / f"member_{member}", model, {})
     structure = ("--mobile", "Li", "--repeat", 2, 2, 1, "--seed", 3, "--min-distance", 1.9)
     assert run("make_structure", EXAMPLE / "li3n.cif", *structure, "--out", folder / "start.extxyz")[0] == 0

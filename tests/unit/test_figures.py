@@ -38,7 +38,7 @@ def synthetic_parity() -> list[pd.DataFrame]:
             "quantity": ["component MAE", "|C_Q| MAE", "eta MAE, weighted by |V_zz|", "z axis, median angle"],
             "unit": ["a.u.", "kHz", "1", "deg"],
             "model": [0.001, 9.0, 0.1, 5.0],
-            "zero_model": [0.01, 150.0, 0.5, np.nan],
+            "linear_model": [0.005, 30.0, 0.2, 10.0],
             "mean_model": [0.01, 50.0, 0.2, 50.0],
         }
     )
@@ -346,7 +346,7 @@ def synthetic_scale() -> pd.DataFrame:
         for compound, dft, used, deviation in (("A", 100.0, 1, 0.5), ("B", 1000.0, 0, -4.0), ("C", 5000.0, 1, 3.0)):
             row = {"compound": compound, "site": "Li1 2a", "isotope": "7Li", "geometry": geometry, "V_zz_au": 0.01}
             row |= {"C_Q_dft_kHz": dft, "C_Q_measured_kHz": slope * dft, "C_Q_uncertainty_kHz": 1.0, "used": used}
-            rows.append(row | {"slope": slope, "scatter": 0.07, "deviation": deviation})
+            rows.append(row | {"slope": slope, "scatter": 0.07, "deviation": deviation, "outlier": int(deviation == 3)})
     return pd.DataFrame(rows)
 
 
@@ -358,7 +358,7 @@ def test_the_scale_shows_what_was_fitted_and_names_outliers(tmp_path):
     assert sorted(kinds) == ["not used", "used", "used"]
     assert "a = 1.000" in line.get_title()
     assert [text.get_text() for text in ratios.get_yticklabels()] == ["C Li1", "B Li1", "A Li1"]
-    assert figure.get_supxlabel() == "more than 2.5 deviations from the line: C Li1"
+    assert figure.get_supxlabel() == "outliers (reasons in the table): C Li1"
     (tmp_path / "bad.csv").write_text("compound,site\n")
     with pytest.raises(InputError):
         plot_scale.read(tmp_path / "bad.csv")

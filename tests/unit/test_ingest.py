@@ -1,5 +1,6 @@
 """Ingest and the parameter table as a user runs them: every code's output, and bad input with a clear end."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from insilico_nmr.dataset import efg, ms, read_dataset
+from insilico_nmr.dataset import efg, ms, read_dataset, write_dataset
 from insilico_nmr.files import sha256
 from insilico_nmr.readers import magres
 from programs import run
 
 ROOT = Path(__file__).parents[2]
 MAGRES = ROOT / "tests" / "data" / "synthetic_castep.magres"
+DATASET = ROOT / "examples" / "li3n" / "li3n.extxyz"
 OUTPUTS = ROOT / "tests" / "data" / "readers"
 INFO = ["--material", "Li2S", "--phase", "made-up", "--group", "one"]
 
@@ -91,8 +93,48 @@ def test_the_same_snapshot_in_two_files_is_a_duplicate(tmp_path):
         (tmp_path / name).write_text(FRAME)
     code, said = run("ingest", tmp_path / "a.extxyz", tmp_path / "b.extxyz", "--out", tmp_path / "o.extxyz")
     assert code == 2
-    assert "frame 1 is a duplicate of frame 0" in said
+    assert "b.extxyz, frame 0: a duplicate of" in said
+    assert "a.extxyz, frame 0 (same atoms and cell, efg)" in said
     assert not (tmp_path / "o.extxyz").exists()
+
+
+def test_field_gradients_and_shieldings_of_one_structure_become_one_frame(tmp_path):
+    outputs = [OUTPUTS / "qe_quartz_efg.out", OUTPUTS / "qe_quartz_nmr.out"]
+    flags = (*OF_QUARTZ, "--structure", OUTPUTS / "qe_quartz_scf.out", "--out", tmp_path / "o.extxyz")
+    code, said = run("ingest", *outputs, *flags)
+    assert code == 0
+    assert "efg of 6 of 6 O, 3 of 3 Si; ms of 6 of 6 O, 3 of 3 Si" in said
+    assert "another order" in said  # the text of field gradients has no positions to check
+    (frame,) = read_dataset(tmp_path / "o.extxyz")
+    assert {"efg", "ms"} <= set(frame.arrays)
+    assert frame.info["output_sha256"].split() == [sha256(path) for path in outputs]
+
+
+def test_field_gradients_in_a_larger_unit_are_pointed_at(tmp_path):
+    frames = read_dataset(DATASET)[:2]
+    for atoms in frames:
+        atoms.arrays["efg"] *= 97.17
+        atoms.positions += 0.01
+        atoms.info["group"] = "in other units"
+    write_dataset(tmp_path / "other.extxyz", frames)
+    code, said = run("ingest", DATASET, tmp_path / "other.extxyz", "--out", tmp_path / "o.extxyz")
+    assert code == 0
+    assert "warning: field gradients of Li are" in said
+    assert "larger in group in other units" in said
+    assert "warning" not in run("ingest", DATASET, "--out", tmp_path / "o.extxyz")[1]
+
+
+@pytest.mark.parametrize(("name", "pattern"), [("vasp_margarite_efg.OUTCAR", r"ENCUT\s*=\s*\S+"),
+                                              ("abinit_stishovite.abo", r"ecut\s+\S+")])  # fmt: skip
+def test_a_cut_off_of_stars_is_named(tmp_path, name, pattern):
+    text = (OUTPUTS / name).read_text()
+    keyword = pattern.split("\\")[0]
+    stars = re.sub(pattern, keyword + (" = ****" if "=" in pattern else " ****"), text)
+    lines = [line for line in stars.splitlines() if "not enough SCF cycles" not in line]
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    code, said = run("ingest", tmp_path / name, "--out", tmp_path / "o.extxyz", *INFO)
+    assert code == 2
+    assert f"{name}: expected 1 finite numbers in {keyword}" in said
 
 
 def test_a_flag_does_not_overrule_the_file(tmp_path):
@@ -300,8 +342,9 @@ def test_two_codes_with_two_levels_of_theory_are_refused_unless_allowed(tmp_path
     assert run("ingest", files[1], "--out", two, *INFO)[0] == 0
     code, said = run("ingest", one, two, "--out", out)
     assert code == 2
-    assert "different levels of theory, expected one (frame 0: QE-GIPAW 7.6, PBE" in said
-    assert "frame 1: VASP 5.4.1, PBE" in said
+    assert "different levels of theory, expected one (" in said
+    assert "one.extxyz, frame 0: QE-GIPAW 7.6, PBE" in said
+    assert "two.extxyz, frame 0: VASP 5.4.1, PBE" in said
     assert not out.exists()
     assert run("ingest", one, two, "--out", out, "--allow-mixed-levels")[0] == 0
     assert len(read_dataset(out)) == 2
@@ -311,7 +354,8 @@ def test_frames_that_state_no_level_do_not_mix_with_those_that_do(tmp_path):
     (tmp_path / "in.extxyz").write_text(FRAME)
     code, said = run("ingest", tmp_path / "in.extxyz", MAGRES, "--out", tmp_path / "o.extxyz", *INFO)
     assert code == 2
-    assert "frame 0: not stated; frame 1: CASTEP 24.1" in said
+    assert "in.extxyz, frame 0: not stated; " in said
+    assert "frame 0: CASTEP 24.1" in said
 
 
 def test_text_of_gipaw_needs_its_structure(tmp_path):

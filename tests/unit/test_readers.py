@@ -187,3 +187,5 @@ def test_meshes_of_one_spacing_are_one_level():
         check_one_level([small, of_level("PBE, k points 4×4×4", 10.0), large], "all")
     with pytest.raises(InputError, match="different levels"):
         check_one_level([small, of_level("LDA, k points 4×4×4", 5.0)], "all")
+    with pytest.raises(InputError, match="frame 1: PBE, k points not stated"):
+        check_one_level([small, of_level("PBE", 5.0)], "all")

@@ -17,14 +17,44 @@ def synthetic_couplings(count, slope, scatter, seed):
     return dft, true * (1 + 0.01 * rng.normal(size=count)), 0.01 * true
 
 
-def test_slope_scatter_and_interval_are_recovered():
-    inside, scatters = 0, []
-    for seed in range(100):
-        scale = reference_scale.fit_scale(*synthetic_couplings(15, 0.95, 0.06, seed))
+@pytest.mark.parametrize(("count", "scatter"), [(15, 0.06), (7, 0.2)])
+def test_slope_scatter_and_intervals_are_recovered(count, scatter):
+    inside, another, slopes, scatters = 0, 0, [], []
+    for seed in range(300):
+        scale = reference_scale.fit_scale(*synthetic_couplings(count, 0.95, scatter, seed))
         inside += scale.ci_low < 0.95 < scale.ci_high
+        # The interval for a site that is not in the fit must hold it as often as it says.
+        (dft,), (measured,), _ = synthetic_couplings(1, 0.95, scatter, 1000 + seed)
+        another += abs(measured / (scale.slope * dft) - 1) < scale.half_width()
+        slopes.append(scale.slope)
         scatters.append(scale.scatter)
-    assert 88 <= inside <= 99
-    assert np.mean(scatters) == pytest.approx(0.06, abs=0.01)
+    assert 0.91 <= inside / 300 <= 0.98
+    assert 0.91 <= another / 300 <= 0.99
+    # Not biased to low slopes by couplings that came out low.
+    assert abs(np.mean(slopes) - 0.95) < 3 * np.std(slopes) / np.sqrt(300)
+    assert np.mean(scatters) == pytest.approx(scatter, rel=0.15)
+
+
+def table_of(dft, measured, uncertainty, used):
+    columns = {"C_Q_dft_kHz": dft, "C_Q_measured_kHz": measured, "C_Q_uncertainty_kHz": uncertainty, "used": used}
+    return pd.DataFrame(columns)
+
+
+def test_one_wrong_site_is_named_though_it_widens_the_scatter():
+    dft, measured, uncertainty = synthetic_couplings(8, 0.95, 0.05, 3)
+    measured[2] *= 0.1
+    found = reference_scale.deviations(table_of(dft, measured, uncertainty, [1] * 8))
+    assert found["outlier"].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+    # Sites that only scatter are named as rarely as the level says.
+    wrongly = [
+        reference_scale.deviations(table_of(*synthetic_couplings(8, 0.95, 0.05, seed), [1] * 8))["outlier"].mean()
+        for seed in range(100)
+    ]
+    assert np.mean(wrongly) < 2 * reference_scale.OUTLIER
+    # A site outside the fit is judged by the fit, and does not move it.
+    beside = table_of(dft, measured, uncertainty, [1, 1, 0, 1, 1, 1, 1, 1])
+    assert reference_scale.deviations(beside)["outlier"].iloc[2] == 1
+    assert reference_scale.scale_of(beside).slope == pytest.approx(0.95, abs=0.1)
 
 
 def test_couplings_that_differ_by_their_uncertainty_only_have_no_scatter():
@@ -79,7 +109,9 @@ def test_coupling_of_equivalent_atoms_with_turned_tensors():
 def synthetic_sites(**changes):
     row = {"compound": "Test", "site": "Li1 2a", "isotope": "7Li", "coupling_kHz": 90, "coupling_uncertainty_kHz": 1}
     row |= {"eta": 0.2, "eta_uncertainty": 0.01, "temperature_K": 295, "reference": "r", "confirmed": "yes"}
-    return pd.DataFrame([row | {"structure_file": "t.cif", "not_fitted": "", "note": ""} | changes])
+    return pd.DataFrame(
+        [row | {"structure_file": "t.cif", "not_fitted": "", "outlier_reason": "", "note": ""} | changes]
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import efg, write_dataset
 from insilico_nmr.files import read_json, sha256, write_json
 from insilico_nmr.networks import Architecture
-from insilico_nmr.tensor_model import TensorModel, TrainedModel, load_committee, save_model
+from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_committee, save_model
 from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from programs import run
@@ -46,10 +46,10 @@ def crystal(tmp_path):
 @pytest.fixture
 def committee(crystal):
     """Two untrained members that know Li (labelled) and F."""
-    architecture = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
+    size = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
     for member in range(2):
         torch.manual_seed(member)
-        model = TrainedModel(TensorModel(architecture, {3: 1e4}), architecture, [3, 9], {3: 1e4})
+        model = TensorModel(Description("efg", "so3net", size, (3, 9), {3: Normalisation(0.0, (1e4,))}))
         save_model(crystal / "model" / f"member_{member}", model, {})
     return crystal / "model"
 

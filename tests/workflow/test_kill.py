@@ -34,7 +34,15 @@ def kill_when(script: str, arguments: list[str], state: Path, pattern: str) -> N
 
 def test_training(tmp_path):
     size = {"cutoff": 3.5, "features": 4, "interactions": 1, "radial": 4, "epochs": 8, "batch-size": 4}
-    rest = {"member": 0, "members": 2, "element": "Li", "seed": 1, "learning-rate": 3e-3, "weight-decay": 0}
+    rest = {
+        "member": 0,
+        "members": 2,
+        "element": "Li",
+        "backbone": "so3net",
+        "seed": 1,
+        "learning-rate": 3e-3,
+        "weight-decay": 0,
+    }
     settings = [word for key, value in (size | rest).items() for word in (f"--{key}", str(value))]
 
     def arguments(name):

@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from describe_config import readme
+from insilico_nmr.dataset import read_frames, write_frames
 from insilico_nmr.files import read_json
 from insilico_nmr.registry import check_registered, read_registry
 
@@ -65,6 +67,7 @@ def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
 
 
 DFT = {"pool": "resources/dft/li3ps4_pool.extxyz", "valence_electrons": {"Li": 3}}
+CONVERGENCE = {"frame": 999, "cutoffs_eV": [300, 400], "k_lengths_A": [5, 10]}
 SCALE = {"compounds": ["A"], "valence_electrons": {"Li": 1}}
 LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [300], "seed": 1}
 
@@ -82,6 +85,11 @@ LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [
             "material.dataset is data/mine.extxyz: no such file",
         ),
         (lambda c: c.update(dft=DFT | {"pool": "data/pool.extxyz"}), "dft.pool is data/pool.extxyz: no such file"),
+        (
+            lambda c: c.update(dft=DFT | {"pool": "config/test.yaml"}),
+            "config/test.yaml: not whole extended XYZ",
+        ),
+        (lambda c: c.update(dft=DFT | {"convergence": CONVERGENCE}), "dft.convergence.frame is 999; dft.pool has"),
         (lambda c: c.update(reference_scale=SCALE), "reference_scale needs the section dft"),
         (lambda c: c.update(reference_scale=SCALE, dft=DFT), "reference_scale.valence_electrons.Li is 1, dft has 3"),
         (lambda c: c.update(active_learning=LEARN, dft=DFT, potential={"kind": "painn", "seed": 1}), "kind uf3"),
@@ -120,6 +128,33 @@ def test_what_first_principles_are_asked_for_plans(study, target, rules):
     assert done.returncode == 0, done.stderr
     for name in rules:
         assert re.search(rf"(rule|checkpoint) {name}:", done.stdout + done.stderr), name
+
+
+@pytest.mark.parametrize("section", ["dft", "reference_scale", "active_learning"])
+def test_a_target_without_its_section_names_the_section(study, section):
+    folder, config = study
+    target = {"dft": "dft", "reference_scale": "scale", "active_learning": "learn"}[section]
+    config.pop(section, None)
+    done = plan(folder, config, target)
+    assert done.returncode != 0
+    assert f"this target needs the section {section} in the config" in done.stdout + done.stderr
+
+
+def test_a_pool_that_grows_keeps_its_labels(study):
+    folder, config = study
+    labels = folder / "results" / config["study"] / "dft"
+    pool = read_frames(ROOT / DFT["pool"])
+    write_frames(folder / "pool.extxyz", pool[:2])
+    config["dft"] = DFT | {"pool": "pool.extxyz"}
+    for path in (labels / "paw" / "Li.e.PBE", labels / "frames" / "0.extxyz", labels / "frames" / "1.extxyz"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("made up for the plan\n")
+    time.sleep(1.1)  # a file system may count whole seconds
+    write_frames(folder / "pool.extxyz", pool[:3])
+    done = plan(folder, config, "dft", "--rerun-triggers", "mtime")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    assert re.search(r"label_snapshot\s+1\b", text), text
 
 
 def test_without_gpaw_the_rule_says_how_to_get_it(study):

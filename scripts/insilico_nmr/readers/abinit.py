@@ -51,7 +51,7 @@ def read(path: str | Path) -> Atoms:
     version = re.search(r"\.Version\s+(\S+)\s+of ABINIT", "\n".join(lines[:50]))[1]
     source = f"ABINIT {version}"
     labels = _mechanics(path, lines, len(atoms))
-    return frame(atoms, source, _level(lines, source), efg=efg, **labels)
+    return frame(atoms, source, _level(path, lines, source), efg=efg, **labels)
 
 
 def _check_complete(path: Path, lines: list[str]) -> None:
@@ -152,7 +152,7 @@ def _mechanics(path: Path, lines: list[str], count: int) -> dict[str, np.ndarray
     return labels
 
 
-def _level(lines: list[str], source: str) -> str:
+def _level(path: Path, lines: list[str], source: str) -> str:
     """Functional, cut-off, datasets and mesh as echoed."""
     text = "\n".join(lines)
     ixc = re.search(r"functional.* - ixc=\s*(-?\d+)", text) or re.search(r"^\s*ixc\s+(-?\d+)", text, re.MULTILINE)
@@ -171,7 +171,7 @@ def _level(lines: list[str], source: str) -> str:
     return level_of_theory(
         source,
         functional,
-        f"{float(ecut[1]) * Hartree:g} eV" if ecut else None,
+        f"{numbers(path, [ecut[1]], 1, 'ecut')[0] * Hartree:g} eV" if ecut else None,
         [Path(dataset).name for dataset in datasets],
         counts,
     )

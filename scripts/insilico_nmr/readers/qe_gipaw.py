@@ -1,6 +1,7 @@
 """Text output of gipaw.x (Quantum ESPRESSO): field gradients (job = 'efg') and shieldings (job = 'nmr')."""
 
 import re
+import sys
 from pathlib import Path
 
 import ase.io
@@ -65,9 +66,15 @@ def read(path: str | Path, structure: str | Path | None) -> Atoms:
     ms = _shieldings(path, lines, atoms, _alat(structure, ground))
     if efg is None and ms is None:
         raise InputError(f"{path}: no field gradients (job 'efg') and no shieldings (job 'nmr'), expected either")
+    if ms is None:
+        print(
+            f"{path}: holds no positions, so that atoms of one element in another order than in {structure} go unseen; "
+            "the .magres file of gipaw.x has them",
+            file=sys.stderr,
+        )
     version = re.search(r"Program\s+\S+\s+v\.\s*(\S+)", "\n".join(lines[:50]))
     source = f"QE-GIPAW {version[1] if version else ''}".strip()
-    return frame(atoms, source, _level(lines, ground, source), efg=efg, ms=ms, **mechanics(atoms))
+    return frame(atoms, source, _level(Path(structure), lines, ground, source), efg=efg, ms=ms, **mechanics(atoms))
 
 
 def _check_complete(path: Path, lines: list[str]) -> None:
@@ -157,7 +164,7 @@ def _shieldings(path: Path, lines: list[str], atoms: Atoms, alat_A: float) -> np
     return np.array(tensors).transpose(0, 2, 1)
 
 
-def _level(lines: list[str], ground: list[str], source: str) -> str:
+def _level(structure: Path, lines: list[str], ground: list[str], source: str) -> str:
     """Functional from gipaw.x; cut-off, pseudopotentials and mesh from pw.x."""
     text = "\n".join(ground)
     line = last_line(lines, r"Exchange-correlation\s*=")
@@ -166,11 +173,11 @@ def _level(lines: list[str], ground: list[str], source: str) -> str:
     pseudopotentials = re.findall(r"PseudoPot\. #.*\n\s*(\S+)", text)
     points = text.partition("cryst. coord.\n")[2].splitlines()
     rows = [re.match(r"\s*k\(\s*\d+\) = \(([^)]*)\)", row) for row in points]
-    coordinates = [[float(word) for word in row[1].split()] for row in rows if row]
+    coordinates = [numbers(structure, row[1].split(), 3, "a k point") for row in rows if row]
     return level_of_theory(
         source,
         functional,
-        f"{float(cutoff[1]) * Rydberg:g} eV" if cutoff else None,
+        f"{numbers(structure, [cutoff[1]], 1, 'the cut-off')[0] * Rydberg:g} eV" if cutoff else None,
         [Path(name).name for name in pseudopotentials],
         k_mesh(np.array(coordinates)) if coordinates else None,
     )

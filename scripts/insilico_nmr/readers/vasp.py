@@ -68,7 +68,7 @@ def read(path: str | Path) -> Atoms:
         raise InputError(f"{path}: no field gradients (LEFG) and no shieldings (LCHIMAG), expected either")
     version = re.match(r"\s*vasp\.(\d[\d.]*)", lines[0])[1].rstrip(".")
     source = f"VASP {version}"
-    return frame(atoms, source, _level(lines, source), efg=efg, ms=ms, **mechanics(atoms))
+    return frame(atoms, source, _level(path, lines, source), efg=efg, ms=ms, **mechanics(atoms))
 
 
 def _check_complete(path: Path, lines: list[str]) -> None:
@@ -214,7 +214,7 @@ def _shieldings_summed(path: Path, lines: list[str], count: int) -> np.ndarray:
     return np.array(values).reshape(-1, 3, 3).transpose(0, 2, 1)
 
 
-def _level(lines: list[str], source: str) -> str:
+def _level(path: Path, lines: list[str], source: str) -> str:
     """Functional, cut-off, datasets and mesh from the parameters that VASP echoes."""
 
     def value(pattern: str) -> str | None:
@@ -233,7 +233,9 @@ def _level(lines: list[str], source: str) -> str:
         functional = f"{functional} hybrid AEXX={exchange}"
     datasets = [line.split("=")[1].strip() for line in lines if re.match(r"\s*TITEL\s*=", line)]
     cutoff = value(r"^\s*ENCUT\s*=\s*(\S+)")
-    return level_of_theory(source, functional, f"{float(cutoff):g} eV" if cutoff else None, datasets, _mesh(lines))
+    if cutoff is not None:
+        cutoff = f"{numbers(path, [cutoff], 1, 'ENCUT')[0]:g} eV"
+    return level_of_theory(source, functional, cutoff, datasets, _mesh(lines))
 
 
 def _mesh(lines: list[str]) -> tuple[int, ...] | None:

@@ -1,0 +1,83 @@
+"""One point of a learning curve: train on some snapshots, judge on groups that were left out. Writes one row of CSV.
+
+Repeat k of n leaves out fold k of n (whole groups); the snapshots trained on are the first of a random order of the
+others, so that a larger size contains the smaller. Models of all sizes take the same number of steps.
+"""
+
+import argparse
+import shutil
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_group_out_folds, read_dataset
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path, keep_state_of, sha256
+from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.scalar_model import TARGETS, train_scalars
+from insilico_nmr.tensor_metrics import Z_ANGLE, errors, parameters
+from insilico_nmr.tensor_training import train
+from insilico_nmr.training import add_arguments, settings
+
+
+def row_of_errors(kind: str, truth: np.ndarray, predicted: np.ndarray, isotope: str) -> dict[str, float]:
+    """Errors in what NMR measures; empty where the model cannot answer. `truth` (n, 3, 3), `predicted` per atom."""
+    row = dict.fromkeys(["C_Q_mae_kHz", "eta_mae", "component_rmse_percent", "axis_angle_deg"], np.nan)
+    if kind == "tensor":
+        found = errors(truth, predicted, isotope)
+        names = ["|C_Q| MAE", "eta MAE, weighted by |V_zz|", "component RMSE / RMS", Z_ANGLE]
+        return {column: found[name] for column, name in zip(row, names, strict=True)}
+    coupling, eta, _ = parameters(truth, isotope)
+    found_coupling = predicted[:, 0] * quadrupolar_nucleus(isotope).coupling_per_au * 1e-3
+    row["C_Q_mae_kHz"] = np.abs(np.abs(found_coupling) - np.abs(coupling)).mean()
+    if kind == "invariants":
+        row["eta_mae"] = np.average(np.abs(np.clip(predicted[:, 1], 0, 1) - eta), weights=np.abs(coupling))
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="labelled snapshots, extended XYZ")
+    parser.add_argument("--kind", choices=["tensor", *TARGETS], required=True, help="what is learnt")
+    parser.add_argument("--size", type=int, required=True, help="snapshots to train on; 0: all that are not left out")
+    parser.add_argument("--member", type=int, required=True, help="which repeat, from 0")
+    parser.add_argument("--repeats", type=int, required=True, help="how many: as many folds of groups")
+    parser.add_argument("--isotope", required=True, help="for example 7Li")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), required=True, help="network of SchNetPack")
+    parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
+    parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
+    add_arguments(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    frames = read_dataset(args.dataset)
+    keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
+    training, held_out = leave_group_out_folds(frames, args.repeats, args.seed)[args.member]
+    if args.size > len(training):
+        raise InputError(f"--size {args.size}: repeat {args.member} has {len(training)} snapshots to train on")
+    order = np.random.default_rng([args.seed, args.member]).permutation(training)[: args.size or None]
+    size, schedule = settings(args)
+    schedule = replace(schedule, epochs=ceil(schedule.epochs * len(training) / len(order)))
+    keep_state_of(args.resume, args.kind, args.backbone, size, schedule, len(order), args.repeats, sha256(args.dataset))
+    test = [frames[i] for i in held_out]
+    learn, labels = (train, "efg") if args.kind == "tensor" else (train_scalars, args.kind)
+    training = [frames[i] for i in order]
+    model = learn(training, labels, args.backbone, size, schedule, args.resume, args.kind, args.device)
+    found = [model.predict(atoms) for atoms in test]
+    known = [labelled(efg(atoms)) for atoms in test]
+    truth = np.concatenate([efg(atoms)[mask] for atoms, mask in zip(test, known, strict=True)])
+    predicted = np.concatenate([values[mask] for values, mask in zip(found, known, strict=True)])
+    row = {"kind": args.kind, "repeat": args.member, "snapshots": len(order), "all": int(args.size == 0)}
+    row |= {"test_atoms": len(truth), **row_of_errors(args.kind, truth, predicted, args.isotope)}
+    with atomic_path(args.out) as temporary:
+        pd.DataFrame([row]).to_csv(temporary, index=False, float_format="%.6g")
+    shutil.rmtree(args.resume, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,81 @@
+"""Equivariant networks that a head can stand on: each gives scalars, vectors and quadrupoles (l = 2) of every atom.
+
+SO3net has quadrupoles of its own. PaiNN (K. T. Schütt, O. T. Unke, M. Gastegger, ICML 2021) has none; they are made
+here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
+from insilico_nmr.networks import Architecture
+from insilico_nmr.so3net import FastSO3net, harmonics
+from insilico_nmr.tensors import L2_BASIS
+
+import schnetpack.nn as snn  # isort: skip
+import schnetpack.properties as properties  # isort: skip
+from schnetpack.representation import PaiNN  # isort: skip
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of n atoms, F channels each: `scalars` (n, F), polar `vectors` (n, 3, F; x, y, z), `quadrupoles` (n, 5, F).
+
+    Quadrupoles are in the order of `tensors.L2_BASIS`.
+    """
+
+    scalars: torch.Tensor
+    vectors: torch.Tensor
+    quadrupoles: torch.Tensor
+
+
+class SO3Backbone(nn.Module):
+    """SO3net, l ≤ 2."""
+
+    def __init__(self, size: Architecture):
+        super().__init__()
+        self.network = FastSO3net(size.features, size.interactions, size.radial, size.cutoff)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> Features:
+        """Features of a batch in SchNetPack's keys."""
+        multipoles = self.network(batch)["multipole_representation"]
+        # SchNetPack's l = 1 is in the order y, z, x.
+        return Features(multipoles[:, 0], torch.roll(multipoles[:, 1:4], 1, 1), multipoles[:, 4:9])
+
+
+class PaiNNBackbone(nn.Module):
+    """PaiNN, with quadrupoles from products of pairs of its mixed vectors and from a last message of the neighbours.
+
+    Products alone would not do: on a site with inversion symmetry every vector vanishes, but the field gradient
+    need not.
+    """
+
+    def __init__(self, size: Architecture):
+        super().__init__()
+        self.network = PaiNN(
+            n_atom_basis=size.features,
+            n_interactions=size.interactions,
+            radial_basis=snn.GaussianRBF(n_rbf=size.radial, cutoff=size.cutoff),
+            cutoff_fn=snn.CosineCutoff(size.cutoff),
+        )
+        self.left = nn.Linear(size.features, size.features, bias=False)
+        self.right = nn.Linear(size.features, size.features, bias=False)
+        self.filters = nn.Linear(size.radial, size.features)
+        self.sender = nn.Linear(size.features, size.features, bias=False)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> Features:
+        """Features of a batch in SchNetPack's keys."""
+        outputs = self.network(dict(batch))
+        scalars, vectors = outputs["scalar_representation"], outputs["vector_representation"]
+        basis = torch.as_tensor(L2_BASIS).to(vectors)
+        products = torch.einsum("nif,njf,cij->ncf", self.left(vectors), self.right(vectors), basis)
+        first, second, between = batch[properties.idx_i], batch[properties.idx_j], batch[properties.Rij]
+        distance = torch.linalg.norm(between, dim=1, keepdim=True)
+        strength = self.filters(self.network.radial_basis(distance.squeeze(1))) * self.network.cutoff_fn(distance)
+        message = (strength * self.sender(scalars)[second])[:, None] * harmonics(between / distance)[:, 4:9, None]
+        return Features(scalars, vectors, products.index_add(0, first, message))
+
+
+BACKBONES = {"so3net": SO3Backbone, "painn": PaiNNBackbone}

@@ -1,0 +1,96 @@
+"""Invariant models of field gradients: the scalars that a powder spectrum shows, without the tensor behind them.
+
+Same backbones and training as the tensor model, with a head of invariant outputs: what tensor learning is compared
+with. Two sets of targets: |V_zz| alone (C_Q without its sign, up to a constant), and V_zz, η and the smooth invariants
+V:V and det V together. V_zz jumps where its sign flips and η has a kink where tensors are equal in two directions; the
+smooth ones do not. Such a model cannot answer for an axis.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from ase import Atoms
+from torch import nn
+
+import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
+from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import efg, labelled
+from insilico_nmr.heads import InvariantHead
+from insilico_nmr.networks import Architecture, graph
+from insilico_nmr.tensors import asymmetry, efg_principal
+from insilico_nmr.training import LabelTask, Progress, Schedule, fit, labelled_items
+
+TARGETS = {"coupling": ("abs_V_zz",), "invariants": ("V_zz", "eta", "V:V", "det V")}
+
+
+def targets_of(tensors: np.ndarray, kind: str) -> np.ndarray:
+    """Scalars (n, k) of field gradients (n, 3, 3), in the order of TARGETS[kind]; powers of atomic units, η without."""
+    values = efg_principal(tensors)[0]
+    if kind == "coupling":
+        return np.abs(values[:, 2:])
+    invariants = [values[:, 2], asymmetry(values), (values**2).sum(axis=1), values.prod(axis=1)]
+    return np.stack(invariants, axis=1)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is learnt, with mean and standard deviation (k) over the labels of the one element that has labels."""
+
+    kind: str
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+class ScalarModel(nn.Module):
+    """A backbone with invariant outputs."""
+
+    def __init__(self, backbone: str, size: Architecture, targets: Targets):
+        super().__init__()
+        self.size, self.targets = size, targets
+        self.backbone = BACKBONES[backbone](size)
+        self.head = InvariantHead(size.features, len(targets.mean))
+        self.register_buffer("mean", torch.tensor(targets.mean, dtype=torch.float32))
+        self.register_buffer("deviation", torch.tensor(targets.deviation, dtype=torch.float32))
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Normalised scalars, shape (atoms of the batch, k)."""
+        return self.head(self.backbone(batch))
+
+    def normalise(self, labels: torch.Tensor, species: torch.Tensor) -> torch.Tensor:
+        """Scalars (n, k) as the network predicts them."""
+        return (labels - self.mean) / self.deviation
+
+    @torch.no_grad()
+    def predict(self, atoms: Atoms) -> np.ndarray:
+        """Scalars of every atom, shape (n, k); of atoms of other elements than the labelled one they mean nothing."""
+        self.eval()
+        outputs = self(graph(atoms, self.size.cutoff)) * self.deviation + self.mean
+        return outputs.double().numpy()
+
+
+def train_scalars(
+    frames: list[Atoms],
+    kind: str,
+    backbone: str,
+    size: Architecture,
+    schedule: Schedule,
+    resume: Path,
+    label: str,
+    device: str = "cpu",
+) -> ScalarModel:
+    """Train on scalars of the field gradients of `frames`, as `tensor_training.train` does on the tensors."""
+    labels = []
+    for atoms in frames:
+        known = labelled(efg(atoms))
+        of_frame = np.full((len(atoms), len(TARGETS[kind])), np.nan)
+        of_frame[known] = targets_of(efg(atoms)[known], kind)
+        labels.append(of_frame)
+    values = np.concatenate(labels)
+    values = values[np.isfinite(values).all(axis=1)]
+    pl.seed_everything(schedule.seed, verbose=False)
+    model = ScalarModel(backbone, size, Targets(kind, values.mean(axis=0), values.std(axis=0)))
+    fit(LabelTask(model, schedule), labelled_items(frames, labels, size.cutoff), resume, Progress(label), device)
+    return model
