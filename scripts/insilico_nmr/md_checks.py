@@ -46,10 +46,10 @@ def units_whole(atoms: Atoms, unit: HostUnit) -> bool:
     return bool((ligand_numbers(atoms, unit)[1] == unit.number).all())
 
 
-def broken_units(trajectory: Trajectory, unit: HostUnit, stride: int = 10) -> tuple[float, str | None]:
+def broken_units(trajectory: Trajectory, unit: HostUnit) -> tuple[float, str | None]:
     """Fraction of (frame, centre) pairs with another number of ligands, and where the first one is."""
     wrong, total, first = 0, 0, None
-    for index in range(0, len(trajectory.time_ps), stride):
+    for index in range(len(trajectory.time_ps)):
         centres, ligands = ligand_numbers(trajectory.frame(index), unit)
         bad = np.flatnonzero(ligands != unit.number)
         wrong += len(bad)
