@@ -1,8 +1,9 @@
 """In-silico solid-state NMR of an ion conductor: from DFT snapshots to spectra, echoes and diffusion.
 
-Targets: all (default), figures (drawn from tables alone), tables. Where the config has a section for them: dft (labels
-of further snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn
-(active learning), curves (error against the number of snapshots, tensor beside scalar models).
+Targets: all (default), figures (drawn from tables alone), tables, uncertainty (committee spread against errors). Where the
+config has a section for them: dft (labels of further snapshots), convergence (of labels), scale (DFT against measured
+couplings), label_crystals (its DFT), learn (active learning), curves (error against the number of snapshots, tensor
+beside scalar models).
 Configuration: config/README.md.
 """
 
@@ -22,6 +23,7 @@ include: "rules/md.smk"
 include: "rules/kmc.smk"
 include: "rules/nmr.smk"
 include: "rules/figures.smk"
+include: "rules/uncertainty.smk"
 
 
 if "dft" in config:
@@ -76,6 +78,11 @@ rule tables:
 rule figures:
     input:
         figure_targets(),
+
+
+rule uncertainty:
+    input:
+        rules.plot_uncertainty.output,
 
 
 rule dft:

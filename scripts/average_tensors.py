@@ -12,7 +12,7 @@ import torch
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import write_json
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.site_tensors import collect, site_tensors
+from insilico_nmr.site_tensors import collect, outside_domain, site_tensors
 from insilico_nmr.sites import read_sites
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.tensors import asymmetry, efg_principal
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models")
     parser.add_argument("--isotope", required=True, help="for example 7Li")
     parser.add_argument("--frames", type=int, required=True, help="frames taken from each run")
+    parser.add_argument("--spread-factor", type=float, default=1.0, help="on the committee's spread (default: 1)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="site tensors, JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -35,16 +36,20 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(args.isotope)
     sites = read_sites(args.sites)
     runs = [read_trajectory(path) for path in args.trajectories]
-    states = site_tensors(sites, collect(runs, sites, load_committee(args.model), args.frames), args.seed)
+    committee = load_committee(args.model)
+    states = site_tensors(sites, collect(runs, sites, committee, args.frames), args.seed, args.spread_factor)
+    outside = outside_domain(runs, sites["mobile"], committee, args.frames)
     write_json(
         args.out,
         {
             "temperature_K": runs[0].target_temperature_K,
             "isotope": args.isotope,
             "method": f"mean over {args.frames} frames of {len(runs)} MD runs, symmetry-completed",
+            "outside_domain": outside,
             "states": states,
         },
     )
+    print(f"{100 * outside:.1f} % of the ions are outside the training domain of most members")
     for index in sorted({site["representative"] for site in sites["sites"]}):
         state = states[index]
         values, _ = efg_principal(np.array(state["tensor"]))

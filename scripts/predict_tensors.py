@@ -1,7 +1,8 @@
 """Predict field gradients of any structure that ASE reads, by a committee of tensor models.
 
-Writes extended XYZ with `efg` (committee mean) and `efg_sd` (root-mean-square spread of a component over the members,
-atomic units); NaN for atoms of elements whose field gradients were not learnt.
+Writes extended XYZ with `efg` (committee mean), `efg_sd` (root-mean-square spread of a component over the members,
+times the factor by which errors exceed it; atomic units) and `efg_outside` (which atoms most members find unlike all
+that they know: neither holds there). NaN and false for atoms of elements whose field gradients were not learnt.
 """
 
 import argparse
@@ -32,6 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("structure", type=Path, help="one or more frames in any format that ASE reads")
     parser.add_argument("--model", type=Path, required=True, help="committee folder, with member_0, member_1, …")
+    parser.add_argument(
+        "--spread-factor", type=float, default=1.0, help="error over spread, of `snakemake uncertainty` (%(default)g)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="extended XYZ to write")
     args = parser.parse_args()
 
@@ -47,7 +51,9 @@ def main() -> None:
         members = np.array([model.predict(atoms) for model in committee])
         atoms.calc = None
         atoms.arrays["efg"] = members.mean(axis=0)
-        atoms.arrays["efg_sd"] = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
+        spread = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
+        atoms.arrays["efg_sd"] = args.spread_factor * spread
+        atoms.arrays["efg_outside"] = np.mean([model.outside(atoms) for model in committee], axis=0) > 0.5
     write_frames(args.out, frames)
 
 

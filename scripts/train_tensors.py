@@ -1,7 +1,8 @@
 """Train one member of a committee of tensor models; its fold of groups is held out and judges it.
 
 Member k of n holds out fold k of n (whole groups, dealt over the folds within each phase), so that together the members
-predict every group once without having seen it, and differ in data and in initial weights.
+predict every group once without having seen it, and differ in data and in initial weights. A fold that is left out
+altogether leaves n members for which it is new, each with a fold of the rest held out.
 """
 
 import argparse
@@ -30,6 +31,9 @@ def main() -> None:
     parser.add_argument(
         "--backbone", choices=sorted(BACKBONES), required=True, help="equivariant network of SchNetPack"
     )
+    parser.add_argument(
+        "--leave-out", type=int, metavar="FOLD", help="a fold that no member sees, so that the committee can be judged"
+    )
     parser.add_argument("--start-from", type=Path, help="folder of a trained model to go on from, of the same size")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     add_arguments(parser)
@@ -40,6 +44,9 @@ def main() -> None:
     keep_efg_of(frames, args.element)
     if not 0 <= args.member < args.members:
         raise InputError(f"--member must lie between 0 and {args.members - 1}, found {args.member}")
+    if args.leave_out is not None:
+        rest, _ = leave_group_out_folds(frames, args.members, args.seed)[args.leave_out]
+        frames = [frames[i] for i in rest]
     training, held_out = leave_group_out_folds(frames, args.members, args.seed)[args.member]
     size, schedule = settings(args)
     keep_state_of(
@@ -50,11 +57,13 @@ def main() -> None:
         args.element,
         args.member,
         args.members,
+        args.leave_out,
         sha256(args.dataset),
         sha256(args.start_from / "state.pt") if args.start_from else None,
     )
+    seen, unseen = [frames[i] for i in training], [frames[i] for i in held_out]
     model = train(
-        [frames[i] for i in training],
+        seen,
         "efg",
         args.backbone,
         size,
@@ -64,6 +73,7 @@ def main() -> None:
         args.device,
         load_model(args.start_from) if args.start_from else None,
     )
+    model.know_domain(seen, unseen)
     save_model(
         args.out,
         model,
@@ -71,7 +81,7 @@ def main() -> None:
             "data_sha256": sha256(args.dataset),
             "training": asdict(schedule),
             "started_from": str(args.start_from) if args.start_from else None,
-            "held_out_groups": sorted({str(frames[i].info["group"]) for i in held_out}),
+            "held_out_groups": sorted({str(atoms.info["group"]) for atoms in unseen}),
             "n_training_frames": len(training),
         },
     )

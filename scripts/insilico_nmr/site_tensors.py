@@ -29,6 +29,7 @@ from insilico_nmr.events import assign
 from insilico_nmr.tensor_model import TensorModel
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
+from insilico_nmr.uncertainty import widened
 
 SAMPLES = 8
 # Tensors of one orbit's histories in the frame of its representative: number of the (run, ion) → (members, k, 3, 3).
@@ -60,7 +61,7 @@ def collect(
     for trajectory in trajectories:
         assignment = assign(trajectory, sites, np.inf)
         mobile = trajectory.frame(0).symbols == sites["mobile"]
-        frames = np.unique(np.linspace(0, len(trajectory.time_ps) - 1, n_frames).astype(int))
+        frames = sampled(trajectory, n_frames)
         tensors = np.array(
             [[model.predict(trajectory.frame(frame))[mobile] for frame in frames] for model in committee]
         )
@@ -73,6 +74,22 @@ def collect(
                 collected[int(index)][history] = tensors[:, home[:, ion] == index, ion]
             history += 1
     return collected
+
+
+def sampled(trajectory: Trajectory, n_frames: int) -> np.ndarray:
+    """Indices of `n_frames` frames of a run, evenly spaced, or of all where there are fewer."""
+    return np.unique(np.linspace(0, len(trajectory.time_ps) - 1, n_frames).astype(int))
+
+
+def outside_domain(trajectories: list[Trajectory], element: str, committee: list[TensorModel], n_frames: int) -> float:
+    """Part of the ions of `element` that most members find unlike all that they know, over the frames of `collect`."""
+    flags = []
+    for trajectory in trajectories:
+        for frame in sampled(trajectory, n_frames):
+            atoms = trajectory.frame(frame)
+            of_members = np.array([model.outside(atoms) for model in committee])
+            flags.append((of_members.mean(axis=0) > 0.5)[atoms.symbols == element])
+    return float(np.mean(flags))
 
 
 def replicates(values: np.ndarray, weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -90,10 +107,13 @@ def replicates(values: np.ndarray, weights: np.ndarray, draws: np.ndarray) -> np
     return mean + stretch * np.einsum("sn,nij->sij", draws * weights, values - mean)
 
 
-def site_tensors(sites: dict, collected: dict[int, Histories], seed: int, n_samples: int = SAMPLES) -> list[dict]:
+def site_tensors(
+    sites: dict, collected: dict[int, Histories], seed: int, spread_factor: float = 1.0, n_samples: int = SAMPLES
+) -> list[dict]:
     """Rows `states` of the contract in the module's docstring; `collected` as `collect` gives it.
 
-    Histories are drawn together for all orbits. Raises InputError for an orbit that no ion visited.
+    The members' deviations from their mean are multiplied by `spread_factor`. Histories are drawn together for all
+    orbits. Raises InputError for an orbit that no ion visited.
     """
     rng = np.random.default_rng(seed)
     n_histories = 1 + max((history for histories in collected.values() for history in histories), default=0)
@@ -107,7 +127,7 @@ def site_tensors(sites: dict, collected: dict[int, Histories], seed: int, n_samp
         momentary = np.concatenate([tensors.mean(axis=0) for tensors in histories.values()])
         frames = np.array([tensors.shape[1] for tensors in histories.values()], float)
         means = symmetrised(np.array([tensors.mean(axis=1) for tensors in histories.values()]), group)
-        members = np.einsum("h,hmij->mij", frames / frames.sum(), means)
+        members = widened(np.einsum("h,hmij->mij", frames / frames.sum(), means), spread_factor)
         if len(histories) > 1:
             samples = replicates(means.mean(axis=1), frames, draws[:, list(histories)])
         else:

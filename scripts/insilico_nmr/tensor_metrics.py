@@ -34,12 +34,12 @@ UNITS = {
 
 
 def parameters(tensors: np.ndarray, isotope: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """C_Q (kHz, signed; n), η (n) and z axes (n, 3) of field gradients (n, 3, 3) in atomic units."""
+    """C_Q (kHz, signed; ...), η (...) and z axes (..., 3) of field gradients (..., 3, 3) in atomic units."""
     values, axes = efg_principal(tensors)
     return (
-        values[:, 2] * quadrupolar_nucleus(isotope).coupling_per_au * 1e-3,
+        values[..., 2] * quadrupolar_nucleus(isotope).coupling_per_au * 1e-3,
         asymmetry(values),
-        axes[:, :, 2],
+        axes[..., 2],
     )
 
 

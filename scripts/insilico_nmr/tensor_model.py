@@ -4,7 +4,7 @@ Rotations, reflections, permutations and translations are exact symmetries. The 
 each element's scale, part by part; the isotropic part from each element's mean on.
 
 A trained model is a folder: `config.json` (quantity, architecture, cut-off, units, elements, normalisation, data hash,
-versions) and `state.pt` (tensors only).
+versions) and `state.pt` (tensors only: parameters, and where the features of training atoms lie).
 """
 
 from dataclasses import asdict, dataclass
@@ -18,6 +18,8 @@ from torch import nn
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr import __version__
 from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import labelled, tensors_of
+from insilico_nmr.domain import Domain
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.heads import TensorHead
@@ -68,6 +70,10 @@ class TensorModel(nn.Module):
                 means[number, 0] = values.mean
         self.register_buffer("means", means, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
+        width = description.size.features
+        self.register_buffer("domain_mean", torch.full((width,), torch.nan, dtype=torch.float64))
+        self.register_buffer("domain_precision", torch.full((width, width), torch.nan, dtype=torch.float64))
+        self.register_buffer("domain_limit", torch.tensor(torch.nan, dtype=torch.float64))
 
     @property
     def quantity(self) -> Quantity:
@@ -97,13 +103,45 @@ class TensorModel(nn.Module):
         )
         if unknown:
             raise InputError(f"the tensor model was not trained on {', '.join(unknown)}")
-        self.eval()
-        parameter = next(self.parameters())
-        batch = graph(atoms, self.description.size.cutoff, parameter.dtype)
-        batch = {name: values.to(parameter.device) for name, values in batch.items()}
+        batch = self._input(atoms)
         species = batch[properties.Z]
         components = self(batch) * self.scales[species] + self.means[species]
         return self.quantity.tensors(components.double().cpu().numpy())
+
+    @torch.no_grad()
+    def features(self, atoms: Atoms) -> np.ndarray:
+        """What predictions are made from, as far as it is invariant: shape (n, f)."""
+        return self.backbone(self._input(atoms)).scalars.double().cpu().numpy()
+
+    def know_domain(self, trained: list[Atoms], held_out: list[Atoms]) -> None:
+        """Remember where the features of labelled atoms lie, in frames trained on and in others."""
+        features = []
+        for frames in (trained, held_out):
+            known = [labelled(tensors_of(atoms, self.quantity.name)) for atoms in frames]
+            features.append(
+                np.concatenate([self.features(atoms)[mask] for atoms, mask in zip(frames, known, strict=True)])
+            )
+        domain = Domain.of(*features)
+        self.domain_mean, self.domain_precision, self.domain_limit = (
+            torch.tensor(value, dtype=torch.float64) for value in (domain.mean, domain.precision, domain.limit)
+        )
+
+    def outside(self, atoms: Atoms) -> np.ndarray:
+        """Which atoms are unlike those that training had labels for, (n,) bool; False for elements without labels.
+
+        Raises InputError where the model does not know its domain.
+        """
+        if torch.isnan(self.domain_limit):
+            raise InputError("the tensor model does not know its training domain: train it again")
+        domain = Domain(self.domain_mean.numpy(), self.domain_precision.numpy(), float(self.domain_limit))
+        labels = np.isin(atoms.numbers, list(self.description.normalisation))
+        return labels & domain.outside(self.features(atoms))
+
+    def _input(self, atoms: Atoms) -> dict[str, torch.Tensor]:
+        self.eval()
+        parameter = next(self.parameters())
+        batch = graph(atoms, self.description.size.cutoff, parameter.dtype)
+        return {name: values.to(parameter.device) for name, values in batch.items()}
 
 
 def save_model(folder: Path, model: TensorModel, provenance: dict) -> None:

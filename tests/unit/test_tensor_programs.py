@@ -50,12 +50,24 @@ def committee(crystal):
     for member in range(2):
         torch.manual_seed(member)
         model = TensorModel(Description("efg", "so3net", size, (3, 9), {3: Normalisation(0.0, (1e4,))}))
+        model.know_domain([snapshot(seed) for seed in range(20)], [snapshot(seed) for seed in range(20, 30)])
         save_model(crystal / "model" / f"member_{member}", model, {})
     return crystal / "model"
 
 
-def predict(folder, structure: str):
-    return run("predict_tensors", folder / structure, "--model", folder / "model", "--out", folder / "out.extxyz")
+def snapshot(seed: int) -> Atoms:
+    """The crystal's cell with F displaced at random and some label on Li."""
+    atoms = Atoms("LiF", [[0, 0, 0], [2.1, 2.1, 2.3]], cell=np.diag([4.2, 4.2, 4.6]), pbc=True)
+    atoms.positions[1] += np.random.default_rng(seed).normal(0, 0.1, 3)
+    atoms.arrays["efg"] = np.full((2, 3, 3), np.nan)
+    atoms.arrays["efg"][0] = np.diag([-1, -1, 2])
+    return atoms
+
+
+def predict(folder, structure: str, *more: object):
+    return run(
+        "predict_tensors", folder / structure, "--model", folder / "model", "--out", folder / "out.extxyz", *more
+    )
 
 
 def test_predictions_are_the_mean_of_the_members_and_their_spread(crystal, committee):
@@ -66,6 +78,17 @@ def test_predictions_are_the_mean_of_the_members_and_their_spread(crystal, commi
     assert atoms.arrays["efg_sd"][0] == pytest.approx(np.sqrt(members.var(axis=0, ddof=1).mean()), rel=1e-4)
     assert np.isnan(efg(atoms)[1]).all()
     assert np.abs(members[0] - members[1]).max() > 1e-3
+    assert not atoms.arrays["efg_outside"].any()
+    assert predict(crystal, "crystal.cif", "--spread-factor", 2) == (0, "")
+    wider = ase.io.read(crystal / "out.extxyz").arrays["efg_sd"][0]
+    assert wider == pytest.approx(2 * atoms.arrays["efg_sd"][0], rel=1e-6)
+    # F on top of Li is like nothing in training; F itself has no labels, so that nothing is said of it.
+    squeezed = snapshot(0)
+    squeezed.positions[1] = [1.1, 0.2, 0.0]
+    del squeezed.arrays["efg"]
+    squeezed.write(crystal / "squeezed.extxyz")
+    assert predict(crystal, "squeezed.extxyz") == (0, "")
+    assert ase.io.read(crystal / "out.extxyz").arrays["efg_outside"].tolist() == [True, False]
 
 
 def test_structures_that_are_no_ordered_crystals_are_refused(crystal, committee):
@@ -99,6 +122,9 @@ class AxisAlong:
         found[atoms.numbers == 3] = self.size * np.diag([-1, -1, 2])
         return found
 
+    def outside(self, atoms: Atoms) -> np.ndarray:
+        return (atoms.numbers == 3) & (self.size < 1)
+
 
 def test_average_tensors_of_one_temperature(crystal, monkeypatch):
     sites = ["--sites", crystal / "sites.json"]
@@ -120,6 +146,10 @@ def test_average_tensors_of_one_temperature(crystal, monkeypatch):
     np.testing.assert_allclose(state["tensor"], 0.02 * np.diag([-1, -1, 2]), atol=1e-12)
     np.testing.assert_allclose(state["members"], [size * np.diag([-1, -1, 2]) for size in (0.01, 0.03)], atol=1e-12)
     assert state["histories"] == 2
+    assert content["outside_domain"] == 1.0
+    assert run("average_tensors", crystal / "a.h5", *common, "--frames", 3, "--spread-factor", 3) == (0, "")
+    (state,) = read_json(crystal / "tensors.json")["states"]
+    np.testing.assert_allclose(state["members"], [size * np.diag([-1, -1, 2]) for size in (-0.01, 0.05)], atol=1e-12)
     assert np.shape(state["samples"]) == (8, 3, 3)
     (crystal / "tensors.json").unlink()
     for runs, frames, message in (("ac", 3, "runs at 300 and 400 K"), ("a", 0, "0 frames")):

@@ -1,0 +1,100 @@
+"""Train and judge the tensor model on the 29Si shieldings of crystalline silicates that read_si29.py reads.
+
+One fold of several is held out: of crystals (`random`) or of groups of like crystals (`grouped`). A random split has
+copies of its test crystals in the training set, so that the grouped one is the honest measure. Prints one line and
+writes it as CSV: mean absolute error over the nine components, and of the isotropic value, of the model, of the mean
+tensor, and between copies of one crystal in the table, which no model can tell apart.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from ase import Atoms
+from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import check_frames, labelled, leave_group_out_folds, ms, read_frames, structure_key
+from insilico_nmr.errors import run_script
+from insilico_nmr.files import atomic_path, keep_state_of, sha256
+from insilico_nmr.tensor_training import train
+from insilico_nmr.training import add_arguments, settings
+
+
+def read_crystals(path: Path, split: str) -> list[Atoms]:
+    """The crystals; in a random split each is a group of its own."""
+    crystals = read_frames(path)
+    check_frames(crystals, path, copies=True)
+    if split == "random":
+        for number, atoms in enumerate(crystals):
+            atoms.info["group"] = f"crystal_{number}"
+    return crystals
+
+
+def mean_errors(difference: np.ndarray) -> dict[str, float]:
+    """Mean absolute errors (ppm) of tensors, given differences (n, 3, 3): over nine components, and isotropic."""
+    isotropic = np.trace(difference, axis1=1, axis2=2) / 3
+    return {"component": np.abs(difference).mean(), "isotropic": np.abs(isotropic).mean()}
+
+
+def disagreement(crystals: list[Atoms]) -> dict[str, float]:
+    """Mean absolute differences between the tensors of crystals that have the same atoms in the same places."""
+    first: dict[tuple, Atoms] = {}
+    differences = []
+    for atoms in crystals:
+        other = first.setdefault(structure_key(atoms), atoms)
+        if other is not atoms:
+            both = labelled(ms(atoms)) & labelled(ms(other))
+            differences.append(ms(atoms)[both] - ms(other)[both])
+    return mean_errors(np.concatenate(differences)) if differences else {"component": np.nan, "isotropic": np.nan}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="what read_si29.py wrote")
+    parser.add_argument("--split", choices=["grouped", "random"], required=True, help="what is held out")
+    parser.add_argument("--member", type=int, default=0, help="number of the fold held out (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=10, help="how many there are (default: %(default)s)")
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="so3net", help="(default: %(default)s)")
+    parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
+    parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
+    add_arguments(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    crystals = read_crystals(args.dataset, args.split)
+    training, held_out = leave_group_out_folds(crystals, args.folds, args.seed)[args.member]
+    size, schedule = settings(args)
+    keep_state_of(args.resume, args.split, args.backbone, size, schedule, args.folds, sha256(args.dataset))
+    seen, test = [crystals[i] for i in training], [crystals[i] for i in held_out]
+    began = time.monotonic()
+    model = train(seen, "ms", args.backbone, size, schedule, args.resume, args.split, args.device)
+    took = time.monotonic() - began
+
+    known = [labelled(ms(atoms)) for atoms in test]
+    truth = np.concatenate([ms(atoms)[mask] for atoms, mask in zip(test, known, strict=True)])
+    began = time.monotonic()
+    predicted = [model.predict(atoms) for atoms in test]
+    rate = sum(map(len, test)) / (time.monotonic() - began)
+    predicted = np.concatenate([tensors[mask] for tensors, mask in zip(predicted, known, strict=True)])
+    learnt = np.concatenate([ms(atoms)[labelled(ms(atoms))] for atoms in seen])
+    columns = {
+        "model": mean_errors(predicted - truth),
+        "mean_model": mean_errors(learnt.mean(axis=0) - truth),
+        "copies": disagreement(crystals),
+    }
+    row = {"split": args.split, "fold": args.member, "test_tensors": len(truth)}
+    row |= {f"{column}_{name}_ppm": value for column, found in columns.items() for name, value in found.items()}
+    row |= {"training_s": took, "atoms_per_s": rate}
+    table = pd.DataFrame([row])
+    print(table.to_string(index=False, float_format="%.3f"))
+    with atomic_path(args.out) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    shutil.rmtree(args.resume, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_script(main)
