@@ -14,41 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ase import Atoms
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import check_frames, labelled, leave_group_out_folds, ms, read_frames, structure_key
+from insilico_nmr.dataset import labelled, ms
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, keep_state_of, sha256
+from insilico_nmr.silicates import disagreement, labels_of, mean_errors, read_crystals, split
 from insilico_nmr.tensor_training import train
 from insilico_nmr.training import add_arguments, settings
-
-
-def read_crystals(path: Path, split: str) -> list[Atoms]:
-    """The crystals; in a random split each is a group of its own."""
-    crystals = read_frames(path)
-    check_frames(crystals, path, copies=True)
-    if split == "random":
-        for number, atoms in enumerate(crystals):
-            atoms.info["group"] = f"crystal_{number}"
-    return crystals
-
-
-def mean_errors(difference: np.ndarray) -> dict[str, float]:
-    """Mean absolute errors (ppm) of tensors, given differences (n, 3, 3): over nine components, and isotropic."""
-    isotropic = np.trace(difference, axis1=1, axis2=2) / 3
-    return {"component": np.abs(difference).mean(), "isotropic": np.abs(isotropic).mean()}
-
-
-def disagreement(crystals: list[Atoms]) -> dict[str, float]:
-    """Mean absolute differences between the tensors of crystals that have the same atoms in the same places."""
-    first: dict[tuple, Atoms] = {}
-    differences = []
-    for atoms in crystals:
-        other = first.setdefault(structure_key(atoms), atoms)
-        if other is not atoms:
-            both = labelled(ms(atoms)) & labelled(ms(other))
-            differences.append(ms(atoms)[both] - ms(other)[both])
-    return mean_errors(np.concatenate(differences)) if differences else {"component": np.nan, "isotropic": np.nan}
 
 
 def main() -> None:
@@ -65,25 +37,22 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    crystals = read_crystals(args.dataset, args.split)
-    training, held_out = leave_group_out_folds(crystals, args.folds, args.seed)[args.member]
+    crystals = read_crystals(args.dataset)
+    seen, test = split(crystals, args.split, args.folds, args.member, args.seed)
     size, schedule = settings(args)
     keep_state_of(args.resume, args.split, args.backbone, size, schedule, args.folds, sha256(args.dataset))
-    seen, test = [crystals[i] for i in training], [crystals[i] for i in held_out]
     began = time.monotonic()
     model = train(seen, "ms", args.backbone, size, schedule, args.resume, args.split, args.device)
     took = time.monotonic() - began
 
-    known = [labelled(ms(atoms)) for atoms in test]
-    truth = np.concatenate([ms(atoms)[mask] for atoms, mask in zip(test, known, strict=True)])
     began = time.monotonic()
-    predicted = [model.predict(atoms) for atoms in test]
+    tensors = [model.predict(atoms) for atoms in test]
     rate = sum(map(len, test)) / (time.monotonic() - began)
-    predicted = np.concatenate([tensors[mask] for tensors, mask in zip(predicted, known, strict=True)])
-    learnt = np.concatenate([ms(atoms)[labelled(ms(atoms))] for atoms in seen])
+    predicted = np.concatenate([found[labelled(ms(atoms))] for found, atoms in zip(tensors, test, strict=True)])
+    truth = labels_of(test)
     columns = {
         "model": mean_errors(predicted - truth),
-        "mean_model": mean_errors(learnt.mean(axis=0) - truth),
+        "mean_model": mean_errors(labels_of(seen).mean(axis=0) - truth),
         "copies": disagreement(crystals),
     }
     row = {"split": args.split, "fold": args.member, "test_tensors": len(truth)}

@@ -25,6 +25,8 @@ BOLTZMANN_EV_PER_K = constants.k / constants.e
 # Above this variance over mean of the counts in blocks, intervals come from the bootstrap (design.md, section 4).
 FANO_LIMIT = 1.2
 UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
+# Chi-squared per degree of freedom beyond which the data speak of different processes: no wider interval mends that.
+CONTRADICTION = 1e4
 COLUMNS = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 Directed = tuple[str, str, str]
 
@@ -201,7 +203,8 @@ def fit_rates(
     temperature do not tell ν from barriers. The covariance grows with χ² per degree of freedom where that exceeds 1.
     `log_sd_of_all` is the standard deviation of a factor that all MD rates share whatever the temperature (what counts
     as a jump); it is one on ν, and is added to the variance of ln ν.
-    Raises InputError where a class has neither exposure nor barrier, or site energies are undetermined.
+    Raises InputError where a class has neither exposure nor barrier, site energies are undetermined, or counts and
+    barriers contradict each other.
     """
     if not (prefactor_per_s > 0 and prefactor_factor > 1):
         raise InputError(f"prefactor {prefactor_per_s:g} within a factor {prefactor_factor:g}: need > 0 and > 1")
@@ -253,6 +256,18 @@ def fit_rates(
     chi_squared = float((weight * (observed - mean) ** 2 / mean)[real].sum())
     chi_squared += float((((normal @ parameters - target) / sigma) ** 2).sum())
     freedom = int(real.sum()) + len(target) + len(unseen) - free.shape[1]
+    if chi_squared > CONTRADICTION * max(freedom, 1):
+        pulls = np.append(weight * (observed - mean) ** 2 / mean * real, ((normal @ parameters - target) / sigma) ** 2)
+        sources = [
+            *(f"the jumps of class {name} from {start} to {end}" for name, start, end in keys),
+            "the prefactor",
+            *(f"the barrier of class {' '.join(barrier.directed)}" for barrier in barriers),
+        ]
+        raise InputError(
+            f"no rates explain all jumps and barriers (chi-squared {chi_squared:.2g} for {freedom} degrees of freedom, "
+            f"most of it from {sources[int(np.argmax(pulls))]}): are those jumps excursions that return at once, or "
+            "does NEB take another path?"
+        )
     if freedom > 0:
         covariance = covariance * max(1.0, chi_squared / freedom)
     covariance[0, 0] += log_sd_of_all**2

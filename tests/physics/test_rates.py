@@ -186,6 +186,15 @@ def test_undetermined_models_are_refused():
         fit_rates(CLASSES, never, [], PREFACTOR, 3.0)
 
 
+def test_jumps_that_contradict_a_barrier_are_named_and_no_interval_hides_them():
+    counts = synthetic_counts(8)
+    # A dozen jumps in two nanoseconds, over a barrier that lets none pass.
+    counts["count"] = counts["count"].mask((counts["class"] == "ac") & (counts["from"] == "A"), 12)
+    barriers = [NebBarrier(("ac", *ends), 2.0, 0.02) for ends in ("AC", "CA")]
+    with pytest.raises(InputError, match="most of it from the jumps of class ac from A to C"):
+        fit_rates(CLASSES, counts, barriers, PREFACTOR, 3.0)
+
+
 def test_the_rate_table_serves_kinetic_monte_carlo(tmp_path):
     blocks = np.array([[30, 4, 0], [28, 6, 0]])
     exposures = np.full((2, 3), 1e-9)
