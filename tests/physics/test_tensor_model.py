@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from insilico_nmr.backbones import BACKBONES
+from insilico_nmr.dataset import read_frames, tensors_of
 from insilico_nmr.errors import InputError
 from insilico_nmr.networks import Architecture, graph
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -271,6 +273,16 @@ def test_folder_round_trip(tmp_path, backbone, quantity):
     model, atoms = untrained(backbone, quantity, torch.float32), synthetic_structure()
     save_model(tmp_path / "member_0", model, {})
     assert np.array_equal(load_model(tmp_path / "member_0").predict(atoms), model.predict(atoms), equal_nan=True)
+
+
+@pytest.mark.parametrize(("backbone", "quantity"), KINDS)
+def test_models_of_this_version_still_say_what_they_said(backbone, quantity):
+    folder = Path(__file__).parents[1] / "data" / "frozen" / f"{backbone}_{quantity}"
+    (atoms,) = read_frames(folder / "predicted.extxyz")
+    stored, known = tensors_of(atoms, quantity), atoms.numbers == 3
+    found = load_model(folder).predict(atoms)
+    assert np.abs(found - stored)[known].max() < 1e-4 * np.abs(anisotropy(stored[known])).max()
+    assert np.isnan(found[~known]).all()
 
 
 def test_torn_and_foreign_folders_are_refused(tmp_path):
