@@ -153,6 +153,7 @@ else:
             seed=flags("potential", seed="seed"),
             flags=flags(
                 "potential/painn",
+                device="device",
                 cutoff="cutoff_A",
                 features="features",
                 interactions="interactions",

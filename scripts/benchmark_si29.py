@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="so3net", help="(default: %(default)s)")
     parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
     parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     add_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

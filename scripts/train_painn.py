@@ -40,9 +40,8 @@ def main() -> None:
     weights = Weights(args.energy_error, args.force_error, args.stress_error)
     data = sha256(args.dataset)
     keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data)
-    network = train(
-        [frames[i] for i in training], architecture, schedule, weights, args.resume, f"member {args.member}"
-    )
+    seen = [frames[i] for i in training]
+    network = train(seen, architecture, schedule, weights, args.resume, f"member {args.member}", args.device)
     kept = [frames[i] for i in held_out]
     squares = squared_errors(kept, [predict(network, atoms) for atoms in kept]) if kept else None
     if squares:

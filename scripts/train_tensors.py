@@ -35,7 +35,6 @@ def main() -> None:
         "--leave-out", type=int, metavar="FOLD", help="a fold that no member sees, so that the committee can be judged"
     )
     parser.add_argument("--start-from", type=Path, help="folder of a trained model to go on from, of the same size")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     add_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -74,15 +74,21 @@ def _set_references(network: PaiNNPotential, frames: list[Atoms], items: list[di
 
 
 def train(
-    frames: list[Atoms], architecture: Architecture, schedule: Schedule, weights: Weights, resume: Path, label: str
+    frames: list[Atoms],
+    architecture: Architecture,
+    schedule: Schedule,
+    weights: Weights,
+    resume: Path,
+    label: str,
+    device: str = "cpu",
 ) -> PaiNNPotential:
     """Train on `frames`, which have energies and forces. The folder `resume` holds the state for going on.
 
-    Raises InputError where the loss stops being finite.
+    Raises InputError where the loss stops being finite, and where the `device` is not there.
     """
     pl.seed_everything(schedule.seed, verbose=False)
     network = PaiNNPotential(architecture)
     items = _items(frames, architecture.cutoff)
     _set_references(network, frames, items)
-    fit(PotentialTask(network, schedule, weights), items, resume, Progress(label))
+    fit(PotentialTask(network, schedule, weights), items, resume, Progress(label), device)
     return network.eval()

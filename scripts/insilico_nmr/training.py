@@ -43,7 +43,7 @@ class Schedule:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every program that trains a network takes beside its data: size, schedule, seed, threads."""
+    """What every program that trains a network takes beside its data: size, schedule, seed, where to compute."""
     parser.add_argument("--seed", type=int, required=True, help="of folds, initial weights and data order")
     parser.add_argument("--cutoff", type=float, required=True, help="Å")
     parser.add_argument("--features", type=int, required=True, help="feature channels")
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, required=True, help="top of the one-cycle schedule")
     parser.add_argument("--weight-decay", type=float, required=True, help="of AdamW")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
 
 
 def settings(args: argparse.Namespace) -> tuple[Architecture, Schedule]:
