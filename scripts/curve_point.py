@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_group_out_folds, read_dataset
+from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_fold_out, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, keep_state_of, sha256
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -56,17 +56,17 @@ def main() -> None:
 
     frames = read_dataset(args.dataset)
     keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
-    training, held_out = leave_group_out_folds(frames, args.repeats, args.seed)[args.member]
+    training, test = leave_fold_out(frames, args.repeats, args.seed, args.member)
     if args.size > len(training):
         raise InputError(f"--size {args.size}: repeat {args.member} has {len(training)} snapshots to train on")
-    order = np.random.default_rng([args.seed, args.member]).permutation(training)[: args.size or None]
+    order = np.random.default_rng([args.seed, args.member]).permutation(len(training))[: args.size or None]
     size, schedule = settings(args)
     schedule = replace(schedule, epochs=ceil(schedule.epochs * len(training) / len(order)))
     keep_state_of(args.resume, args.kind, args.backbone, size, schedule, len(order), args.repeats, sha256(args.dataset))
-    test = [frames[i] for i in held_out]
     learn, labels = (train, "efg") if args.kind == "tensor" else (train_scalars, args.kind)
-    training = [frames[i] for i in order]
-    model = learn(training, labels, args.backbone, size, schedule, args.resume, args.kind, args.device)
+    model = learn(
+        [training[i] for i in order], labels, args.backbone, size, schedule, args.resume, args.kind, args.device
+    )
     found = [model.predict(atoms) for atoms in test]
     known = [labelled(efg(atoms)) for atoms in test]
     truth = np.concatenate([efg(atoms)[mask] for atoms, mask in zip(test, known, strict=True)])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import keep_efg_of, leave_group_out_folds, read_dataset
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import keep_state_of, sha256
 from insilico_nmr.tensor_model import load_model, save_model
 from insilico_nmr.tensor_training import train
@@ -41,12 +41,9 @@ def main() -> None:
 
     frames = read_dataset(args.dataset)
     keep_efg_of(frames, args.element)
-    if not 0 <= args.member < args.members:
-        raise InputError(f"--member must lie between 0 and {args.members - 1}, found {args.member}")
     if args.leave_out is not None:
-        rest, _ = leave_group_out_folds(frames, args.members, args.seed)[args.leave_out]
-        frames = [frames[i] for i in rest]
-    training, held_out = leave_group_out_folds(frames, args.members, args.seed)[args.member]
+        frames, _ = leave_fold_out(frames, args.members, args.seed, args.leave_out)
+    seen, unseen = leave_fold_out(frames, args.members, args.seed, args.member)
     size, schedule = settings(args)
     keep_state_of(
         args.resume,
@@ -60,7 +57,6 @@ def main() -> None:
         sha256(args.dataset),
         sha256(args.start_from / "state.pt") if args.start_from else None,
     )
-    seen, unseen = [frames[i] for i in training], [frames[i] for i in held_out]
     model = train(
         seen,
         "efg",
@@ -81,7 +77,7 @@ def main() -> None:
             "training": asdict(schedule),
             "started_from": str(args.start_from) if args.start_from else None,
             "held_out_groups": sorted({str(atoms.info["group"]) for atoms in unseen}),
-            "n_training_frames": len(training),
+            "n_training_frames": len(seen),
         },
     )
     shutil.rmtree(args.resume, ignore_errors=True)

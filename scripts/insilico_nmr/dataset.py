@@ -339,34 +339,6 @@ def _groups_by_phase(frames: list[Atoms]) -> dict[tuple[str, str], list[str]]:
     return {phase: phases[phase] for phase in sorted(phases)}
 
 
-def split_by_group(frames: list[Atoms], seed: int, fractions: tuple[float, ...] = (0.8, 0.1, 0.1)) -> list[np.ndarray]:
-    """Split frames into parts of about `fractions` of the groups, never splitting a group, stratified by phase.
-
-    Returns one array of frame indices, ascending, for each fraction (training first). Every phase has a group in
-    the first part; what rounding takes from a part in one phase is owed to it in the next. Same seed, same split.
-    Raises InputError where there are too few groups to fill every part: use `leave_group_out_folds` then.
-    """
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise InputError(f"split fractions {fractions} must be positive and add up to 1")
-    rng = np.random.default_rng(seed)
-    part_of = {}
-    owed = np.zeros(len(fractions))
-    for groups in _groups_by_phase(frames).values():
-        shuffled = [groups[i] for i in rng.permutation(len(groups))]
-        owed += len(groups) * np.asarray(fractions)
-        for position, group in enumerate(shuffled):
-            part = 0 if position == 0 else int(np.argmax(owed))
-            owed[part] -= 1
-            part_of[group] = part
-    parts = np.array([part_of[str(atoms.info["group"])] for atoms in frames])
-    split = [np.flatnonzero(parts == part) for part in range(len(fractions))]
-    if any(len(part) == 0 for part in split):
-        raise InputError(
-            f"{len(part_of)} groups are too few to fill parts of {fractions}; use leave-group-out folds instead"
-        )
-    return split
-
-
 def leave_group_out_folds(
     frames: list[Atoms], n_folds: int | None = None, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -387,3 +359,11 @@ def leave_group_out_folds(
     fold_of = {group: position % n_folds for position, group in enumerate(dealt)}
     folds = np.array([fold_of[str(atoms.info["group"])] for atoms in frames])
     return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(n_folds)]
+
+
+def leave_fold_out(frames: list[Atoms], n_folds: int, seed: int, fold: int) -> tuple[list[Atoms], list[Atoms]]:
+    """Frames without one of the folds of `leave_group_out_folds`, and that fold. Raises InputError for no such fold."""
+    if not 0 <= fold < n_folds:
+        raise InputError(f"fold {fold}; expected 0 to {n_folds - 1}, as there are {n_folds}")
+    training, held_out = leave_group_out_folds(frames, n_folds, seed)[fold]
+    return [frames[i] for i in training], [frames[i] for i in held_out]

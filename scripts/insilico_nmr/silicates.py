@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from insilico_nmr.dataset import check_frames, labelled, leave_group_out_folds, ms, read_frames, structure_key
+from insilico_nmr.dataset import check_frames, labelled, leave_fold_out, ms, read_frames, structure_key
 
 
 def read_crystals(path: Path) -> list[Atoms]:
@@ -21,8 +21,7 @@ def split(crystals: list[Atoms], kind: str, folds: int, fold: int, seed: int) ->
         crystals = [atoms.copy() for atoms in crystals]
         for number, atoms in enumerate(crystals):
             atoms.info["group"] = f"crystal_{number}"
-    training, test = leave_group_out_folds(crystals, folds, seed)[fold]
-    return [crystals[i] for i in training], [crystals[i] for i in test]
+    return leave_fold_out(crystals, folds, seed, fold)
 
 
 def labels_of(crystals: list[Atoms]) -> np.ndarray:

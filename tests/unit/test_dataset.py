@@ -8,11 +8,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import (
     check_frames,
     efg,
+    leave_fold_out,
     leave_group_out_folds,
     ms,
     read_dataset,
     read_frames,
-    split_by_group,
     write_dataset,
     write_frames,
 )
@@ -200,34 +200,6 @@ def grouped(counts):
     ]
 
 
-def test_a_split_keeps_groups_whole_and_has_every_phase_in_training():
-    frames = grouped({"a": 6, "b": 10, "c": 4})
-    parts = split_by_group(frames, 7, (0.6, 0.2, 0.2))
-    assert sorted(np.concatenate(parts)) == list(range(len(frames)))
-    groups = [{frames[i].info["group"] for i in part} for part in parts]
-    assert groups[0] & groups[1] == groups[0] & groups[2] == groups[1] & groups[2] == set()
-    assert [len(part) for part in groups] == [12, 4, 4]
-    for part, expected in zip(parts, ({"a", "b", "c"},) * 2, strict=False):
-        assert {frames[i].info["phase"] for i in part} == expected
-    again = split_by_group(frames, 7, (0.6, 0.2, 0.2))
-    assert all(np.array_equal(one, other) for one, other in zip(parts, again, strict=True))
-    assert any(
-        not np.array_equal(one, other)
-        for one, other in zip(parts, split_by_group(frames, 8, (0.6, 0.2, 0.2)), strict=True)
-    )
-
-
-def test_too_few_groups_or_a_group_in_two_phases_cannot_be_split():
-    with pytest.raises(InputError, match="too few"):
-        split_by_group(grouped({"a": 2}), 0, (0.8, 0.1, 0.1))
-    with pytest.raises(InputError, match="add up to 1"):
-        split_by_group(grouped({"a": 9}), 0, (0.8, 0.1))
-    frames = grouped({"a": 2, "b": 2})
-    frames[-1].info["group"] = "a0"
-    with pytest.raises(InputError, match="group 'a0' holds frames of"):
-        split_by_group(frames, 0)
-
-
 @pytest.mark.parametrize(("n_folds", "expected"), [(None, 10), (4, 4), (2, 2)])
 def test_each_group_is_held_out_exactly_once(n_folds, expected):
     frames = grouped({"a": 3, "b": 4, "c": 3})
@@ -242,9 +214,16 @@ def test_each_group_is_held_out_exactly_once(n_folds, expected):
         assert all({frames[i].info["phase"] for i in held} == {"a", "b", "c"} for _, held in folds)
 
 
-def test_more_folds_than_groups_are_refused():
+def test_folds_that_cannot_be_are_refused():
     with pytest.raises(InputError, match="4 folds out of 3 groups"):
         leave_group_out_folds(grouped({"a": 3}), 4)
+    frames = grouped({"a": 2, "b": 2})
+    for fold in (-1, 2):
+        with pytest.raises(InputError, match=f"fold {fold}; expected 0 to 1"):
+            leave_fold_out(frames, 2, 0, fold)
+    frames[-1].info["group"] = "a0"
+    with pytest.raises(InputError, match="group 'a0' holds frames of"):
+        leave_group_out_folds(frames, 2)
 
 
 def registry(tmp_path, text):
