@@ -34,7 +34,10 @@ def check_isotope():
 
 def frames_in(path):
     """Number of frames of an extended XYZ file, read while planning."""
-    lines = Path(path).read_text().splitlines()
+    try:
+        lines = Path(path).read_text().rstrip().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file, expected extended XYZ") from None
     frames, line = 0, 0
     while line < len(lines) and lines[line].strip().isdigit():
         frames, line = frames + 1, line + 2 + int(lines[line])

@@ -99,6 +99,10 @@ if "convergence" in DFT:
     ]
 
     use rule label_snapshot as label_for_convergence with:
+        input:
+            code=code("label_snapshot"),
+            pool=DFT["pool"],
+            datasets=expand(rules.make_paw_dataset.output, element=DFT["valence_electrons"]),
         output:
             f"{RESULTS}/dft/convergence/{{cutoff}}eV_{{length}}A.extxyz",
         log:

@@ -60,6 +60,7 @@ use rule train_tensors as learn_tensors with:
         f"{RESULTS}/benchmarks/learn_tensors_{{round}}_{{member}}.tsv"
     params:
         resume=lambda wildcards: resume("learn_tensors", wildcards.round, wildcards.member),
+        start="",  # a model to start from may have seen the validation groups
 
 
 rule validate_models:

@@ -51,6 +51,7 @@ use rule label_snapshot as label_crystal with:
                 flags("reference_scale", relax="relax_eV_per_A") if int(wildcards.frame) % 2 else "",
             ]
         ),
+        skip="--skip-failed",  # the scale is made of those that are there
         text=lambda wildcards: f"{RESULTS}/logs/gpaw_crystal_{wildcards.frame}.txt",
 
 

@@ -16,10 +16,19 @@ TENSOR_FLAGS = flags(
 )
 
 
+def start_model(wildcards):
+    """Files of the member to go on from, where the config names a committee."""
+    if "start_from" not in config["tensor_model"]:
+        return []
+    folder = f"{config['tensor_model']['start_from']}/member_{wildcards.member}"
+    return [f"{folder}/config.json", f"{folder}/state.pt"]
+
+
 rule train_tensors:
     input:
         code=code("train_tensors"),
         dataset=rules.ingest.output,
+        start=start_model,
     output:
         config=f"{RESULTS}/tensor_model/member_{{member}}/config.json",
         state=f"{RESULTS}/tensor_model/member_{{member}}/state.pt",
@@ -39,11 +48,7 @@ rule train_tensors:
         resume=lambda wildcards: resume("train_tensors", wildcards.member),
         element=config["material"]["mobile"],
         flags=f"{flags('tensor_model', members='members')} {TENSOR_FLAGS}",
-        start=lambda wildcards: (
-            f"--start-from {shlex.quote(config['tensor_model']['start_from'])}/member_{wildcards.member}"
-            if "start_from" in config["tensor_model"]
-            else ""
-        ),
+        start=lambda wildcards, input: f"--start-from {os.path.dirname(input.start[0])}" if input.start else "",
     shell:
         "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
         " --member {wildcards.member} --element {params.element} {params.flags} {params.start} --threads {threads} > {log} 2>&1"

@@ -6,6 +6,9 @@ UNCERTAINTY = f"{RESULTS}/uncertainty"
 
 
 use rule train_tensors as train_without_fold with:
+    input:
+        code=code("train_tensors"),
+        dataset=rules.ingest.output,
     output:
         config=f"{UNCERTAINTY}/without_{{fold}}/member_{{member}}/config.json",
         state=f"{UNCERTAINTY}/without_{{fold}}/member_{{member}}/state.pt",

@@ -46,6 +46,7 @@ def main() -> None:
             "isotope": args.isotope,
             "method": f"mean over {args.frames} frames of {len(runs)} MD runs, symmetry-completed",
             "outside_domain": outside,
+            "spread_factor": args.spread_factor,
             "states": states,
         },
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.dataset import efg, labelled, read_dataset
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, read_json, sha256
 from insilico_nmr.linear_model import fit_linear
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import MeanModel, metrics, parameters
-from insilico_nmr.tensor_model import load_committee
+from insilico_nmr.tensor_model import check_unseen, load_committee
 from insilico_nmr.tensors import axis_angle_deg, to_components
 
 LINEAR_CUTOFF_A = 5.0
@@ -36,16 +36,9 @@ def main() -> None:
     committee = load_committee(args.model)
     truth, model, linear, folds, where = [], [], [], [], []
     for number, member in enumerate(committee):
-        config = read_json(args.model / f"member_{number}" / "config.json")
-        if config["data_sha256"] != sha256(args.dataset):
-            raise InputError(f"{args.model}/member_{number} was trained on other data than {args.dataset}")
-        held_out = set(config["held_out_groups"])
-        unseen = sum(str(atoms.info["group"]) in held_out for atoms in frames)
-        if config["n_training_frames"] + unseen != len(frames):
-            raise InputError(
-                f"{args.model}/member_{number} was trained on {config['n_training_frames']} frames, but {unseen} of "
-                f"{len(frames)} frames are of its held-out groups: it has seen some of those, or not all of the others"
-            )
+        folder = args.model / f"member_{number}"
+        held_out = set(read_json(folder / "config.json")["held_out_groups"])
+        check_unseen(folder, sha256(args.dataset), held_out)
         known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
         seen = [number for number, atoms in enumerate(frames) if str(atoms.info["group"]) not in held_out]
         simple = fit_linear(

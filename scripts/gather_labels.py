@@ -11,11 +11,21 @@ from ase import Atoms
 from insilico_nmr.dataset import check_frames, check_one_level, read_frames, structure_key, write_frames
 from insilico_nmr.errors import InputError, run_script
 
+# What else a label stands for; a cell without charge is neutral.
+KEPT = {"material": "", "phase": "", "group": "", "charge": 0}
+
 
 def check_pool(pool: Path, labels: dict[Path, list[Atoms]]) -> None:
-    """Refuse labels of another structure than the pool's: it was changed, and not only added to, since."""
-    for number, (wanted, (path, (found,))) in enumerate(zip(read_frames(pool), labels.items(), strict=True)):
-        if structure_key(found) != structure_key(wanted):
+    """Refuse labels of anything else than the pool's frames: it was changed, and not only added to, since."""
+    frames = read_frames(pool)
+    if len(frames) != len(labels) or any(len(found) != 1 for found in labels.values()):
+        raise InputError(
+            f"{pool} has {len(frames)} frames; expected as many files of one frame each, found {len(labels)} files "
+            f"of {sum(map(len, labels.values()))} frames"
+        )
+    for number, (wanted, (path, (found,))) in enumerate(zip(frames, labels.items(), strict=True)):
+        same = all(found.info.get(key, none) == wanted.info.get(key, none) for key, none in KEPT.items())
+        if not same or structure_key(found) != structure_key(wanted):
             raise InputError(f"{path}: not frame {number} of {pool} as it is now; remove it to have it labelled anew")
 
 

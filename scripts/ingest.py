@@ -61,23 +61,30 @@ def joined(frames: list[Atoms], names: list[str]) -> list[Atoms]:
     first: dict[tuple, int] = {}
     kept = []
     for number, atoms in enumerate(frames):
-        key = structure_key(atoms)
-        if key not in first:
-            first[key] = number
+        structure = structure_key(atoms)
+        if structure not in first:
+            first[structure] = number
             kept.append(atoms)
             continue
-        other = frames[first[key]]
+        other, name_of_other = frames[first[structure]], names[first[structure]]
         tensors = [name for name in label_names(atoms) if name in TENSORS]
         both = sorted(set(tensors) & set(label_names(other)))
         if both or not tensors:
             what = ", ".join(both) or "no other tensor"
-            raise InputError(f"{names[number]}: a duplicate of {names[first[key]]} (same atoms and cell, {what})")
+            raise InputError(f"{names[number]}: a duplicate of {name_of_other} (same atoms and cell, {what})")
+        for key in ("material", "phase", "group", "charge"):
+            if atoms.info.get(key) != other.info.get(key):
+                raise InputError(
+                    f"{names[number]}: {key} is {atoms.info.get(key)}, but {name_of_other}, the same structure, "
+                    f"has {other.info.get(key)}"
+                )
         for name in tensors:
             other.arrays[name] = atoms.arrays[name]
+        other.calc = other.calc or atoms.calc
         hashes = [str(a.info["output_sha256"]) for a in (other, atoms) if "output_sha256" in a.info]
         if hashes:
             other.info["output_sha256"] = " ".join(hashes)
-        print(f"{names[number]}: its {', '.join(tensors)} joined to {names[first[key]]}", file=sys.stderr)
+        print(f"{names[number]}: its {', '.join(tensors)} joined to {name_of_other}", file=sys.stderr)
     return kept
 
 

@@ -2,7 +2,7 @@
 
 One committee for each fold of groups, all trained without it (train_tensors.py --leave-out). The factor by which a
 fold's spread is widened comes from the other folds. Writes a row for each atom, and how many errors lie within the
-intervals.
+intervals, with the factor of all folds together, for `tensor_model.spread_factor`.
 """
 
 import argparse
@@ -11,27 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_group_out_folds, read_dataset
-from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, read_json, sha256
+from insilico_nmr.errors import run_script
+from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import parameters
-from insilico_nmr.tensor_model import load_committee
+from insilico_nmr.tensor_model import check_unseen, load_committee
 from insilico_nmr.tensors import to_components
 from insilico_nmr.uncertainty import confidences, freedom, spread, spread_factor, widened
 
 LEVELS_PERCENT = (68, 95)
 COMPONENTS = ("xy", "yz", "z2", "xz", "x2-y2")
 SCALARS = ("abs_C_Q_kHz", "eta")
-
-
-def check_unseen(model: Path, members: int, dataset: Path, groups: set[str], training_frames: int) -> None:
-    """Raise InputError unless every member was trained on this dataset and on none of its `groups`."""
-    for number in range(members):
-        config = read_json(model / f"member_{number}" / "config.json")
-        if config["data_sha256"] != sha256(dataset):
-            raise InputError(f"{model}/member_{number} was trained on other data than {dataset}")
-        if config["n_training_frames"] >= training_frames or groups & set(config["held_out_groups"]):
-            raise InputError(f"{model}/member_{number} was not trained without the groups {', '.join(sorted(groups))}")
 
 
 def scalars(tensors: np.ndarray, isotope: str) -> np.ndarray:
@@ -76,10 +66,11 @@ def main() -> None:
     frames = read_dataset(args.dataset)
     keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
     where, members, truth = [], [], []
-    for fold, (training, held_out) in enumerate(leave_group_out_folds(frames, len(args.models), args.seed)):
+    for fold, (_, held_out) in enumerate(leave_group_out_folds(frames, len(args.models), args.seed)):
         committee = load_committee(args.models[fold])
         groups = {str(frames[i].info["group"]) for i in held_out}
-        check_unseen(args.models[fold], len(committee), args.dataset, groups, len(training))
+        for number in range(len(committee)):
+            check_unseen(args.models[fold] / f"member_{number}", sha256(args.dataset), groups)
         for index in held_out:
             atoms, known = frames[index], labelled(efg(frames[index]))
             members.append(np.array([model.predict(atoms)[known] for model in committee]))
@@ -99,10 +90,13 @@ def main() -> None:
         for kind, found in zip(("own", "widened"), confidences(table, name), strict=True)
         for level in LEVELS_PERCENT
     ]
-    coverage = pd.DataFrame(rows)
-    print(coverage.to_string(index=False, float_format="%.1f"))
-    print(f"factor on the spread: {', '.join(f'{factor:.2f}' for factor in table.groupby('fold')['factor'].first())}")
-    size = table[[f"component_error_{name}_au" for name in COMPONENTS]].pow(2).mean(axis=1)
+    errors = table[[f"component_error_{name}_au" for name in COMPONENTS]].to_numpy()
+    degrees = freedom(len(members), len(COMPONENTS))
+    factor = spread_factor(errors, table["component_sd_au"].to_numpy(), degrees)
+    coverage = pd.DataFrame(rows).assign(factor=factor)
+    print(coverage.to_string(index=False, float_format="%.2f"))
+    print(f"by fold, from the others: {', '.join(f'{value:.2f}' for value in table.groupby('fold')['factor'].first())}")
+    size = np.mean(errors**2, axis=1)
     for flag, words in ((0, "inside"), (1, "outside")):
         mine = table["outside"] == flag
         error = np.sqrt(size[mine].mean())

@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("structure", type=Path, help="one or more frames in any format that ASE reads")
     parser.add_argument("--model", type=Path, required=True, help="committee folder, with member_0, member_1, …")
     parser.add_argument(
-        "--spread-factor", type=float, default=1.0, help="error over spread, of `snakemake uncertainty` (%(default)g)"
+        "--spread-factor",
+        type=float,
+        default=1.0,
+        help="error over spread, from uncertainty/coverage.csv (%(default)g)",
     )
     parser.add_argument("--out", type=Path, required=True, help="extended XYZ to write")
     args = parser.parse_args()

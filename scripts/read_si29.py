@@ -54,9 +54,12 @@ def main() -> None:
         groups = json.loads(args.groups.read_text())
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{args.table}, {args.groups}: cannot be read ({error!r})") from None
-    crystals = [
-        read_crystal(*row, f"{args.table}, crystal {number}") for number, row in enumerate(zip(*columns, strict=True))
-    ]
+    crystals = []
+    for number, row in enumerate(zip(*columns, strict=True)):
+        try:
+            crystals.append(read_crystal(*row, f"{args.table}, crystal {number}"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{args.table}, crystal {number}: not a structure with tensors ({error!r})") from None
     group_of = {number: group[0] for group in groups for number in group}
     if sorted(group_of) != list(range(len(crystals))):
         raise InputError(f"{args.groups}: expected each of the {len(crystals)} crystals of {args.table} in one group")

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
-from insilico_nmr.errors import run_script
-from insilico_nmr.files import keep_state_of, sha256
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import keep_state_of, read_json, sha256
 from insilico_nmr.tensor_model import load_model, save_model
 from insilico_nmr.tensor_training import train
 from insilico_nmr.training import add_arguments, settings
@@ -44,6 +44,14 @@ def main() -> None:
     if args.leave_out is not None:
         frames, _ = leave_fold_out(frames, args.members, args.seed, args.leave_out)
     seen, unseen = leave_fold_out(frames, args.members, args.seed, args.member)
+    groups, held_out = ({str(atoms.info["group"]) for atoms in frames} for frames in (seen, unseen))
+    if args.start_from:
+        groups |= set(read_json(args.start_from / "config.json")["training_groups"])
+        if groups & held_out:
+            raise InputError(
+                f"{args.start_from} was trained on {', '.join(sorted(groups & held_out))}, which member {args.member} "
+                "holds out to be judged on: start from a model of other data"
+            )
     size, schedule = settings(args)
     keep_state_of(
         args.resume,
@@ -76,7 +84,9 @@ def main() -> None:
             "data_sha256": sha256(args.dataset),
             "training": asdict(schedule),
             "started_from": str(args.start_from) if args.start_from else None,
-            "held_out_groups": sorted({str(atoms.info["group"]) for atoms in unseen}),
+            "members": args.members,
+            "training_groups": sorted(groups),
+            "held_out_groups": sorted(held_out),
             "n_training_frames": len(seen),
         },
     )

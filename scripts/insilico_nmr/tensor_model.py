@@ -187,8 +187,25 @@ def load_model(folder: str | Path) -> TensorModel:
 
 
 def load_committee(folder: str | Path) -> list[TensorModel]:
-    """All members `member_<n>` of a committee folder, in order. Raises InputError where there is none."""
+    """All members `member_<n>` of a committee folder, in order.
+
+    Raises InputError where there is none, or another number of them than a member was trained for.
+    """
     members = sorted(Path(folder).glob("member_*"), key=lambda path: int(path.name.split("_")[1]))
     if not members:
         raise InputError(f"{folder}: no committee members (folders member_0, member_1, …)")
+    for member in members:
+        expected = read_json(member / "config.json").get("members", len(members))
+        if expected != len(members):
+            raise InputError(f"{member} is one of {expected} members, but {folder} has {len(members)}: remove old ones")
     return [load_model(member) for member in members]
+
+
+def check_unseen(member: Path, data_sha256: str, groups: set[str]) -> None:
+    """Raise InputError unless a member was trained on the data of this hash, and on none of these groups of them."""
+    config = read_json(member / "config.json")
+    if config["data_sha256"] != data_sha256:
+        raise InputError(f"{member} was trained on other data than it is to be judged on")
+    seen = sorted(groups & set(config["training_groups"]))
+    if seen:
+        raise InputError(f"{member} was trained on {', '.join(seen)}, which it is to be judged on")

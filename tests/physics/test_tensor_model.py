@@ -16,7 +16,7 @@ from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.quantities import QUANTITIES
 from insilico_nmr.scalar_model import TARGETS, targets_of, train_scalars
 from insilico_nmr.tensor_metrics import MeanModel, metrics
-from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_model, save_model
+from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_committee, load_model, save_model
 from insilico_nmr.tensor_training import train
 from insilico_nmr.tensors import asymmetry, efg_principal, traceless_symmetric
 from insilico_nmr.training import Progress, Schedule
@@ -283,6 +283,15 @@ def test_models_of_this_version_still_say_what_they_said(backbone, quantity):
     found = load_model(folder).predict(atoms)
     assert np.abs(found - stored)[known].max() < 1e-4 * np.abs(anisotropy(stored[known])).max()
     assert np.isnan(found[~known]).all()
+
+
+def test_members_left_over_from_a_larger_committee_are_named(tmp_path):
+    for member in range(3):
+        save_model(tmp_path / f"member_{member}", untrained(dtype=torch.float32), {"members": 2})
+    with pytest.raises(InputError, match=r"is one of 2 members, but .* has 3: remove old ones"):
+        load_committee(tmp_path)
+    shutil.rmtree(tmp_path / "member_2")
+    assert len(load_committee(tmp_path)) == 2
 
 
 def test_torn_and_foreign_folders_are_refused(tmp_path):

@@ -78,6 +78,11 @@ def test_committees_that_never_saw_a_fold_are_judged_on_it(tmp_path):
     assert (within[95] >= within[68]).all()
     figures = ["--out-pdf", tmp_path / "a.pdf", "--out-png", tmp_path / "a.png"]
     assert run("plot_uncertainty", tmp_path / "atoms.csv", *figures) == (0, "")
+    # A model to go on from must not have seen what the new one is judged on.
+    place = ["--resume", tmp_path / "state", "--out", tmp_path / "new"]
+    start = ["--member", 1, "--start-from", folders[0] / "member_0"]
+    code, said = run("train_tensors", EXAMPLE, *SIZE.split(), *start, *place)
+    assert (code, "which member 1 holds out" in said) == (2, True)
     # The other way round each committee is asked about what it was trained on.
     code, said = run("judge_uncertainty", EXAMPLE, "--models", *folders[::-1], *common)
-    assert (code, "was not trained without the groups" in said) == (2, True)
+    assert (code, "which it is to be judged on" in said) == (2, True)

@@ -44,6 +44,7 @@ def test_labels_are_gathered_and_failures_named(labels):
         (lambda a: a.info.update(level_of_theory="GPAW, LDA"), "labels of Li3N: different levels of theory"),
         (lambda a: a.info.pop("group"), "1.extxyz, frame 0: no group"),
         (lambda a: a.translate(0.2), "1.extxyz: not frame 1 of"),
+        (lambda a: a.info.update(charge=-2), "1.extxyz: not frame 1 of"),
     ],
 )
 def test_labels_that_do_not_belong_there(labels, change, message):
@@ -52,6 +53,15 @@ def test_labels_that_do_not_belong_there(labels, change, message):
     assert code == 2
     assert message in said
     assert not (labels / "all.extxyz").exists()
+
+
+def test_a_pool_needs_a_file_for_each_frame(labels):
+    write_frames(labels / "1.extxyz", read_frames(EXAMPLE)[1:3])
+    code, said = gather(labels, "--pool", labels / "pool.extxyz")
+    assert (code, "has 3 frames; expected as many files of one frame each, found 3 files of 4" in said) == (2, True)
+    write_frames(labels / "pool.extxyz", read_frames(EXAMPLE)[:2])
+    code, said = gather(labels, "--pool", labels / "pool.extxyz")
+    assert (code, "has 2 frames" in said) == (2, True)
 
 
 def test_nothing_labelled_is_no_dataset(labels):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from insilico_nmr.dataset import efg, ms, read_dataset, write_dataset
+from insilico_nmr.dataset import efg, label_names, ms, read_dataset, write_dataset
 from insilico_nmr.files import sha256
 from insilico_nmr.readers import magres
 from programs import run
@@ -108,6 +108,23 @@ def test_field_gradients_and_shieldings_of_one_structure_become_one_frame(tmp_pa
     (frame,) = read_dataset(tmp_path / "o.extxyz")
     assert {"efg", "ms"} <= set(frame.arrays)
     assert frame.info["output_sha256"].split() == [sha256(path) for path in outputs]
+
+
+def test_no_label_is_lost_in_whichever_order_outputs_are_joined(tmp_path):
+    (atoms,) = read_dataset(DATASET)[:1]
+    shielding = atoms.copy()
+    shielding.arrays["ms"] = 50 * shielding.arrays.pop("efg")
+    write_dataset(tmp_path / "efg.extxyz", [atoms])
+    write_dataset(tmp_path / "ms.extxyz", [shielding])
+    for names in (("efg", "ms"), ("ms", "efg")):
+        files = [tmp_path / f"{name}.extxyz" for name in names]
+        assert run("ingest", *files, "--out", tmp_path / "o.extxyz")[0] == 0
+        (frame,) = read_dataset(tmp_path / "o.extxyz")
+        assert set(label_names(frame)) == {*label_names(atoms), "ms"}
+    shielding.info["charge"] = 1
+    write_dataset(tmp_path / "ms.extxyz", [shielding])
+    code, said = run("ingest", *files, "--out", tmp_path / "o.extxyz")
+    assert (code, "charge is" in said) == (2, True)
 
 
 def test_field_gradients_in_a_larger_unit_are_pointed_at(tmp_path):

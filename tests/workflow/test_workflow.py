@@ -117,13 +117,16 @@ def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
         ("label_crystals", ["prepare_crystals", "label_crystal"]),
         ("scale", ["label_crystals", "reference_scale", "plot_scale"]),
         ("learn", ["split_dataset", "learn_potential", "learn_tensors", "explore", "pick_snapshots", "plot_learning"]),
+        ("curves", ["curve_point", "curve_table", "plot_curves"]),
+        ("uncertainty", ["train_without_fold", "judge_uncertainty", "plot_uncertainty"]),
     ],
 )
-def test_what_first_principles_are_asked_for_plans(study, target, rules):
+def test_what_is_no_part_of_the_study_plans(study, target, rules):
     folder, config = study
     convergence = {"frame": 0, "cutoffs_eV": [300, 400], "k_lengths_A": [5, 10]}
     config |= {"dft": DFT | {"convergence": convergence}, "reference_scale": SCALE | {"valence_electrons": {"Li": 3}}}
     config["active_learning"] = LEARN
+    config["learning_curves"] = {"sizes": [8], "repeats": 2}
     done = plan(folder, config, target)
     assert done.returncode == 0, done.stderr
     for name in rules:
