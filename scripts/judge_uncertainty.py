@@ -99,8 +99,8 @@ def main() -> None:
     size = np.mean(errors**2, axis=1)
     for flag, words in ((0, "inside"), (1, "outside")):
         mine = table["outside"] == flag
-        error = np.sqrt(size[mine].mean())
-        print(f"{mine.sum()} atoms {words} the training domain: RMSE of a component {error:.2g} a.u.")
+        error = f"RMSE of a component {np.sqrt(size[mine].mean()):.2g} a.u." if mine.any() else "none"
+        print(f"atoms {words} the training domain: {mine.sum()}, {error}")
     for content, path in ((table, args.out_atoms), (coverage, args.out_coverage)):
         with atomic_path(path) as temporary:
             content.to_csv(temporary, index=False, float_format="%.6g")

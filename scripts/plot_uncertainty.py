@@ -7,6 +7,7 @@ from insilico_nmr.style import BLACK, DOUBLE_MM, figure_arguments, letter, new_f
 from insilico_nmr.tables import read_table
 from insilico_nmr.uncertainty import confidences
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 NUMBERS = ["fold", "outside", "component_sd_au", "factor", "members"]
 BINS = 10  # of equally many atoms
@@ -35,6 +36,10 @@ def draw(table: pd.DataFrame) -> Figure:
     ends = np.maximum(ends, own[own > 0].min() * 1e3)
     left.plot(ends, ends, color=BLACK, linewidth=0.6)
     left.set(xscale="log", yscale="log", xlabel=r"spread (10$^{-3}$ a.u.)", ylabel=r"RMS error (10$^{-3}$ a.u.)")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     left.legend(loc="upper left")
     levels = np.linspace(0, 1, 101)
     for quantity, (dash, name) in QUANTITIES.items():

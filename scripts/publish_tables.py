@@ -1,6 +1,7 @@
 """Ship a finished study's tables: copy them to resources/published/<study>/ and list them, with checksums.
 
-After it, `snakemake figures` draws the study's figures in a fresh clone without computing anything.
+After it, `snakemake figures` draws the study's figures in a fresh clone without computing anything. What `snakemake
+uncertainty` and `snakemake curves` made goes with them where it is there.
 """
 
 import argparse
@@ -12,6 +13,9 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256
 from insilico_nmr.registry import COLUMNS, read_registry
 
+# Tables of targets that are no part of the study itself.
+BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -22,12 +26,13 @@ def main() -> None:
     tables = sorted((args.results / "tables").glob("*.csv"))
     if not tables:
         raise InputError(f"{args.results}/tables: no tables; run the study first")
+    tables += [args.results / name for name in BESIDE if (args.results / name).exists()]
     study = read_json(args.results / "config.json")
     root = args.registry.parent
     folder = root / "published" / args.results.name
     kept = [row for path, row in read_registry(args.registry).items() if folder.resolve() not in Path(path).parents]
     for table in tables:
-        target = folder / table.name
+        target = folder / (table.name if table.parent.name == "tables" else f"{table.parent.name}_{table.name}")
         with atomic_path(target) as temporary:
             shutil.copyfile(table, temporary)
         kept.append(

@@ -266,12 +266,15 @@ def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
     code, said = run(*command)
     assert (code, "no tables; run the study first" in said) == (2, True)
     (results / "tables").mkdir(parents=True)
+    (results / "uncertainty").mkdir()
+    (results / "uncertainty" / "atoms.csv").write_text("y\n3\n")
     write_json(results / "config.json", {"material": {"level_of_theory": "made up"}})
     for content in ("x\n1\n", "x\n2\n"):
         (results / "tables" / "rates.csv").write_text(content)
         assert run(*command)[0] == 0
         rows = pd.read_csv(registry).set_index("path")
-        assert rows.index.tolist() == ["published/other/kept.csv", "published/made_up/rates.csv"]
+        made = ["published/made_up/rates.csv", "published/made_up/uncertainty_atoms.csv"]
+        assert rows.index.tolist() == ["published/other/kept.csv", *made]
         shipped = resources / "published" / "made_up" / "rates.csv"
         assert shipped.read_text() == content
         assert rows.loc["published/made_up/rates.csv", "sha256"] == sha256(shipped)
