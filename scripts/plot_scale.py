@@ -49,10 +49,11 @@ def draw_line(axes: Axes, table: pd.DataFrame, looks: dict[str, dict]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(x[0], x[-1]), ylim=(x[0], x[-1]), aspect="equal")
     axes.set(xlabel=r"|C$_Q$|, DFT (kHz)", ylabel=r"|C$_Q$|, measured (kHz)")
     axes.set_title(f"{table['geometry'].iloc[0]} coordinates: a = {slope:.3f}, scatter {100 * scatter:.0f} %")
+    axes.annotate(r"|C$_Q$| = a·|C$_Q$(DFT)|", (0.97, 0.03), xycoords="axes fraction", ha="right", fontsize=SMALL)
 
 
 def draw_ratios(axes: Axes, tables: list[pd.DataFrame], looks: dict[str, dict]) -> None:
-    """Measured over DFT, one line a site; geometries side by side, small the second."""
+    """Measured over DFT, one line a site; small: the second geometry. The band is the scatter of the first."""
     first = tables[0].sort_values(["isotope", "C_Q_measured_kHz"], ascending=[True, False]).reset_index()
     keys = list(zip(first["compound"], first["site"], first["isotope"], strict=True))
     for number, table in enumerate(tables):
@@ -73,38 +74,41 @@ def draw_ratios(axes: Axes, tables: list[pd.DataFrame], looks: dict[str, dict]) 
                 axes.annotate(f"{ratio:.2g}", (shown, place), (-7 if left else 7, -3), textcoords="offset points",
                               fontsize=SMALL, ha="right" if left else "left")  # fmt: skip
     axes.axvline(1, color=BLACK, linewidth=0.6)
-    slope, scatter = tables[-1]["slope"].iloc[0], tables[-1]["scatter"].iloc[0]
+    slope, scatter = tables[0]["slope"].iloc[0], tables[0]["scatter"].iloc[0]
     axes.axvspan(slope * (1 - scatter), slope * (1 + scatter), color=GREY, alpha=0.3, linewidth=0)
     axes.set_yticks(range(len(keys)), [f"{compound} {site.split()[0]}" for compound, site, _ in keys])
     axes.set(xlim=(0.5, 2.0), ylim=(len(keys) - 0.3, -0.7), xlabel=r"|C$_Q$| measured / DFT")
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Left: the last geometry's line; right: ratios of all geometries."""
+    """Left: the line of each geometry; right: ratios of all of them."""
     isotopes = sorted(set(table["isotope"]), key=lambda name: int("".join(c for c in name if c.isdigit())))
     colours = ["#1b6ca8", "#d1495b", "#2e8b57", "#8a5aa8", "#c77f1a", "#4a4a4a", "#007f7f", "#a0522d"]
     looks = {name: {"marker": MARKERS[n % 8], "color": colours[n % 8]} for n, name in enumerate(isotopes)}
     tables = [rows for _, rows in table.groupby("geometry", sort=False)]
-    figure = new_figure(DOUBLE_MM, max(80, 30 + 4.2 * len(tables[0])))
-    line, ratios = figure.subplots(1, 2, width_ratios=[1.1, 1])
-    draw_line(line, tables[-1], looks)
+    figure = new_figure(DOUBLE_MM, max(75 * len(tables), 30 + 3.6 * len(tables[0])))
+    grid = figure.add_gridspec(len(tables), 2, width_ratios=[1.1, 1])
+    lines = [figure.add_subplot(grid[number, 0]) for number in range(len(tables))]
+    ratios = figure.add_subplot(grid[:, 1])
+    for axes, rows in zip(lines, tables, strict=True):
+        draw_line(axes, rows, looks)
     draw_ratios(ratios, tables, looks)
     handles = [Line2D([], [], linestyle="none", markersize=4, label=name, **look) for name, look in looks.items()]
     handles += [
         Line2D([], [], linestyle="none", marker="o", color=GREY, markerfacecolor="white", markersize=4,
                label="not in the fit"),
-        Line2D([], [], color=BLACK, linewidth=0.8, label=r"|C$_Q$| = a·|C$_Q$(DFT)|"),
     ]  # fmt: skip
-    line.legend(handles=handles, loc="upper left")
+    lines[0].legend(handles=handles, loc="upper left")
     names = [rows["geometry"].iloc[0] for rows in tables]
     if len(names) > 1:
         ratios.set_title(f"large: {names[0]} coordinates, small: {names[1]}")
-    outliers = tables[-1][tables[-1]["outlier"] == 1]
+    outliers = pd.concat([rows[rows["outlier"] == 1] for rows in tables])
     if len(outliers):
-        text = ", ".join(f"{row['compound']} {row['site'].split()[0]}" for _, row in outliers.iterrows())
-        figure.supxlabel(f"outliers (reasons in the table): {text}", size=SMALL, x=0.01, ha="left")
-    letter(line, "a")
-    letter(ratios, "b")
+        found = dict.fromkeys(f"{row['compound']} {row['site'].split()[0]}" for _, row in outliers.iterrows())
+        text = f"outliers of either (reasons in the table): {', '.join(found)}"
+        figure.supxlabel(text, size=SMALL, x=0.01, ha="left")
+    for axes, name in zip([*lines, ratios], "abc", strict=False):
+        letter(axes, name)
     return figure
 
 

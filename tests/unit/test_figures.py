@@ -353,12 +353,13 @@ def synthetic_scale() -> pd.DataFrame:
 def test_the_scale_shows_what_was_fitted_and_names_outliers(tmp_path):
     synthetic_scale().to_csv(tmp_path / "t.csv", index=False)
     figure = plot_scale.draw(plot_scale.read(tmp_path / "t.csv"))
-    line, ratios = figure.axes
+    published, line, ratios = figure.axes
+    assert "a = 0.900" in published.get_title()
     kinds = [bar.lines[0].get_gid() for bar in line.containers]
     assert sorted(kinds) == ["not used", "used", "used"]
     assert "a = 1.000" in line.get_title()
     assert [text.get_text() for text in ratios.get_yticklabels()] == ["C Li1", "B Li1", "A Li1"]
-    assert figure.get_supxlabel() == "outliers (reasons in the table): C Li1"
+    assert figure.get_supxlabel() == "outliers of either (reasons in the table): C Li1"
     (tmp_path / "bad.csv").write_text("compound,site\n")
     with pytest.raises(InputError):
         plot_scale.read(tmp_path / "bad.csv")
