@@ -161,6 +161,14 @@ def flags(section, **names):
     return " ".join(words)
 
 
+def start_model(wildcards):
+    """Files of the member to go on from, where the config names a committee."""
+    if "start_from" not in config["tensor_model"]:
+        return []
+    folder = f"{config['tensor_model']['start_from']}/member_{wildcards.member}"
+    return [f"{folder}/config.json", f"{folder}/state.pt"]
+
+
 def without(section):
     """Input of a target that needs a section which the config has not: says so where the target is asked for."""
 

@@ -16,14 +16,6 @@ TENSOR_FLAGS = flags(
 )
 
 
-def start_model(wildcards):
-    """Files of the member to go on from, where the config names a committee."""
-    if "start_from" not in config["tensor_model"]:
-        return []
-    folder = f"{config['tensor_model']['start_from']}/member_{wildcards.member}"
-    return [f"{folder}/config.json", f"{folder}/state.pt"]
-
-
 rule train_tensors:
     input:
         code=code("train_tensors"),
