@@ -40,7 +40,9 @@ rule train_tensors:
         resume=lambda wildcards: resume("train_tensors", wildcards.member),
         element=config["material"]["mobile"],
         flags=f"{flags('tensor_model', members='members')} {TENSOR_FLAGS}",
-        start=lambda wildcards, input: f"--start-from {os.path.dirname(input.start[0])}" if input.start else "",
+        start=lambda wildcards, input: (
+            f"--start-from {shlex.quote(os.path.dirname(input.start[0]))}" if input.start else ""
+        ),
     shell:
         "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
         " --member {wildcards.member} --element {params.element} {params.flags} {params.start} --threads {threads} > {log} 2>&1"

@@ -18,17 +18,14 @@ from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import labelled, ms
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, keep_state_of, sha256
-from insilico_nmr.silicates import disagreement, labels_of, mean_errors, read_crystals, split
+from insilico_nmr.silicates import add_split_arguments, disagreement, labels_of, mean_errors, read_crystals, split
 from insilico_nmr.tensor_training import train
 from insilico_nmr.training import add_arguments, settings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="what read_si29.py wrote")
-    parser.add_argument("--split", choices=["grouped", "random"], required=True, help="what is held out")
-    parser.add_argument("--member", type=int, default=0, help="number of the fold held out (default: %(default)s)")
-    parser.add_argument("--folds", type=int, default=10, help="how many there are (default: %(default)s)")
+    add_split_arguments(parser)
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="so3net", help="(default: %(default)s)")
     parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
     parser.add_argument("--out", type=Path, required=True, help="CSV of one row")

@@ -17,7 +17,7 @@ from ase import Atoms
 from insilico_nmr.dataset import labelled, ms
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.silicates import labels_of, mean_errors, read_crystals, split
+from insilico_nmr.silicates import add_split_arguments, labels_of, mean_errors, read_crystals, split
 
 # e3nn 0.4.4, which graph-pes asks for, keeps its constants in a file that holds slices.
 torch.serialization.add_safe_globals([slice])
@@ -49,10 +49,7 @@ def normalisation(crystals: list[Atoms]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="what read_si29.py wrote")
-    parser.add_argument("--split", choices=["grouped", "random"], required=True, help="what is held out")
-    parser.add_argument("--member", type=int, default=0, help="number of the fold held out (default: %(default)s)")
-    parser.add_argument("--folds", type=int, default=10, help="how many there are (default: %(default)s)")
+    add_split_arguments(parser)
     parser.add_argument("--seed", type=int, required=True, help="of folds, initial weights and data order")
     parser.add_argument("--cutoff", type=float, required=True, help="Å")
     parser.add_argument("--channels", type=int, required=True, help="feature channels of each l ≤ 2")

@@ -35,11 +35,12 @@ def main() -> None:
     frames = read_dataset(args.dataset)
     committee = load_committee(args.model)
     truth, model, linear, folds, where = [], [], [], [], []
+    data = sha256(args.dataset)
+    known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
     for number, member in enumerate(committee):
         folder = args.model / f"member_{number}"
         held_out = set(read_json(folder / "config.json")["held_out_groups"])
-        check_unseen(folder, sha256(args.dataset), held_out)
-        known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
+        check_unseen(folder, data, held_out)
         seen = [number for number, atoms in enumerate(frames) if str(atoms.info["group"]) not in held_out]
         simple = fit_linear(
             [frames[n] for n in seen], [efg(frames[n]) for n in seen], [known[n] for n in seen], LINEAR_CUTOFF_A

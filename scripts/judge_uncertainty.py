@@ -15,7 +15,7 @@ from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import parameters
-from insilico_nmr.tensor_model import check_unseen, load_committee
+from insilico_nmr.tensor_model import check_unseen, load_committee, mostly_outside
 from insilico_nmr.tensors import to_components
 from insilico_nmr.uncertainty import confidences, freedom, spread, spread_factor, widened
 
@@ -65,17 +65,17 @@ def main() -> None:
 
     frames = read_dataset(args.dataset)
     keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
-    where, members, truth = [], [], []
+    where, members, truth, data = [], [], [], sha256(args.dataset)
     for fold, (_, held_out) in enumerate(leave_group_out_folds(frames, len(args.models), args.seed)):
         committee = load_committee(args.models[fold])
         groups = {str(frames[i].info["group"]) for i in held_out}
         for number in range(len(committee)):
-            check_unseen(args.models[fold] / f"member_{number}", sha256(args.dataset), groups)
+            check_unseen(args.models[fold] / f"member_{number}", data, groups)
         for index in held_out:
             atoms, known = frames[index], labelled(efg(frames[index]))
             members.append(np.array([model.predict(atoms)[known] for model in committee]))
             truth.append(efg(atoms)[known])
-            outside = np.mean([model.outside(atoms)[known] for model in committee], axis=0) > 0.5
+            outside = mostly_outside(committee, atoms)[known]
             where += [
                 (fold, atoms.info["group"], index, atom, int(flag))
                 for atom, flag in zip(np.flatnonzero(known), outside, strict=True)

@@ -14,7 +14,7 @@ from ase import Atoms
 from insilico_nmr.crystal import FULL
 from insilico_nmr.dataset import write_frames
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.tensor_model import load_committee
+from insilico_nmr.tensor_model import load_committee, mostly_outside
 
 
 def check_ordered(atoms: Atoms, source: str) -> None:
@@ -56,7 +56,7 @@ def main() -> None:
         atoms.arrays["efg"] = members.mean(axis=0)
         spread = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
         atoms.arrays["efg_sd"] = args.spread_factor * spread
-        atoms.arrays["efg_outside"] = np.mean([model.outside(atoms) for model in committee], axis=0) > 0.5
+        atoms.arrays["efg_outside"] = mostly_outside(committee, atoms)
     write_frames(args.out, frames)
 
 

@@ -1,5 +1,6 @@
 """The 29Si benchmark: crystals, splits, and errors, the same for every code that is measured on it."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,14 @@ def read_crystals(path: Path) -> list[Atoms]:
     crystals = read_frames(path)
     check_frames(crystals, path, copies=True)
     return crystals
+
+
+def add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """Data and fold, which every code takes in the same words."""
+    parser.add_argument("dataset", type=Path, help="what read_si29.py wrote")
+    parser.add_argument("--split", choices=["grouped", "random"], required=True, help="what is held out")
+    parser.add_argument("--member", type=int, default=0, help="number of the fold held out (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=10, help="how many there are (default: %(default)s)")
 
 
 def split(crystals: list[Atoms], kind: str, folds: int, fold: int, seed: int) -> tuple[list[Atoms], list[Atoms]]:

@@ -28,7 +28,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import assign
-from insilico_nmr.tensor_model import TensorModel
+from insilico_nmr.tensor_model import TensorModel, mostly_outside
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
 from insilico_nmr.uncertainty import widened
@@ -89,8 +89,7 @@ def outside_domain(trajectories: list[Trajectory], element: str, committee: list
     for trajectory in trajectories:
         for frame in sampled(trajectory, n_frames):
             atoms = trajectory.frame(frame)
-            of_members = np.array([model.outside(atoms) for model in committee])
-            flags.append((of_members.mean(axis=0) > 0.5)[atoms.symbols == element])
+            flags.append(mostly_outside(committee, atoms)[atoms.symbols == element])
     return float(np.mean(flags))
 
 

@@ -201,6 +201,11 @@ def load_committee(folder: str | Path) -> list[TensorModel]:
     return [load_model(member) for member in members]
 
 
+def mostly_outside(committee: list[TensorModel], atoms: Atoms) -> np.ndarray:
+    """Which atoms most members find unlike all that they know, (n,) bool."""
+    return np.mean([model.outside(atoms) for model in committee], axis=0) > 0.5
+
+
 def check_unseen(member: Path, data_sha256: str, groups: set[str]) -> None:
     """Raise InputError unless a member was trained on the data of this hash, and on none of these groups of them."""
     config = read_json(member / "config.json")
