@@ -4,6 +4,7 @@ TENSOR_FLAGS = flags(
     "tensor_model",
     seed="seed",
     backbone="backbone",
+    harmonics="harmonics",
     cutoff="cutoff_A",
     features="features",
     interactions="interactions",
@@ -12,6 +13,7 @@ TENSOR_FLAGS = flags(
     batch_size="batch_size",
     learning_rate="learning_rate",
     weight_decay="weight_decay",
+    ema_decay="ema_decay",
     device="device",
 )
 
@@ -39,7 +41,7 @@ rule train_tensors:
         folder=subpath(output.config, parent=True),
         resume=lambda wildcards: resume("train_tensors", wildcards.member),
         element=config["material"]["mobile"],
-        flags=f"{flags('tensor_model', members='members')} {TENSOR_FLAGS}",
+        flags=f"{flags('tensor_model', members='members', patience='patience')} {TENSOR_FLAGS}",
         start=lambda wildcards, input: (
             f"--start-from {shlex.quote(os.path.dirname(input.start[0]))}" if input.start else ""
         ),

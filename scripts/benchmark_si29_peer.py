@@ -17,7 +17,8 @@ from ase import Atoms
 from insilico_nmr.dataset import labelled, ms
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.silicates import add_split_arguments, labels_of, mean_errors, read_crystals, split
+from insilico_nmr.shielding_metrics import tensor_errors
+from insilico_nmr.silicates import add_split_arguments, labels_of, read_crystals, split
 
 # e3nn 0.4.4, which graph-pes asks for, keeps its constants in a file that holds slices.
 torch.serialization.add_safe_globals([slice])
@@ -113,13 +114,12 @@ def main() -> None:
 
     predict()  # its network is compiled as it runs
     began = time.monotonic()
-    errors = mean_errors(predict() - labels_of(test))
+    errors = tensor_errors(labels_of(test), predict())
     rate = sum(map(len, test)) / (time.monotonic() - began)
-    row = {"split": args.split, "fold": args.member, "test_tensors": len(labels_of(test))}
-    row |= {f"model_{name}_ppm": value for name, value in errors.items()}
-    row |= {"training_s": took, "atoms_per_s": rate, "parameters": sum(p.numel() for p in network.parameters())}
+    row = {"split": args.split, "fold": args.member, "kind": "TensorNequIP", "snapshots": len(seen)}
+    row |= {"test_atoms": len(labels_of(test)), **errors, "seconds": took, "atoms_per_s": rate}
     table = pd.DataFrame([row])
-    print(table.to_string(index=False, float_format="%.3f"))
+    print(table.iloc[0].to_string(float_format="{:.3f}".format))
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

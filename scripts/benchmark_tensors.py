@@ -18,7 +18,7 @@ import torch
 from ase import Atoms
 from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import run_script
-from insilico_nmr.networks import Architecture, graph
+from insilico_nmr.networks import TensorArchitecture, graph
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel
 from matscipy.neighbours import neighbour_list
 
@@ -27,7 +27,7 @@ from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 from schnetpack.representation import SO3net  # isort: skip
 
 
-def untrained(size: Architecture, species: list[int]) -> TensorModel:
+def untrained(size: TensorArchitecture, species: list[int]) -> TensorModel:
     """A model of field gradients on SO3net with random weights."""
     torch.manual_seed(0)
     unit = Normalisation(0.0, (1.0,))
@@ -65,7 +65,7 @@ def training_step(model: TensorModel, batch: dict[str, torch.Tensor]) -> None:
     model(dict(batch)).square().mean().backward()
 
 
-def report_training(frames: list[Atoms], size: Architecture, species: list[int]) -> None:
+def report_training(frames: list[Atoms], size: TensorArchitecture, species: list[int]) -> None:
     """Print seconds a snapshot of a training step, and the ratio to SchNetPack."""
     model = untrained(size, species)
     batch = collate([graph(atoms, size.cutoff) for atoms in frames])
@@ -79,7 +79,7 @@ def report_training(frames: list[Atoms], size: Architecture, species: list[int])
     )
 
 
-def report_prediction(atoms: Atoms, size: Architecture, species: list[int]) -> None:
+def report_prediction(atoms: Atoms, size: TensorArchitecture, species: list[int]) -> None:
     """Print atoms a second of a prediction, neighbour list included, and what the neighbour list takes."""
     model = untrained(size, species).eval()
     with torch.no_grad():
@@ -99,10 +99,11 @@ def main() -> None:
     parser.add_argument("--cutoff", type=float, default=4.0, help="Å (default: %(default)s)")
     parser.add_argument("--features", type=int, default=32, help="feature channels (default: %(default)s)")
     parser.add_argument("--interactions", type=int, default=2, help="interaction blocks (default: %(default)s)")
+    parser.add_argument("--harmonics", type=int, default=4, help="of neighbours (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    size = Architecture(args.cutoff, args.features, args.interactions, 16)
+    size = TensorArchitecture(args.cutoff, args.features, args.interactions, 16, args.harmonics)
     frames = read_dataset(args.dataset)
     species = sorted({int(number) for atoms in frames for number in atoms.numbers})
     report_training(frames[:2], size, species)

@@ -6,28 +6,27 @@ others, so that a larger size contains the smaller. Models of all sizes take the
 
 import argparse
 import shutil
-from dataclasses import replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_fold_out, read_dataset
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, keep_state_of, sha256
+from insilico_nmr.learning_curve import TENSOR, learn_and_predict, part_of
+from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.scalar_model import TARGETS, train_scalars
+from insilico_nmr.scalar_model import TARGETS
 from insilico_nmr.tensor_metrics import Z_ANGLE, errors, parameters
-from insilico_nmr.tensor_training import train
-from insilico_nmr.training import add_arguments, settings
+from insilico_nmr.tensor_training import add_network_arguments
+from insilico_nmr.training import settings
 
 
 def row_of_errors(kind: str, truth: np.ndarray, predicted: np.ndarray, isotope: str) -> dict[str, float]:
     """Errors in what NMR measures; empty where the model cannot answer. `truth` (n, 3, 3), `predicted` per atom."""
     row = dict.fromkeys(["C_Q_mae_kHz", "eta_mae", "component_rmse_percent", "axis_angle_deg"], np.nan)
-    if kind == "tensor":
+    if kind == TENSOR:
         found = errors(truth, predicted, isotope)
         names = ["|C_Q| MAE", "eta MAE, weighted by |V_zz|", "component RMSE / RMS", Z_ANGLE]
         return {column: found[name] for column, name in zip(row, names, strict=True)}
@@ -42,36 +41,28 @@ def row_of_errors(kind: str, truth: np.ndarray, predicted: np.ndarray, isotope: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="labelled snapshots, extended XYZ")
-    parser.add_argument("--kind", choices=["tensor", *TARGETS], required=True, help="what is learnt")
+    parser.add_argument("--kind", choices=[TENSOR, *TARGETS["efg"]], required=True, help="what is learnt")
     parser.add_argument("--size", type=int, required=True, help="snapshots to train on; 0: all that are not left out")
     parser.add_argument("--member", type=int, required=True, help="which repeat, from 0")
     parser.add_argument("--repeats", type=int, required=True, help="how many: as many folds of groups")
     parser.add_argument("--isotope", required=True, help="for example 7Li")
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), required=True, help="network of SchNetPack")
     parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
     parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
-    add_arguments(parser)
+    add_network_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     frames = read_dataset(args.dataset)
     keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
     training, test = leave_fold_out(frames, args.repeats, args.seed, args.member)
-    if args.size > len(training):
-        raise InputError(f"--size {args.size}: repeat {args.member} has {len(training)} snapshots to train on")
-    order = np.random.default_rng([args.seed, args.member]).permutation(len(training))[: args.size or None]
-    size, schedule = settings(args)
-    schedule = replace(schedule, epochs=ceil(schedule.epochs * len(training) / len(order)))
-    keep_state_of(args.resume, args.kind, args.backbone, size, schedule, len(order), args.repeats, sha256(args.dataset))
-    learn, labels = (train, "efg") if args.kind == "tensor" else (train_scalars, args.kind)
-    model = learn(
-        [training[i] for i in order], labels, args.backbone, size, schedule, args.resume, args.kind, args.device
+    size, schedule = settings(args, TensorArchitecture)
+    training, schedule = part_of(training, args.size, schedule, [args.seed, args.member])
+    done = (args.kind, args.backbone, size, schedule, len(training), args.repeats, sha256(args.dataset))
+    keep_state_of(args.resume, *done)
+    truth, predicted, _ = learn_and_predict(
+        training, test, "efg", args.kind, args.backbone, size, schedule, args.resume, args.device
     )
-    found = [model.predict(atoms) for atoms in test]
-    known = [labelled(efg(atoms)) for atoms in test]
-    truth = np.concatenate([efg(atoms)[mask] for atoms, mask in zip(test, known, strict=True)])
-    predicted = np.concatenate([values[mask] for values, mask in zip(found, known, strict=True)])
-    row = {"kind": args.kind, "repeat": args.member, "snapshots": len(order), "all": int(args.size == 0)}
+    row = {"kind": args.kind, "repeat": args.member, "snapshots": len(training), "all": int(args.size == 0)}
     row |= {"test_atoms": len(truth), **row_of_errors(args.kind, truth, predicted, args.isotope)}
     with atomic_path(args.out) as temporary:
         pd.DataFrame([row]).to_csv(temporary, index=False, float_format="%.6g")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
-from insilico_nmr.networks import save_state
+from insilico_nmr.networks import Architecture, save_state
 from insilico_nmr.painn import predict
 from insilico_nmr.painn_training import Weights, train
 from insilico_nmr.potential import elements_of, member_frames, read_training_frames, rmse, squared_errors
@@ -36,7 +36,7 @@ def main() -> None:
 
     frames = read_training_frames(args.dataset)
     training, held_out = member_frames(frames, args.member, args.seed)
-    architecture, schedule = settings(args)
+    architecture, schedule = settings(args, Architecture)
     weights = Weights(args.energy_error, args.force_error, args.stress_error)
     data = sha256(args.dataset)
     keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data)

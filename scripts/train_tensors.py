@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, read_json, sha256
+from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.tensor_model import load_model, save_model
-from insilico_nmr.tensor_training import train
-from insilico_nmr.training import add_arguments, settings
+from insilico_nmr.tensor_training import add_network_arguments, train
+from insilico_nmr.training import settings
 
 
 def main() -> None:
@@ -29,13 +29,16 @@ def main() -> None:
     parser.add_argument("--members", type=int, required=True, help="committee size, 2 or more")
     parser.add_argument("--element", required=True, help="element whose field gradients are learnt")
     parser.add_argument(
-        "--backbone", choices=sorted(BACKBONES), required=True, help="equivariant network of SchNetPack"
-    )
-    parser.add_argument(
         "--leave-out", type=int, metavar="FOLD", help="a fold that no member sees, so that the committee can be judged"
     )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="epochs without improvement on a fold taken from the training set that end it; 0: none (default)",
+    )
     parser.add_argument("--start-from", type=Path, help="folder of a trained model to go on from, of the same size")
-    add_arguments(parser)
+    add_network_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -52,7 +55,10 @@ def main() -> None:
                 f"{args.start_from} was trained on {', '.join(sorted(groups & held_out))}, which member {args.member} "
                 "holds out to be judged on: start from a model of other data"
             )
-    size, schedule = settings(args)
+    watched = None
+    if args.patience:
+        seen, watched = leave_fold_out(seen, args.members, args.seed, args.member)
+    size, schedule = settings(args, TensorArchitecture)
     keep_state_of(
         args.resume,
         args.backbone,
@@ -75,6 +81,7 @@ def main() -> None:
         f"member {args.member}",
         args.device,
         load_model(args.start_from) if args.start_from else None,
+        watched,
     )
     model.know_domain(seen, unseen)
     save_model(

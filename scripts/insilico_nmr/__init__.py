@@ -5,4 +5,4 @@ temperatures in K, times in s (MD steps in fs), rates in 1/s, electric field gra
 shieldings in ppm; units stand in names where another unit could be meant.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
-from insilico_nmr.networks import Architecture
-from insilico_nmr.so3net import FastSO3net, harmonics
+from insilico_nmr.convolution import Coupling, convolve
+from insilico_nmr.networks import TensorArchitecture
+from insilico_nmr.so3net import FastSO3net, couplings, degrees, harmonics
 from insilico_nmr.tensors import L2_BASIS
 
 import schnetpack.nn as snn  # isort: skip
@@ -34,26 +35,26 @@ class Features:
 class SO3Backbone(nn.Module):
     """SO3net, l ≤ 2."""
 
-    def __init__(self, size: Architecture):
+    def __init__(self, size: TensorArchitecture):
         super().__init__()
-        self.network = FastSO3net(size.features, size.interactions, size.radial, size.cutoff)
+        self.network = FastSO3net(size.features, size.interactions, size.radial, size.cutoff, size.harmonics)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> Features:
         """Features of a batch in SchNetPack's keys."""
         multipoles = self.network(batch)["multipole_representation"]
-        # SchNetPack's l = 1 is in the order y, z, x.
-        return Features(multipoles[:, 0], torch.roll(multipoles[:, 1:4], 1, 1), multipoles[:, 4:9])
+        return Features(multipoles[:, 0], _cartesian(multipoles[:, 1:4]), multipoles[:, 4:9])
 
 
 class PaiNNBackbone(nn.Module):
-    """PaiNN, with quadrupoles from products of pairs of its mixed vectors and from a last message of the neighbours.
+    """PaiNN, with quadrupoles from products of pairs of its mixed vectors, and from a last message of the neighbours.
 
     Products alone would not do: on a site with inversion symmetry every vector vanishes, but the field gradient
-    need not.
+    need not. In the message neighbours act with their scalars, vectors and products.
     """
 
-    def __init__(self, size: Architecture):
+    def __init__(self, size: TensorArchitecture):
         super().__init__()
+        self.harmonics = size.harmonics
         self.network = PaiNN(
             n_atom_basis=size.features,
             n_interactions=size.interactions,
@@ -62,8 +63,10 @@ class PaiNNBackbone(nn.Module):
         )
         self.left = nn.Linear(size.features, size.features, bias=False)
         self.right = nn.Linear(size.features, size.features, bias=False)
-        self.filters = nn.Linear(size.radial, size.features)
+        self.filters = nn.Linear(size.radial, (size.harmonics + 1) * size.features)
         self.sender = nn.Linear(size.features, size.features, bias=False)
+        # Not a buffer: a network made double stays exact.
+        self._to_quadrupoles = Coupling.of(couplings(size.harmonics)[:, :, 4:9], degrees(size.harmonics))
 
     def forward(self, batch: dict[str, torch.Tensor]) -> Features:
         """Features of a batch in SchNetPack's keys."""
@@ -71,11 +74,28 @@ class PaiNNBackbone(nn.Module):
         scalars, vectors = outputs["scalar_representation"], outputs["vector_representation"]
         basis = torch.as_tensor(L2_BASIS).to(vectors)
         products = torch.einsum("nif,njf,cij->ncf", self.left(vectors), self.right(vectors), basis)
-        first, second, between = batch[properties.idx_i], batch[properties.idx_j], batch[properties.Rij]
+        between = batch[properties.Rij]
         distance = torch.linalg.norm(between, dim=1, keepdim=True)
-        strength = self.filters(self.network.radial_basis(distance.squeeze(1))) * self.network.cutoff_fn(distance)
-        message = (strength * self.sender(scalars)[second])[:, None] * harmonics(between / distance)[:, 4:9, None]
-        return Features(scalars, vectors, products.index_add(0, first, message))
+        radial, fade = self.network.radial_basis(distance.squeeze(1)), self.network.cutoff_fn(distance)
+        message = convolve(
+            self.sender(torch.cat([scalars[:, None], _spherical(vectors), products], dim=1)),
+            batch[properties.idx_i],
+            batch[properties.idx_j],
+            self._to_quadrupoles.strengths(harmonics(between / distance, self.harmonics)),
+            (self.filters(radial) * fade).unflatten(1, (self.harmonics + 1, -1)),
+            self._to_quadrupoles,
+        )
+        return Features(scalars, vectors, products + message)
+
+
+def _cartesian(vectors: torch.Tensor) -> torch.Tensor:
+    """Harmonics of l = 1, in SchNetPack's order y, z, x, as x, y, z; shape (n, 3, F)."""
+    return torch.roll(vectors, 1, 1)
+
+
+def _spherical(vectors: torch.Tensor) -> torch.Tensor:
+    """The inverse of `_cartesian`."""
+    return torch.roll(vectors, -1, 1)
 
 
 BACKBONES = {"so3net": SO3Backbone, "painn": PaiNNBackbone}

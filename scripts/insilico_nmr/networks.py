@@ -25,6 +25,16 @@ class Architecture:
     radial: int
 
 
+@dataclass(frozen=True)
+class TensorArchitecture(Architecture):
+    """Of a network for tensors: also the highest degree of the harmonics through which neighbours act, 2 or more.
+
+    2 is what they do as charges, 3 as dipoles too, 4 as quadrupoles too (see `so3net`).
+    """
+
+    harmonics: int
+
+
 def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices."""
     first, second, vectors = neighbour_list("ijD", atoms, cutoff)

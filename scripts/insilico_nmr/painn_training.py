@@ -36,7 +36,7 @@ class PotentialTask(Task):
         super().__init__(network, schedule)
         self.weights = weights
 
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Sum of the three mean squared residuals."""
         labels = [batch.pop(name) for name in ("energy", "forces", "stress")]
         energy, forces, stress = self.network(batch)

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from insilico_nmr.tensors import L2_BASIS, from_components, to_components
-
-_LEVI_CIVITA = np.zeros((3, 3, 3))
-_LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
-_LEVI_CIVITA[[0, 1, 2], [2, 0, 1], [1, 2, 0]] = -1
+from insilico_nmr.tensors import L2_BASIS, LEVI_CIVITA, from_components, to_components
 
 # Basis matrices of each part, shape (components, 3, 3).
 PARTS = {
     "isotropic": np.eye(3)[None] / np.sqrt(3),
-    "antisymmetric": _LEVI_CIVITA / np.sqrt(2),
+    "antisymmetric": LEVI_CIVITA / np.sqrt(2),
     "symmetric": L2_BASIS,
 }
 

@@ -1,9 +1,10 @@
-"""Invariant models of field gradients: the scalars that a powder spectrum shows, without the tensor behind them.
+"""Invariant models of NMR tensors: the scalars that a powder spectrum shows, without the tensor behind them.
 
 Same backbones and training as the tensor model, with a head of invariant outputs: what tensor learning is compared
-with. Two sets of targets: |V_zz| alone (C_Q without its sign, up to a constant), and V_zz, η and the smooth invariants
-V:V and det V together. V_zz jumps where its sign flips and η has a kink where tensors are equal in two directions; the
-smooth ones do not. Such a model cannot answer for an axis.
+with. Field gradients have two sets of targets: |V_zz| alone (C_Q without its sign, up to a constant), and V_zz, η and
+the smooth invariants V:V and det V together. V_zz jumps where its sign flips and η has a kink where tensors are equal
+in two directions; the smooth ones do not. So have shieldings: σ_iso alone, and σ_iso, anisotropy, η and S:S and det S
+of the symmetric traceless part S together. Such a model cannot answer for an axis.
 """
 
 from dataclasses import dataclass
@@ -17,29 +18,38 @@ from torch import nn
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import efg, labelled
+from insilico_nmr.dataset import labelled, tensors_of
 from insilico_nmr.heads import InvariantHead
-from insilico_nmr.networks import Architecture, graph
-from insilico_nmr.tensors import asymmetry, efg_principal
+from insilico_nmr.networks import TensorArchitecture, graph
+from insilico_nmr.shielding_metrics import parameters
+from insilico_nmr.tensors import asymmetry, efg_principal, traceless_symmetric
 from insilico_nmr.training import LabelTask, Progress, Schedule, fit, labelled_items
 
-TARGETS = {"coupling": ("abs_V_zz",), "invariants": ("V_zz", "eta", "V:V", "det V")}
+TARGETS = {
+    "efg": {"coupling": ("abs_V_zz",), "invariants": ("V_zz", "eta", "V:V", "det V")},
+    "ms": {"isotropic": ("sigma_iso",), "invariants": ("sigma_iso", "anisotropy", "eta", "S:S", "det S")},
+}
 
 
-def targets_of(tensors: np.ndarray, kind: str) -> np.ndarray:
-    """Scalars (n, k) of field gradients (n, 3, 3), in the order of TARGETS[kind]; powers of atomic units, η without."""
-    values = efg_principal(tensors)[0]
-    if kind == "coupling":
-        return np.abs(values[:, 2:])
-    invariants = [values[:, 2], asymmetry(values), (values**2).sum(axis=1), values.prod(axis=1)]
-    return np.stack(invariants, axis=1)
+def targets_of(tensors: np.ndarray, quantity: str, kind: str) -> np.ndarray:
+    """Scalars (n, k) of tensors (n, 3, 3), in the order of TARGETS[quantity][kind], in powers of their unit."""
+    if quantity == "efg":
+        values = efg_principal(tensors)[0]
+        if kind == "coupling":
+            return np.abs(values[:, 2:])
+        scalars = [values[:, 2], asymmetry(values)]
+    else:
+        values = np.linalg.eigvalsh(traceless_symmetric(tensors))
+        scalars = parameters(tensors)[:3]
+        if kind == "isotropic":
+            return scalars[0][:, None]
+    return np.stack([*scalars, (values**2).sum(axis=1), values.prod(axis=1)], axis=1)
 
 
 @dataclass(frozen=True)
 class Targets:
     """What is learnt, with mean and standard deviation (k) over the labels of the one element that has labels."""
 
-    kind: str
     mean: np.ndarray
     deviation: np.ndarray
 
@@ -47,7 +57,7 @@ class Targets:
 class ScalarModel(nn.Module):
     """A backbone with invariant outputs."""
 
-    def __init__(self, backbone: str, size: Architecture, targets: Targets):
+    def __init__(self, backbone: str, size: TensorArchitecture, targets: Targets):
         super().__init__()
         self.size, self.targets = size, targets
         self.backbone = BACKBONES[backbone](size)
@@ -73,24 +83,26 @@ class ScalarModel(nn.Module):
 
 def train_scalars(
     frames: list[Atoms],
+    quantity: str,
     kind: str,
     backbone: str,
-    size: Architecture,
+    size: TensorArchitecture,
     schedule: Schedule,
     resume: Path,
     label: str,
     device: str = "cpu",
 ) -> ScalarModel:
-    """Train on scalars of the field gradients of `frames`, as `tensor_training.train` does on the tensors."""
+    """Train on scalars `TARGETS[quantity][kind]` of the tensors in `frames`, as `tensor_training.train` on the tensors."""
     labels = []
     for atoms in frames:
-        known = labelled(efg(atoms))
-        of_frame = np.full((len(atoms), len(TARGETS[kind])), np.nan)
-        of_frame[known] = targets_of(efg(atoms)[known], kind)
+        tensors = tensors_of(atoms, quantity)
+        known = labelled(tensors)
+        of_frame = np.full((len(atoms), len(TARGETS[quantity][kind])), np.nan)
+        of_frame[known] = targets_of(tensors[known], quantity, kind)
         labels.append(of_frame)
     values = np.concatenate(labels)
     values = values[np.isfinite(values).all(axis=1)]
     pl.seed_everything(schedule.seed, verbose=False)
-    model = ScalarModel(backbone, size, Targets(kind, values.mean(axis=0), values.std(axis=0)))
+    model = ScalarModel(backbone, size, Targets(values.mean(axis=0), values.std(axis=0)))
     fit(LabelTask(model, schedule), labelled_items(frames, labels, size.cutoff), resume, Progress(label), device)
     return model

@@ -23,7 +23,7 @@ from insilico_nmr.domain import Domain
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.heads import TensorHead
-from insilico_nmr.networks import Architecture, graph, load_state, save_state
+from insilico_nmr.networks import TensorArchitecture, graph, load_state, save_state
 from insilico_nmr.quantities import QUANTITIES, Quantity
 
 import schnetpack.properties as properties  # isort: skip
@@ -48,7 +48,7 @@ class Description:
 
     quantity: str
     backbone: str
-    size: Architecture
+    size: TensorArchitecture
     elements: tuple[int, ...]
     normalisation: dict[int, Normalisation]
 
@@ -177,7 +177,7 @@ def load_model(folder: str | Path) -> TensorModel:
     description = Description(
         config["quantity"],
         config["backbone"],
-        Architecture(**config["size"]),
+        TensorArchitecture(**config["size"]),
         tuple(config["elements"]),
         normalisation,
     )

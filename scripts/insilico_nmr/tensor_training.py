@@ -3,6 +3,7 @@
 Loss: mean squared error of the components in units of each element's deviation, part by part, over labelled atoms only.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,23 @@ import pytorch_lightning as pl
 from ase import Atoms
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
+from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import labelled, tensors_of
 from insilico_nmr.errors import InputError
-from insilico_nmr.networks import Architecture
+from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.quantities import QUANTITIES, Quantity
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel
-from insilico_nmr.training import LabelTask, Progress, Schedule, fit, labelled_items
+from insilico_nmr.training import LabelTask, Progress, Schedule, add_arguments, fit, labelled_items
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every program that trains a network on NMR labels takes beside its data."""
+    parser.add_argument("--backbone", choices=sorted(BACKBONES), required=True, help="equivariant network")
+    parser.add_argument("--harmonics", type=int, required=True, help="highest degree of neighbours' harmonics")
+    parser.add_argument(
+        "--ema-decay", type=float, default=0.0, help="of an average of parameters; 0: none (default: %(default)s)"
+    )
+    add_arguments(parser)
 
 
 def label_statistics(frames: list[Atoms], quantity: Quantity) -> dict[int, Normalisation]:
@@ -45,18 +57,20 @@ def train(
     frames: list[Atoms],
     quantity: str,
     backbone: str,
-    size: Architecture,
+    size: TensorArchitecture,
     schedule: Schedule,
     resume: Path,
     label: str,
     device: str = "cpu",
     start: TensorModel | None = None,
+    watched: list[Atoms] | None = None,
 ) -> TensorModel:
     """Train on the labels `quantity` ("efg" or "ms") of `frames`; those without any are left out.
 
     A checkpoint in the folder `resume` is gone on from, and written every epoch. With `start`, a trained model, its
-    parameters are where training begins, and its units for the elements that it knows are kept. Raises InputError where
-    no atom has a label, where `start` is another kind of model, or where the loss stops being finite.
+    parameters are where training begins, and its units for the elements that it knows are kept. `watched` frames say
+    when to stop where the schedule has a patience. Raises InputError where no atom has a label, where `start` is another
+    kind of model, or where the loss stops being finite.
     """
     contract = QUANTITIES[quantity]
     statistics = label_statistics(frames, contract)
@@ -75,6 +89,9 @@ def train(
     model = TensorModel(Description(quantity, backbone, size, elements, statistics))
     if start is not None:
         model.load_state_dict(start.state_dict())
-    items = labelled_items(frames, [contract.components(tensors_of(atoms, quantity)) for atoms in frames], size.cutoff)
-    fit(LabelTask(model, schedule), items, resume, Progress(label), device)
+    items, watch = (
+        labelled_items(some, [contract.components(tensors_of(atoms, quantity)) for atoms in some], size.cutoff)
+        for some in (frames, watched or [])
+    )
+    fit(LabelTask(model, schedule), items, resume, Progress(label), device, watch)
     return model

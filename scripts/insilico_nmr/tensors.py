@@ -20,6 +20,10 @@ L2_BASIS = np.array(
     ]
 )
 
+LEVI_CIVITA = np.zeros((3, 3, 3))
+LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
+LEVI_CIVITA[[0, 1, 2], [2, 0, 1], [1, 2, 0]] = -1
+
 
 def to_components(tensors: np.ndarray, basis: np.ndarray = L2_BASIS) -> np.ndarray:
     """Project tensors (..., 3, 3) on the matrices of a basis (c, 3, 3), symmetric traceless by default: (..., c)."""

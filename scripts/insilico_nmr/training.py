@@ -1,21 +1,23 @@
 """Training with Lightning, for every network of the study: resumable, reproducible, with time to go.
 
 AdamW under a one-cycle learning rate that ends at zero, so that the last epoch is the model; nothing is chosen by
-looking at the held-out groups. The order of the data depends on (seed, epoch) alone: a run that was killed and resumed
-at an epoch boundary ends with the same numbers.
+looking at the held-out groups. With an average of parameters (EMA), that is the model; with a patience, groups taken
+from the training set are watched, and the model is the one of the epoch that was best on them. The order of the data
+depends on (seed, epoch) alone: a run that was killed and resumed at an epoch boundary ends with the same numbers.
 """
 
 import argparse
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from ase import Atoms
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
@@ -26,6 +28,7 @@ import schnetpack.properties as properties  # isort: skip
 from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 
 LABELS = "labels"
+WATCHED = "loss of watched data"
 
 # Lightning announces the hardware at every start; what a user needs to know is printed by `Progress`.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -33,13 +36,19 @@ logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. `learning_rate` is the top of the one-cycle schedule."""
+    """How long and how fast to train. `learning_rate` is the top of the one-cycle schedule.
+
+    `ema_decay` is what the average of parameters keeps of itself at a step, 0 for no average; `patience` how many
+    epochs without an improvement on watched data end the training, 0 for none.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
     weight_decay: float
     seed: int
+    ema_decay: float = 0.0
+    patience: int = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +66,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
 
 
-def settings(args: argparse.Namespace) -> tuple[Architecture, Schedule]:
-    """Size and schedule of one committee member; each has weights and data order of its own."""
+def settings(args: argparse.Namespace, architecture: type[Architecture]) -> tuple[Architecture, Schedule]:
+    """Size, of that class, and schedule of one committee member; each has weights and data order of its own."""
     seed = args.seed + 1000 * (args.member + 1)
     return (
-        Architecture(args.cutoff, args.features, args.interactions, args.radial),
-        Schedule(args.epochs, args.batch_size, args.learning_rate, args.weight_decay, seed),
+        architecture(**{field.name: getattr(args, field.name) for field in fields(architecture)}),
+        Schedule(
+            args.epochs,
+            args.batch_size,
+            args.learning_rate,
+            args.weight_decay,
+            seed,
+            # which a potential has not
+            getattr(args, "ema_decay", 0.0),
+            getattr(args, "patience", 0),
+        ),
     )
 
 
@@ -84,11 +102,23 @@ class EpochOrder(Sampler):
 
 
 class Task(pl.LightningModule):
-    """A learning task: network, loss (given by the subclass as `training_step`), optimiser."""
+    """A learning task: network, `loss` of a batch (given by the subclass), optimiser."""
 
     def __init__(self, network: torch.nn.Module, schedule: Schedule):
         super().__init__()
         self.network, self.schedule = network, schedule
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What is made small."""
+        raise NotImplementedError
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        """The loss of a batch to learn from."""
+        return self.loss(batch)
+
+    def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
+        """The loss of a batch that is watched."""
+        self.log(WATCHED, self.loss(batch), batch_size=1)
 
     def configure_optimizers(self) -> dict:
         """AdamW and the one-cycle schedule, stepped every batch."""
@@ -115,7 +145,7 @@ def labelled_items(frames: list[Atoms], labels: list[np.ndarray], cutoff: float)
 class LabelTask(Task):
     """Learning of labels of atoms (array LABELS, NaN where there is none), in units of the network's `normalise`."""
 
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Mean squared error over labelled atoms."""
         target = self.network.normalise(batch.pop(LABELS), batch[properties.Z])
         known = torch.isfinite(target).all(dim=1)
@@ -157,21 +187,38 @@ class Progress(pl.Callback):
 
 
 def fit(
-    task: Task, items: list[dict[str, torch.Tensor]], resume: Path, progress: Progress, device: str = "cpu"
+    task: Task,
+    items: list[dict[str, torch.Tensor]],
+    resume: Path,
+    progress: Progress,
+    device: str = "cpu",
+    watched: list[dict[str, torch.Tensor]] | None = None,
 ) -> None:
     """Train the task's network on `items`, SchNetPack inputs with labels. Changes the network in place.
 
-    A checkpoint in the folder `resume` is gone on from, and written every epoch. Raises InputError where the loss
-    stops being finite, and where the `device` ("cpu" or "cuda") is not there.
+    A checkpoint in the folder `resume` is gone on from, and written every epoch. `watched` inputs decide when to stop
+    where the schedule has a patience. Raises InputError where the loss stops being finite, where the `device` ("cpu" or
+    "cuda") is not there, and for a patience with nothing to watch.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda: there is no GPU that this PyTorch can use; train on cpu")
     schedule = task.schedule
+    if schedule.patience and not watched:
+        raise InputError(f"a patience of {schedule.patience} epochs needs data to watch")
     order = EpochOrder(len(items), schedule.seed)
     loader = DataLoader(items, batch_size=schedule.batch_size, sampler=order, collate_fn=collate)
-    checkpoint = pl.callbacks.ModelCheckpoint(
-        dirpath=resume, filename="last", save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False
+    last, best = (
+        pl.callbacks.ModelCheckpoint(
+            dirpath=resume, filename=name, enable_version_counter=False, every_n_epochs=1, **options
+        )
+        for name, options in (("last", {"save_on_train_epoch_end": True}), ("best", {"monitor": WATCHED}))
     )
+    callbacks = [last, progress]
+    if schedule.ema_decay:
+        average = pl.callbacks.WeightAveraging(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay))
+        callbacks.append(average)
+    if schedule.patience:
+        callbacks += [best, pl.callbacks.EarlyStopping(WATCHED, patience=schedule.patience)]
     trainer = pl.Trainer(
         max_epochs=schedule.epochs,
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -181,12 +228,16 @@ def fit(
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[checkpoint, progress],
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
     )
-    last = resume / "last.ckpt"
+    kept = resume / "last.ckpt"
+    watch = DataLoader(watched, collate_fn=collate) if schedule.patience else None
     try:
-        trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(task, loader, watch, ckpt_path=kept if kept.exists() else None, weights_only=True)
     except NotFinite as error:
-        kept = f"the last good state is {last}" if last.exists() else "there is no good state"
-        raise InputError(f"{error}; {kept}. Lower the learning rate") from None
+        state = f"the last good state is {kept}" if kept.exists() else "there is no good state"
+        raise InputError(f"{error}; {state}. Lower the learning rate") from None
+    if schedule.patience:
+        task.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
     task.network.cpu()

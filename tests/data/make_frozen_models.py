@@ -16,11 +16,11 @@ sys.path.insert(0, str(HERE.parents[1] / "scripts"))
 
 from insilico_nmr.backbones import BACKBONES  # noqa: E402
 from insilico_nmr.dataset import write_frames  # noqa: E402
-from insilico_nmr.networks import Architecture  # noqa: E402
+from insilico_nmr.networks import TensorArchitecture  # noqa: E402
 from insilico_nmr.quantities import QUANTITIES  # noqa: E402
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, save_model  # noqa: E402
 
-SIZE = Architecture(cutoff=4.0, features=4, interactions=2, radial=6)
+SIZE = TensorArchitecture(cutoff=4.0, features=4, interactions=2, radial=6, harmonics=4)
 # Far larger than real ones: an untrained network predicts little, and a file holds eight decimals.
 SCALES = {"efg": Normalisation(0.0, (1e3,)), "ms": Normalisation(150.0, (1e3, 1e3, 1e3))}
 

@@ -11,7 +11,7 @@ from ase import Atoms
 from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import read_frames, tensors_of
 from insilico_nmr.errors import InputError
-from insilico_nmr.networks import Architecture, graph
+from insilico_nmr.networks import TensorArchitecture, graph
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.quantities import QUANTITIES
 from insilico_nmr.scalar_model import TARGETS, targets_of, train_scalars
@@ -23,7 +23,7 @@ from insilico_nmr.training import Progress, Schedule
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
 
-SIZE = Architecture(cutoff=4.0, features=8, interactions=2, radial=8)
+SIZE = TensorArchitecture(cutoff=4.0, features=8, interactions=2, radial=8, harmonics=4)
 NORMALISATION = {"efg": Normalisation(0.0, (0.01,)), "ms": Normalisation(150.0, (20.0, 3.0, 30.0))}
 KINDS = [(backbone, quantity) for backbone in sorted(BACKBONES) for quantity in sorted(QUANTITIES)]
 
@@ -79,6 +79,16 @@ def test_antisymmetric_part_is_an_axial_vector(backbone):
     antisymmetric = (tensor - tensor.T) / 2
     assert abs(antisymmetric[0, 1]) > 1e-8
     assert np.abs(antisymmetric[[0, 1], 2]).max() < 1e-12
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_inversion_symmetry_leaves_the_antisymmetric_part(backbone):
+    # A centre of inversion makes polar vectors vanish; an axial one is free where nothing else is symmetric.
+    model, rng = untrained(backbone, "ms"), np.random.default_rng(5)
+    half = np.array([[2.1, 0.3, -0.2], [-0.4, 2.3, 0.5], [0.6, -0.5, 2.5]]) + rng.normal(0, 0.1, (3, 3))
+    atoms = Atoms("LiS6", np.concatenate([[[0, 0, 0]], half, -half]), cell=[9, 9, 9], pbc=True)
+    (tensor,) = model.predict(atoms)[:1]
+    assert np.abs(tensor - tensor.T).max() > 1e-6 * np.abs(anisotropy(tensor)).max()
 
 
 @pytest.mark.parametrize(("backbone", "quantity"), KINDS)
@@ -152,12 +162,52 @@ def point_charge_frames(count: int) -> list[Atoms]:
 @pytest.mark.parametrize(("backbone", "limit"), [("so3net", 0.03), ("painn", 0.05)])
 def test_point_charges_within_the_cutoff_are_learnt(tmp_path, backbone, limit):
     frames = point_charge_frames(28)
-    size, schedule = Architecture(4.0, 16, 1, 24), Schedule(90, 4, 2e-2, 0.0, 1)
+    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(90, 4, 2e-2, 0.0, 1)
     model = train(frames[:24], "efg", backbone, size, schedule, tmp_path, "synthetic charges")
     lithium = frames[0].numbers == 3
     truth = np.concatenate([atoms.arrays["efg"][lithium] for atoms in frames[24:]])
     predicted = np.concatenate([model.predict(atoms)[lithium] for atoms in frames[24:]])
     assert np.sqrt(np.mean((predicted - truth) ** 2)) < limit * np.sqrt(np.mean(truth**2))
+
+
+def dipole_frames(count: int) -> list[Atoms]:
+    """Labels ∂²φ/∂x∂x of dipoles on S, within 3.5 Å: each the sum of directions to the ions around it, faded out."""
+    frames = []
+    for seed in range(count):
+        atoms = synthetic_structure(seed)
+        first, second, vectors, distance = neighbour_list("ijDd", atoms, 3.5)
+        fade = (1 - (distance / 3.5) ** 2) ** 2
+        dipoles = np.zeros((len(atoms), 3))
+        weight = fade * np.where(atoms.numbers[second] == 3, 1.0, 0.5) / distance
+        np.add.at(dipoles, first, weight[:, None] * vectors)
+        dipoles[atoms.numbers == 3] = 0
+        dipole, away, r = dipoles[second], -vectors, distance[:, None, None]
+        outer = dipole[:, :, None] * away[:, None, :]
+        along = np.trace(outer, axis1=1, axis2=2)[:, None, None]
+        gradient = 15 * along * away[:, :, None] * away[:, None, :] / r**7
+        gradient -= 3 * (outer + outer.swapaxes(1, 2) + along * np.eye(3)) / r**5
+        tensors = np.zeros((len(atoms), 3, 3))
+        np.add.at(tensors, first, fade[:, None, None] * gradient)
+        tensors[atoms.numbers != 3] = np.nan
+        atoms.arrays["efg"] = tensors
+        frames.append(atoms)
+    return frames
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_dipoles_of_neighbours_act_through_harmonics_of_degree_three(tmp_path, backbone):
+    frames = dipole_frames(36)
+    lithium = frames[0].numbers == 3
+    truth = np.concatenate([atoms.arrays["efg"][lithium] for atoms in frames[32:]])
+    error = {}
+    for harmonics in (2, 3):
+        size, schedule = TensorArchitecture(4.0, 16, 2, 16, harmonics), Schedule(60, 4, 1e-2, 0.0, 1)
+        resume = tmp_path / f"{harmonics}"
+        model = train(frames[:32], "efg", backbone, size, schedule, resume, "synthetic dipoles")
+        predicted = np.concatenate([model.predict(atoms)[lithium] for atoms in frames[32:]])
+        error[harmonics] = np.sqrt(np.mean((predicted - truth) ** 2) / np.mean(truth**2))
+    assert error[3] < 0.08
+    assert error[3] < 0.5 * error[2]
 
 
 def shielding_frames(count: int) -> list[Atoms]:
@@ -183,7 +233,7 @@ def shielding_frames(count: int) -> list[Atoms]:
 
 def test_all_parts_of_a_shielding_are_learnt(tmp_path):
     frames = shielding_frames(36)
-    size, schedule = Architecture(4.0, 16, 1, 24), Schedule(90, 4, 1e-2, 0.0, 1)
+    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(90, 4, 1e-2, 0.0, 1)
     model = train(frames[:32], "ms", "so3net", size, schedule, tmp_path, "synthetic shieldings")
     lithium = frames[0].numbers == 3
     truth = np.concatenate([atoms.arrays["ms"][lithium] for atoms in frames[32:]])
@@ -195,10 +245,15 @@ def test_all_parts_of_a_shielding_are_learnt(tmp_path):
         assert np.sqrt(np.mean(wrong**2)) < 0.35 * np.sqrt(np.mean((right - right.mean(axis=0)) ** 2))
 
 
-def test_resuming_gives_the_same_numbers(tmp_path):
-    frames = point_charge_frames(6)
-    size, schedule = Architecture(4.0, 4, 1, 4), Schedule(4, 2, 1e-2, 1e-3, 7)
-    whole = train(frames, "efg", "so3net", size, schedule, tmp_path / "whole", "whole")
+@pytest.mark.parametrize(("ema_decay", "patience"), [(0.0, 0), (0.9, 0), (0.9, 3)])
+def test_resuming_gives_the_same_numbers(tmp_path, ema_decay, patience):
+    frames, watched = point_charge_frames(6), point_charge_frames(8)[6:]
+    size, schedule = TensorArchitecture(4.0, 4, 1, 4, 4), Schedule(4, 2, 1e-2, 1e-3, 7, ema_decay, patience)
+
+    def trained(folder: str) -> TensorModel:
+        return train(frames, "efg", "so3net", size, schedule, tmp_path / folder, folder, watched=watched)
+
+    whole = trained("whole")
 
     class Killed(Exception):
         pass
@@ -213,31 +268,71 @@ def test_resuming_gives_the_same_numbers(tmp_path):
     Progress.on_train_epoch_start = kill
     try:
         with pytest.raises(Killed):
-            train(frames, "efg", "so3net", size, schedule, tmp_path / "cut", "cut")
+            trained("cut")
     finally:
         Progress.on_train_epoch_start = original
-    resumed = train(frames, "efg", "so3net", size, schedule, tmp_path / "cut", "resumed")
-    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+    for one, other in zip(whole.parameters(), trained("cut").parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_an_average_of_parameters_is_the_model(tmp_path):
+    frames, size = point_charge_frames(4), TensorArchitecture(4.0, 4, 1, 4, 4)
+    # An average that keeps nearly all of itself stays at the first step's parameters; the others move on.
+    found = {
+        decay: train(
+            frames, "efg", "so3net", size, Schedule(6, 2, 1e-2, 0.0, 7, decay), tmp_path / f"{decay}", "synthetic"
+        )
+        for decay in (0.0, 1e-9, 1 - 1e-9)
+    }
+    last, follows, stays = (torch.cat([p.detach().ravel() for p in model.parameters()]) for model in found.values())
+    assert torch.allclose(follows, last, atol=1e-6)
+    assert (stays - last).abs().max() > 1e-2
+
+
+def test_patience_ends_a_training_and_keeps_the_best_epoch(tmp_path, capsys):
+    frames, size = point_charge_frames(12), TensorArchitecture(4.0, 8, 1, 8, 4)
+    # What is watched has other labels: learning makes it worse sooner or later.
+    watched = point_charge_frames(16)[12:]
+    for atoms in watched:
+        atoms.arrays["efg"] *= -1
+    schedule = Schedule(200, 4, 1e-2, 0.0, 1, 0.0, 2)
+    model = train(frames, "efg", "so3net", size, schedule, tmp_path / "state", "synthetic", watched=watched)
+    epochs = torch.load(tmp_path / "state" / "last.ckpt", weights_only=True)["epoch"] + 1
+    assert 2 < epochs < 50
+    lithium = frames[0].numbers == 3
+    sizes = [
+        np.abs(model.predict(atoms)[lithium]).max() / np.abs(atoms.arrays["efg"][lithium]).max() for atoms in frames
+    ]
+    assert max(sizes) < 0.2  # of the best epoch, the first, which had learnt next to nothing
+    with pytest.raises(InputError, match="patience of 2 epochs needs data to watch"):
+        train(frames, "efg", "so3net", size, schedule, tmp_path / "other", "synthetic")
 
 
 def test_a_diverging_loss_stops_with_the_reason(tmp_path):
     frames = point_charge_frames(2)
     frames[0].arrays["efg"][1] *= 1e30
     with pytest.raises(InputError, match=r"not finite in epoch \d+; .*good state.*Lower the learning rate"):
-        train(frames, "efg", "so3net", Architecture(4.0, 4, 1, 4), Schedule(50, 1, 1e30, 0.0, 1), tmp_path, "synthetic")
+        train(
+            frames,
+            "efg",
+            "so3net",
+            TensorArchitecture(4.0, 4, 1, 4, 4),
+            Schedule(50, 1, 1e30, 0.0, 1),
+            tmp_path,
+            "synthetic",
+        )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said(tmp_path):
-    small = Architecture(4.0, 4, 1, 4), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path, "synthetic"
+    small = TensorArchitecture(4.0, 4, 1, 4, 4), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path, "synthetic"
     with pytest.raises(InputError, match="device cuda: there is no GPU"):
         train(point_charge_frames(2), "efg", "so3net", *small, device="cuda")
 
 
 def test_going_on_from_a_trained_model_beats_beginning_anew(tmp_path):
     """On charges half as large again, few snapshots and epochs: what was learnt on others helps."""
-    size, frames = Architecture(4.0, 16, 1, 24), point_charge_frames(30)
+    size, frames = TensorArchitecture(4.0, 16, 1, 24, 4), point_charge_frames(30)
     lithium = frames[0].numbers == 3
     first = train(frames[:20], "efg", "so3net", size, Schedule(60, 4, 2e-2, 0.0, 1), tmp_path / "first", "first")
     for atoms in frames[20:]:
@@ -250,7 +345,7 @@ def test_going_on_from_a_trained_model_beats_beginning_anew(tmp_path):
         errors.append(np.sqrt(np.mean(np.square(differences))))
     assert errors[1] < 0.5 * errors[0]
     assert model.description.normalisation == first.description.normalisation
-    other = Architecture(4.0, 8, 1, 24), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path / "other", "other"
+    other = TensorArchitecture(4.0, 8, 1, 24, 4), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path / "other", "other"
     with pytest.raises(InputError, match="the model to start from"):
         train(frames[:2], "efg", "so3net", *other, start=first)
 
@@ -259,7 +354,7 @@ def test_labels_that_teach_nothing_are_refused(tmp_path):
     frames = point_charge_frames(2)
     for atoms in frames:
         atoms.arrays["efg"][:] = np.nan
-    small = Architecture(4.0, 4, 1, 4), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path, "synthetic"
+    small = TensorArchitecture(4.0, 4, 1, 4, 4), Schedule(1, 1, 1e-3, 0.0, 1), tmp_path, "synthetic"
     with pytest.raises(InputError, match="no labels to train on"):
         train(frames, "efg", "so3net", *small)
     for atoms in frames:
@@ -355,16 +450,22 @@ def test_mean_model_answers_with_the_training_set_of_each_fold():
     assert table.loc["|C_Q| MAE", "mean_model"] == pytest.approx(2 * abs(coupling) / 3)
 
 
-def test_scalar_models_are_invariant_and_learn_the_scalars_of_point_charges(tmp_path):
-    frames = point_charge_frames(28)
+@pytest.mark.parametrize(
+    ("quantity", "make"), [("efg", lambda: point_charge_frames(28)), ("ms", lambda: shielding_frames(44))]
+)
+def test_scalar_models_are_invariant_and_learn_the_scalars_of_tensors(tmp_path, quantity, make):
+    frames = make()
     lithium = frames[0].numbers == 3
-    size, schedule = Architecture(4.0, 16, 1, 24), Schedule(60, 4, 2e-2, 0.0, 1)
-    for kind in TARGETS:
-        model = train_scalars(frames[:24], kind, "so3net", size, schedule, tmp_path / kind, f"synthetic {kind}")
-        truth = np.concatenate([targets_of(atoms.arrays["efg"][lithium], kind) for atoms in frames[24:]])
-        predicted = np.concatenate([model.predict(atoms)[lithium] for atoms in frames[24:]])
-        # The last is smooth in the positions: V_zz jumps where its sign does.
-        assert np.std(predicted[:, -1] - truth[:, -1]) < 0.6 * np.std(truth[:, -1])
+    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(60, 4, 2e-2, 0.0, 1)
+    for kind in TARGETS[quantity]:
+        model = train_scalars(
+            frames[:-4], quantity, kind, "so3net", size, schedule, tmp_path / kind, f"synthetic {kind}"
+        )
+        truth = np.concatenate([targets_of(atoms.arrays[quantity][lithium], quantity, kind) for atoms in frames[-4:]])
+        predicted = np.concatenate([model.predict(atoms)[lithium] for atoms in frames[-4:]])
+        # The first of a shielding and the last are smooth in the positions: V_zz jumps where its sign does.
+        for smooth in {-1, 0} if quantity == "ms" else {-1}:
+            assert np.std(predicted[:, smooth] - truth[:, smooth]) < 0.6 * np.std(truth[:, smooth])
         turn = -Rotation.random(rng=np.random.default_rng(1)).as_matrix()
         turned = Atoms(frames[0].numbers, frames[0].positions @ turn.T, cell=frames[0].cell[:] @ turn.T, pbc=True)
         assert np.allclose(model.predict(turned), model.predict(frames[0]), rtol=1e-3, atol=1e-5)

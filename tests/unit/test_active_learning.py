@@ -10,7 +10,7 @@ from insilico_nmr import md
 from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
-from insilico_nmr.networks import Architecture
+from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, save_model
 from insilico_nmr.trajectory import read_trajectory
 from programs import run
@@ -33,7 +33,7 @@ def loop(tmp_path_factory):
     split = ("--out", folder / "rest.extxyz", "--out-aside", folder / "aside.extxyz")
     assert run("split_dataset", EXAMPLE / "li3n.extxyz", "--groups", groups[0], *split)[0] == 0
     assert run("train_potential", folder / "rest.extxyz", "--out", folder / "potential", *FIT.split())[0] == 0
-    size = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
+    size = TensorArchitecture(cutoff=4.0, features=8, interactions=1, radial=8, harmonics=4)
     for member in range(2):
         torch.manual_seed(member)
         model = TensorModel(Description("efg", "so3net", size, (3, 7), {3: Normalisation(0.0, (0.05,))}))

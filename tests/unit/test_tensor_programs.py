@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import efg, write_dataset
 from insilico_nmr.files import read_json, sha256, write_json
-from insilico_nmr.networks import Architecture
+from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_committee, save_model
 from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
@@ -46,7 +46,7 @@ def crystal(tmp_path):
 @pytest.fixture
 def committee(crystal):
     """Two untrained members that know Li (labelled) and F."""
-    size = Architecture(cutoff=4.0, features=8, interactions=1, radial=8)
+    size = TensorArchitecture(cutoff=4.0, features=8, interactions=1, radial=8, harmonics=4)
     for member in range(2):
         torch.manual_seed(member)
         model = TensorModel(Description("efg", "so3net", size, (3, 9), {3: Normalisation(0.0, (1e4,))}))
