@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from torch import nn
+from vesin import NeighborList
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.errors import InputError
@@ -36,8 +36,12 @@ class TensorArchitecture(Architecture):
 
 
 def graph(atoms: Atoms, cutoff: float, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices."""
-    first, second, vectors = neighbour_list("ijD", atoms, cutoff)
+    """Input of one structure in SchNetPack's keys: species, neighbour vectors within `cutoff`, indices.
+
+    Pairs are in the order of their first atoms, found by vesin on one thread: the order of a sum must not change.
+    """
+    neighbours = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    first, second, vectors = neighbours.compute(atoms.positions, atoms.cell.array, atoms.pbc, "ijD")
     return {
         properties.Z: torch.tensor(atoms.numbers, dtype=torch.long),
         properties.Rij: torch.tensor(vectors, dtype=dtype),

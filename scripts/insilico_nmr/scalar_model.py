@@ -65,6 +65,11 @@ class ScalarModel(nn.Module):
         self.register_buffer("mean", torch.tensor(targets.mean, dtype=torch.float32))
         self.register_buffer("deviation", torch.tensor(targets.deviation, dtype=torch.float32))
 
+    @property
+    def sizes(self) -> list[int]:
+        """Each scalar is a part of its own."""
+        return [1] * len(self.mean)
+
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Normalised scalars, shape (atoms of the batch, k)."""
         return self.head(self.backbone(batch))
@@ -92,7 +97,7 @@ def train_scalars(
     label: str,
     device: str = "cpu",
 ) -> ScalarModel:
-    """Train on scalars `TARGETS[quantity][kind]` of the tensors in `frames`, as `tensor_training.train` on the tensors."""
+    """Train on scalars `TARGETS[quantity][kind]` of the labels of `frames`, as `tensor_training.train` on tensors."""
     labels = []
     for atoms in frames:
         tensors = tensors_of(atoms, quantity)

@@ -80,6 +80,11 @@ class TensorModel(nn.Module):
         """What it predicts."""
         return QUANTITIES[self.description.quantity]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Number of components of each irreducible part."""
+        return self.quantity.sizes
+
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Normalised components, shape (atoms of the batch, c)."""
         return self.head(self.backbone(batch))

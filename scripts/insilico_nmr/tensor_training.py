@@ -1,6 +1,6 @@
 """Training of tensor models.
 
-Loss: mean squared error of the components in units of each element's deviation, part by part, over labelled atoms only.
+Loss: length of the error of each irreducible part, in units of each element's deviation, over labelled atoms only.
 """
 
 import argparse
@@ -69,8 +69,8 @@ def train(
 
     A checkpoint in the folder `resume` is gone on from, and written every epoch. With `start`, a trained model, its
     parameters are where training begins, and its units for the elements that it knows are kept. `watched` frames say
-    when to stop where the schedule has a patience. Raises InputError where no atom has a label, where `start` is another
-    kind of model, or where the loss stops being finite.
+    when to stop where the schedule has a patience. Raises InputError where no atom has a label, where `start` is
+    a model of another kind, or where the loss stops being finite.
     """
     contract = QUANTITIES[quantity]
     statistics = label_statistics(frames, contract)

@@ -29,6 +29,7 @@ from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 
 LABELS = "labels"
 WATCHED = "loss of watched data"
+ROUNDED = 0.02  # of a label's deviation: below that an error counts by its square, so that the loss has no edge at zero
 
 # Lightning announces the hardware at every start; what a user needs to know is printed by `Progress`.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -143,13 +144,23 @@ def labelled_items(frames: list[Atoms], labels: list[np.ndarray], cutoff: float)
 
 
 class LabelTask(Task):
-    """Learning of labels of atoms (array LABELS, NaN where there is none), in units of the network's `normalise`."""
+    """Learning of labels of atoms (array LABELS, NaN where there is none), in units of the network's `normalise`.
+
+    The network's `sizes` say how many components each part of a label has; rotations leave the length of its error.
+    """
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Mean squared error over labelled atoms."""
+        """Mean over labelled atoms of the lengths of the errors of all parts, each weighed by its size.
+
+        A length and not its square: a few labels that nothing explains do not rule the rest, and on unseen groups of
+        both data sets of this study it left smaller errors, root mean squares too.
+        """
         target = self.network.normalise(batch.pop(LABELS), batch[properties.Z])
         known = torch.isfinite(target).all(dim=1)
-        return torch.mean((self.network(batch)[known] - target[known]) ** 2)
+        sizes = self.network.sizes
+        parts = (self.network(batch)[known] - target[known]).split(sizes, dim=1)
+        lengths = [(part.square().mean(dim=1) + ROUNDED**2).sqrt() for part in parts]
+        return sum(size * length.mean() for size, length in zip(sizes, lengths, strict=True)) / sum(sizes)
 
 
 class NotFinite(Exception):

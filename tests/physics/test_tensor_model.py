@@ -233,7 +233,7 @@ def shielding_frames(count: int) -> list[Atoms]:
 
 def test_all_parts_of_a_shielding_are_learnt(tmp_path):
     frames = shielding_frames(36)
-    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(90, 4, 1e-2, 0.0, 1)
+    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(180, 4, 1e-2, 0.0, 1)
     model = train(frames[:32], "ms", "so3net", size, schedule, tmp_path, "synthetic shieldings")
     lithium = frames[0].numbers == 3
     truth = np.concatenate([atoms.arrays["ms"][lithium] for atoms in frames[32:]])
@@ -456,7 +456,7 @@ def test_mean_model_answers_with_the_training_set_of_each_fold():
 def test_scalar_models_are_invariant_and_learn_the_scalars_of_tensors(tmp_path, quantity, make):
     frames = make()
     lithium = frames[0].numbers == 3
-    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(60, 4, 2e-2, 0.0, 1)
+    size, schedule = TensorArchitecture(4.0, 16, 1, 24, 4), Schedule(120, 4, 2e-2, 0.0, 1)
     for kind in TARGETS[quantity]:
         model = train_scalars(
             frames[:-4], quantity, kind, "so3net", size, schedule, tmp_path / kind, f"synthetic {kind}"
@@ -465,7 +465,8 @@ def test_scalar_models_are_invariant_and_learn_the_scalars_of_tensors(tmp_path, 
         predicted = np.concatenate([model.predict(atoms)[lithium] for atoms in frames[-4:]])
         # The first of a shielding and the last are smooth in the positions: V_zz jumps where its sign does.
         for smooth in {-1, 0} if quantity == "ms" else {-1}:
-            assert np.std(predicted[:, smooth] - truth[:, smooth]) < 0.6 * np.std(truth[:, smooth])
+            apart = np.abs(truth[:, smooth] - np.median(truth[:, smooth]))
+            assert np.abs(predicted[:, smooth] - truth[:, smooth]).mean() < 0.6 * apart.mean()
         turn = -Rotation.random(rng=np.random.default_rng(1)).as_matrix()
         turned = Atoms(frames[0].numbers, frames[0].positions @ turn.T, cell=frames[0].cell[:] @ turn.T, pbc=True)
         assert np.allclose(model.predict(turned), model.predict(frames[0]), rtol=1e-3, atol=1e-5)
