@@ -41,9 +41,7 @@ if "active_learning" in config:
     include: "rules/learn.smk"
 
 
-if "learning_curves" in config:
-
-    include: "rules/curves.smk"
+include: "rules/curves.smk"
 
 
 report: "report/workflow.rst"
@@ -102,7 +100,21 @@ rule scale:
 
 rule curves:
     input:
-        rules.plot_curves.output if "learning_curves" in config else without("learning_curves"),
+        expand(f"{RESULTS}/curves/{{name}}", name=["curves.pdf", "curves.png", "ratios.csv"])
+        if "learning_curves" in config
+        else without("learning_curves"),
+
+
+rule silicates:
+    input:
+        (
+            [
+                *expand(f"{RESULTS}/silicates/{{name}}", name=["curves.pdf", "curves.png", "ratios.csv"]),
+                *expand(rules.silicate_point.output, split=["grouped", "random"], kind="tensor", size=0, repeat=0),
+            ]
+            if "silicates" in config
+            else without("silicates")
+        ),
 
 
 rule learn:

@@ -69,7 +69,7 @@ def check_sections():
 def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
     named = ["material.dataset", "material.structure", "material.literature"]
-    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled"]
+    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
     for name in named:
         section, key = name.split(".")
         path = config.get(section, {}).get(key)

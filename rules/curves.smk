@@ -1,6 +1,10 @@
-"""Learning curves of tensor and scalar models: `snakemake curves`. No part of the study itself: it takes an hour."""
+"""Learning curves of tensor and scalar models: `snakemake curves`, and on 29Si shieldings, `snakemake silicates`, where
+the network is also measured on both splits. No part of the study itself: they take hours.
+"""
 
-CURVES = config["learning_curves"]
+CURVES = config.get("learning_curves", {"sizes": [], "repeats": 2})
+SILICATES = config.get("silicates", {"sizes": [], "repeats": 0})
+SILICATE_GROUPS = os.path.relpath(Path(workflow.basedir) / "resources" / "benchmarks" / "si29_groups.json")
 
 
 rule curve_point:
@@ -34,21 +38,81 @@ rule curve_point:
         " --resume {params.resume} --threads {threads} --out {output} > {log} 2>&1"
 
 
+rule read_silicates:
+    input:
+        code=code("read_si29"),
+        table=SILICATES.get("table", []),
+        groups=SILICATE_GROUPS,
+    output:
+        f"{RESULTS}/silicates/si29.extxyz",
+    log:
+        f"{RESULTS}/logs/read_silicates.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_silicates.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.table} --groups {input.groups} --out {output} > {log} 2>&1"
+
+
+rule silicate_point:
+    input:
+        code=code("benchmark_si29"),
+        dataset=rules.read_silicates.output,
+    output:
+        f"{RESULTS}/silicates/{{split}}_{{kind}}_{{size}}_{{repeat}}.csv",
+    log:
+        f"{RESULTS}/logs/silicate_point_{{split}}_{{kind}}_{{size}}_{{repeat}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/silicate_point_{{split}}_{{kind}}_{{size}}_{{repeat}}.tsv"
+    wildcard_constraints:
+        split="grouped|random",
+        kind="tensor|invariants|isotropic",
+        size="[0-9]+",
+        repeat="[0-9]+",
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=480,
+    params:
+        resume=lambda wildcards: resume(
+            "silicate_point", wildcards.split, wildcards.kind, wildcards.size, wildcards.repeat
+        ),
+        network=TENSOR_FLAGS,
+        flags=flags("silicates", folds="folds", epochs="epochs", batch_size="batch_size"),
+    shell:
+        "python {input.code[0]} {input.dataset} --split {wildcards.split} --kind {wildcards.kind} --size {wildcards.size}"
+        " --member {wildcards.repeat} {params.network} {params.flags} --resume {params.resume} --threads {threads}"
+        " --out {output} > {log} 2>&1"
+
+
+def curve_points(wildcards):
+    """The points of a folder's curves; those of silicates are of the grouped split."""
+    if wildcards.curves == "curves":
+        kinds, sizes, repeats = ["tensor", "invariants", "coupling"], CURVES["sizes"], CURVES["repeats"]
+        return expand(rules.curve_point.output, kind=kinds, size=[*sizes, 0], repeat=range(repeats))
+    kinds, sizes, repeats = ["tensor", "invariants", "isotropic"], SILICATES["sizes"], SILICATES["repeats"]
+    return expand(rules.silicate_point.output, split="grouped", kind=kinds, size=[*sizes, 0], repeat=range(repeats))
+
+
 rule curve_table:
     input:
         code=code("gather_tables"),
-        tables=expand(
-            rules.curve_point.output,
-            kind=["tensor", "invariants", "coupling"],
-            size=[*CURVES["sizes"], 0],
-            repeat=range(CURVES["repeats"]),
-        ),
+        tables=curve_points,
     output:
-        f"{RESULTS}/curves/curves.csv",
+        f"{RESULTS}/{{curves}}/curves.csv",
     log:
-        f"{RESULTS}/logs/curve_table.log",
+        f"{RESULTS}/logs/{{curves}}_table.log",
     benchmark:
-        f"{RESULTS}/benchmarks/curve_table.tsv"
+        f"{RESULTS}/benchmarks/{{curves}}_table.tsv"
+    wildcard_constraints:
+        curves="curves|silicates",
     conda:
         "../envs/base.yaml"
     threads: 1
@@ -59,17 +123,37 @@ rule curve_table:
         "python {input.code[0]} {input.tables} --out {output} > {log} 2>&1"
 
 
+rule curve_ratios:
+    input:
+        code=code("curve_ratios"),
+        table=rules.curve_table.output,
+    output:
+        f"{RESULTS}/{{curves}}/ratios.csv",
+    log:
+        f"{RESULTS}/logs/{{curves}}_ratios.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{curves}}_ratios.tsv"
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.table} --out {output} > {log} 2>&1"
+
+
 rule plot_curves:
     input:
         code=code("plot_curves"),
         table=rules.curve_table.output,
     output:
-        pdf=f"{RESULTS}/curves/curves.pdf",
-        png=f"{RESULTS}/curves/curves.png",
+        pdf=f"{RESULTS}/{{curves}}/curves.pdf",
+        png=f"{RESULTS}/{{curves}}/curves.png",
     log:
-        f"{RESULTS}/logs/plot_curves.log",
+        f"{RESULTS}/logs/plot_{{curves}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/plot_curves.tsv"
+        f"{RESULTS}/benchmarks/plot_{{curves}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -1,21 +1,24 @@
-"""Speed of the tensor model: training and prediction, beside SchNetPack's own SO3net, and neighbour lists by size.
+"""Speed of the tensor model: training beside SchNetPack's own SO3net, prediction by size of the cell, neighbour lists.
 
-Weights mean nothing here, only the time counts; the two networks have the same parameters, and their largest difference
-is printed too. Times are CPU times of one process.
+Weights mean nothing here, only the time counts. Where the network is SchNetPack's (--harmonics 2) both have the same
+parameters, and their largest difference is printed too. With the seconds that DFT takes for a snapshot of the dataset
+(on one core), ratios to it are printed: of snapshots one by one and of many in one batch.
 """
 
 import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import ase.neighborlist
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
-import numpy as np
 import torch
 from ase import Atoms
+from insilico_nmr import so3net
+from insilico_nmr.convolution import convolve, convolve_arrays
 from insilico_nmr.dataset import read_dataset
 from insilico_nmr.errors import run_script
 from insilico_nmr.networks import TensorArchitecture, graph
@@ -26,6 +29,9 @@ import schnetpack.nn as snn  # isort: skip
 from schnetpack.data.loader import _atoms_collate_fn as collate  # isort: skip
 from schnetpack.representation import SO3net  # isort: skip
 
+SIZES = (32, 256, 1512, 12000)
+IN_A_BATCH = 32
+
 
 def untrained(size: TensorArchitecture, species: list[int]) -> TensorModel:
     """A model of field gradients on SO3net with random weights."""
@@ -35,7 +41,7 @@ def untrained(size: TensorArchitecture, species: list[int]) -> TensorModel:
 
 
 def stock(model: TensorModel) -> TensorModel:
-    """The same model with SchNetPack's evaluation of SO3net."""
+    """The same model, of harmonics up to 2, with SchNetPack's evaluation of SO3net."""
     size = model.description.size
     network = SO3net(
         size.features,
@@ -51,12 +57,14 @@ def stock(model: TensorModel) -> TensorModel:
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """CPU seconds of one call, after one that does not count."""
+    """Shortest time of a call, after one that does not count: other processes only add to it."""
     work()
-    start = time.process_time()
+    times = []
     for _ in range(repeats):
+        start = time.perf_counter()
         work()
-    return (time.process_time() - start) / repeats
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def training_step(model: TensorModel, batch: dict[str, torch.Tensor]) -> None:
@@ -66,51 +74,87 @@ def training_step(model: TensorModel, batch: dict[str, torch.Tensor]) -> None:
 
 
 def report_training(frames: list[Atoms], size: TensorArchitecture, species: list[int]) -> None:
-    """Print seconds a snapshot of a training step, and the ratio to SchNetPack."""
-    model = untrained(size, species)
+    """Print the time of a training step, and ratios to array operations and to SchNetPack."""
     batch = collate([graph(atoms, size.cutoff) for atoms in frames])
-    reference = stock(model)
-    difference = (model(dict(batch)) - reference(dict(batch))).abs().max() / reference(dict(batch)).abs().max()
-    own, other = (seconds(partial(training_step, network, batch), 10) / len(frames) for network in (model, reference))
+    model, same = untrained(size, species), untrained(replace(size, harmonics=2), species)
+    reference = stock(same)
+
+    def milliseconds(network: TensorModel) -> float:
+        return 1e3 * seconds(partial(training_step, network, batch), 10) / len(frames)
+
+    own, own_same, of_schnetpack = map(milliseconds, (model, same, reference))
+    so3net.convolve = convolve_arrays
+    of_arrays = milliseconds(model)
+    so3net.convolve = convolve
+    expected = reference(dict(batch))
+    difference = (same(dict(batch)) - expected).abs().max() / expected.abs().max()
     print(
-        f"training, {size.features} features, {size.interactions} interactions, {size.cutoff:g} Å: {1e3 * own:.1f} ms "
-        f"a snapshot; SchNetPack's evaluation {1e3 * other:.1f} ms, ratio {other / own:.1f}; "
-        f"largest difference {difference:.0e}"
+        f"training, {size.features} features, {size.interactions} interactions, {size.cutoff:g} Å, harmonics up to "
+        f"{size.harmonics}: {own:.1f} ms a snapshot, {1e3 / own:.0f} snapshots/s; by array operations "
+        f"{of_arrays:.1f} ms, ratio {of_arrays / own:.1f}"
+    )
+    print(
+        f"the same with harmonics up to 2: {own_same:.1f} ms; SchNetPack's evaluation {of_schnetpack:.1f} ms, ratio "
+        f"{of_schnetpack / own_same:.1f}, largest difference {difference:.0e}"
     )
 
 
-def report_prediction(atoms: Atoms, size: TensorArchitecture, species: list[int]) -> None:
+def report_prediction(atoms: Atoms, model: TensorModel) -> None:
     """Print atoms a second of a prediction, neighbour list included, and what the neighbour list takes."""
-    model = untrained(size, species).eval()
-    with torch.no_grad():
-        whole = seconds(lambda: model(graph(atoms, size.cutoff)), 3)
-    neighbours = seconds(lambda: neighbour_list("ijD", atoms, size.cutoff), 3)
-    of_ase = seconds(lambda: ase.neighborlist.neighbor_list("ijD", atoms, size.cutoff), 1)
+    whole = seconds(lambda: model.predict(atoms), 3)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    cutoff = model.description.size.cutoff
+    lists = {
+        "vesin": seconds(lambda: graph(atoms, cutoff), 3),
+        "matscipy": seconds(lambda: neighbour_list("ijD", atoms, cutoff), 3),
+        "ASE": seconds(lambda: ase.neighborlist.neighbor_list("ijD", atoms, cutoff), 1),
+    }
     print(
-        f"prediction, {len(atoms)} atoms: {len(atoms) / whole:.0f} atoms/s, {whole:.3f} s; neighbours by matscipy "
-        f"{1e3 * neighbours:.1f} ms, by ASE {1e3 * of_ase:.1f} ms; largest memory so far {memory:.2f} GiB"
+        f"prediction, {len(atoms)} atoms: {len(atoms) / whole:.0f} atoms/s, {whole:.3f} s; largest memory so far "
+        f"{memory:.2f} GiB; neighbours " + ", ".join(f"{name} {1e3 * took:.1f} ms" for name, took in lists.items())
+    )
+
+
+@torch.no_grad()
+def report_against_dft(frames: list[Atoms], model: TensorModel, dft_seconds: float) -> None:
+    """Print how many times faster than DFT a snapshot is predicted, alone and in a batch."""
+    cutoff = model.description.size.cutoff
+    alone = seconds(lambda: model.predict(frames[0]), 10)
+    many = [frames[number % len(frames)] for number in range(IN_A_BATCH)]
+    batch = seconds(lambda: model(collate([graph(atoms, cutoff) for atoms in many])), 3) / IN_A_BATCH
+    print(
+        f"a snapshot of {len(frames[0])} atoms: {1e3 * alone:.2f} ms, {dft_seconds / alone:.2g} times faster than DFT "
+        f"({dft_seconds:g} s); in a batch of {IN_A_BATCH}: {1e3 * batch:.2f} ms, {dft_seconds / batch:.2g} times"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="labelled snapshots, for example resources/dft/li3ps4.extxyz")
-    parser.add_argument("--cutoff", type=float, default=4.0, help="Å (default: %(default)s)")
-    parser.add_argument("--features", type=int, default=32, help="feature channels (default: %(default)s)")
-    parser.add_argument("--interactions", type=int, default=2, help="interaction blocks (default: %(default)s)")
-    parser.add_argument("--harmonics", type=int, default=4, help="of neighbours (default: %(default)s)")
+    parser.add_argument("--cutoff", type=float, default=5.0, help="Å (default: %(default)s)")
+    parser.add_argument("--features", type=int, default=48, help="feature channels (default: %(default)s)")
+    parser.add_argument("--interactions", type=int, default=3, help="interaction blocks (default: %(default)s)")
+    parser.add_argument("--harmonics", type=int, default=4, help="of neighbours, 2 or more (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--dft-seconds", type=float, help="that DFT takes on one core for a snapshot of the largest cell"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     size = TensorArchitecture(args.cutoff, args.features, args.interactions, 16, args.harmonics)
     frames = read_dataset(args.dataset)
     species = sorted({int(number) for atoms in frames for number in atoms.numbers})
-    report_training(frames[:2], size, species)
-    cell = max(frames, key=len)
-    for atoms_wanted in (32, 128, 1500, 12000):
-        repeat = round((atoms_wanted / len(cell)) ** (1 / 3)) or 1
-        report_prediction(cell.repeat(np.array([repeat] * 3)), size, species)
+    largest = [atoms for atoms in frames if len(atoms) == max(map(len, frames))]
+    report_training(largest[:2], size, species)
+    model = untrained(size, species)
+    if args.dft_seconds:
+        report_against_dft(largest, model, args.dft_seconds)
+    for wanted in SIZES:
+        cells = wanted / len(largest[0])
+        # Near the cube root along each axis, so that the product comes near.
+        first = max(round(cells ** (1 / 3)), 1)
+        second = max(round((cells / first) ** (1 / 2)), 1)
+        report_prediction(largest[0].repeat((first, second, max(round(cells / first / second), 1))), model)
 
 
 if __name__ == "__main__":

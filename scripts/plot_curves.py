@@ -5,18 +5,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
-from insilico_nmr.style import BLACK, DOUBLE_MM, figure_arguments, letter, new_figure, save
+from insilico_nmr.style import DOUBLE_MM, figure_arguments, letter, new_figure, save
 from insilico_nmr.tables import read_table
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
-NUMBERS = ["repeat", "snapshots", "all", "test_atoms", "C_Q_mae_kHz", "component_rmse_percent", "eta_mae"]
-NUMBERS += ["axis_angle_deg"]
 LOOKS = {
     "tensor": {"color": "#1b6ca8", "marker": "o", "label": "tensor"},
-    "invariants": {"color": "#d1495b", "marker": "s", "label": r"scalars: V$_{zz}$, η, V:V, det V"},
-    "coupling": {"color": "#2e8b57", "marker": "^", "label": r"scalar: |V$_{zz}$|"},
+    "invariants": {"color": "#d1495b", "marker": "s", "label": "scalars together"},
+    "coupling": {"color": "#2e8b57", "marker": "^", "label": r"|V$_{zz}$| alone"},
+    "isotropic": {"color": "#2e8b57", "marker": "^", "label": r"σ$_{iso}$ alone"},
 }
+NUMBERS = ["repeat", "snapshots", "all", "test_atoms"]
+# The columns of a table with field gradients, and with shieldings; a scalar model has no answer for the last.
+PANELS = {
+    "efg": {
+        "C_Q_mae_kHz": r"mean error of |C$_Q$| (kHz)",
+        "eta_mae": r"mean error of η, weighted by |V$_{zz}$|",
+        "component_rmse_percent": "RMSE of components (% of RMS)",
+    },
+    "ms": {
+        "isotropic_ppm": r"mean error of σ$_{iso}$ (ppm)",
+        "anisotropy_ppm": "mean error of |Δ| (ppm)",
+        "component_ppm": "mean error of components (ppm)",
+    },
+}
+
+
+def panels_of(table: pd.DataFrame) -> dict[str, str]:
+    """Columns to draw and their labels: those of shieldings where the table has them."""
+    return PANELS["ms" if set(PANELS["ms"]) <= set(table.columns) else "efg"]
 
 
 def curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -30,32 +49,33 @@ def curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Left: |C_Q|; middle: η; right: components of the tensor, for which a scalar model has no answer."""
+    """Two scalars that a powder spectrum shows, and the components of the tensor."""
     figure = new_figure(DOUBLE_MM, 70)
     panels = figure.subplots(1, 3)
-    labels = (
-        ("C_Q_mae_kHz", r"mean error of |C$_Q$| (kHz)"),
-        ("eta_mae", r"mean error of η, weighted by |V$_{zz}$|"),
-        ("component_rmse_percent", "RMSE of components (% of RMS)"),
-    )
-    for axes, (column, label), name in zip(panels, labels, "abc", strict=True):
+    for axes, (column, label), name in zip(panels, panels_of(table).items(), "abc", strict=True):
         for kind, look in LOOKS.items():
             points = curve(table[table["kind"] == kind], column)
             if len(points):
                 axes.errorbar(points.index, points["mean"], points["half"], markersize=4, capsize=2, **look)
-        axes.set(xscale="log", yscale="log", xlabel="snapshots trained on", ylabel=label)
+        axes.set(xscale="log", yscale="log", xlabel="structures trained on", ylabel=label)
         sizes = sorted(table.loc[table["all"] == 0, "snapshots"].unique())
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes], minor=False)
         axes.tick_params(axis="x", which="minor", labelbottom=False)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         letter(axes, name)
-    panels[0].legend(loc="lower left")
-    panels[2].axhline(100, color=BLACK, linewidth=0.6)
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    panels[0].legend(handles.values(), handles, loc="lower left")
     return figure
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table of curve points."""
-    return read_table(path, NUMBERS, ["kind"])
+    """The table of curve points, of field gradients or of shieldings."""
+    table = read_table(path, NUMBERS, ["kind"])
+    return read_table(path, [*NUMBERS, *panels_of(table)], ["kind"])
 
 
 def main() -> None:

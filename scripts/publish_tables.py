@@ -14,7 +14,8 @@ from insilico_nmr.files import atomic_path, read_json, sha256
 from insilico_nmr.registry import COLUMNS, read_registry
 
 # Tables of targets that are no part of the study itself.
-BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv")
+BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv", "curves/ratios.csv")
+BESIDE += ("silicates/curves.csv", "silicates/ratios.csv", "silicates/random_tensor_0_0.csv")
 
 
 def main() -> None:

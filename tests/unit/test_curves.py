@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import curve_point
+import curve_ratios
 import numpy as np
 import pandas as pd
 import plot_curves
@@ -72,3 +73,33 @@ def test_the_figure_shows_means_and_intervals_over_repeats():
     assert points["mean"].tolist() == [21, 21]
     assert points["half"].tolist() == pytest.approx([4.303 / np.sqrt(3)] * 2, rel=1e-3)  # Student's t, 2 degrees
     assert len(plot_curves.draw(table).axes) == 3
+
+
+def shielding_points() -> pd.DataFrame:
+    """Tensor errors 2 and 3 ppm in two repeats; a scalar model twice and four times as wrong, without components."""
+    rows = []
+    for repeat, error in enumerate((2.0, 3.0)):
+        point = {"repeat": repeat, "snapshots": 95, "all": 0, "test_atoms": 10}
+        answers = {"isotropic_ppm": error, "anisotropy_ppm": error, "component_ppm": error}
+        rows.append({"kind": "tensor", **point, **answers})
+        scalar = {name: value * (2 if repeat == 0 else 4) for name, value in answers.items()}
+        rows.append({"kind": "isotropic", **point, **scalar, "component_ppm": np.nan, "anisotropy_ppm": np.nan})
+    return pd.DataFrame(rows)
+
+
+def test_ratios_pair_the_repeats(tmp_path):
+    (row,) = curve_ratios.ratios(shielding_points()).to_dict("records")
+    assert (row["scalars"], row["quantity"], row["repeats"]) == ("isotropic", "isotropic_ppm", 2)
+    assert row["scalar_over_tensor"] == pytest.approx(np.sqrt(8))
+    # Two logarithms ln 2 and ln 4: standard error ln 2 / 2, Student's t of one degree of freedom 12.706.
+    assert row["ci_high"] == pytest.approx(np.sqrt(8) * 2 ** (12.706 / 2), rel=1e-3)
+    shielding_points()[lambda table: table["kind"] == "tensor"].to_csv(tmp_path / "tensor.csv", index=False)
+    code, said = run("curve_ratios", tmp_path / "tensor.csv", "--out", tmp_path / "out.csv")
+    assert code == 2
+    assert "no scalar model beside a tensor model" in said
+
+
+def test_the_figure_of_shieldings_has_their_panels():
+    figure = plot_curves.draw(shielding_points())
+    assert ["ppm" in axes.get_ylabel() for axes in figure.axes] == [True] * 3
+    assert [len(axes.containers) for axes in figure.axes] == [2, 1, 1]

@@ -117,7 +117,8 @@ def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
         ("label_crystals", ["prepare_crystals", "label_crystal"]),
         ("scale", ["label_crystals", "reference_scale", "plot_scale"]),
         ("learn", ["split_dataset", "learn_potential", "learn_tensors", "explore", "pick_snapshots", "plot_learning"]),
-        ("curves", ["curve_point", "curve_table", "plot_curves"]),
+        ("curves", ["curve_point", "curve_table", "curve_ratios", "plot_curves"]),
+        ("silicates", ["read_silicates", "silicate_point", "curve_ratios", "plot_curves"]),
         ("uncertainty", ["train_without_fold", "judge_uncertainty", "plot_uncertainty"]),
     ],
 )
@@ -127,16 +128,19 @@ def test_what_is_no_part_of_the_study_plans(study, target, rules):
     config |= {"dft": DFT | {"convergence": convergence}, "reference_scale": SCALE | {"valence_electrons": {"Li": 3}}}
     config["active_learning"] = LEARN
     config["learning_curves"] = {"sizes": [8], "repeats": 2}
+    (folder / "si29.json").write_text("{}")
+    config["silicates"] = {"table": "si29.json"}
     done = plan(folder, config, target)
     assert done.returncode == 0, done.stderr
     for name in rules:
         assert re.search(rf"(rule|checkpoint) {name}:", done.stdout + done.stderr), name
 
 
-@pytest.mark.parametrize("section", ["dft", "reference_scale", "active_learning"])
+@pytest.mark.parametrize("section", ["dft", "reference_scale", "active_learning", "learning_curves", "silicates"])
 def test_a_target_without_its_section_names_the_section(study, section):
     folder, config = study
-    target = {"dft": "dft", "reference_scale": "scale", "active_learning": "learn"}[section]
+    targets = {"reference_scale": "scale", "active_learning": "learn", "learning_curves": "curves"}
+    target = targets.get(section, section)
     config.pop(section, None)
     done = plan(folder, config, target)
     assert done.returncode != 0
