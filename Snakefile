@@ -3,7 +3,7 @@
 Targets: all (default), figures (drawn from tables alone), tables, uncertainty (committee spread against errors). Where the
 config has a section for them: dft (labels of further snapshots), convergence (of labels), scale (DFT against measured
 couplings), label_crystals (its DFT), learn (active learning), curves (error against the number of snapshots, tensor
-beside scalar models).
+beside scalar models), silicates (the same on 29Si shieldings).
 Configuration: config/README.md.
 """
 

@@ -8,7 +8,6 @@ mean tensor, and differences between copies of one crystal in the table, which n
 
 import argparse
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +52,9 @@ def main() -> None:
     seen, schedule = part_of(seen, args.size, schedule, [args.seed, args.member])
     done = (args.split, args.kind, args.backbone, size, schedule, args.folds, len(seen), sha256(args.dataset))
     keep_state_of(args.resume, *done)
-    began = time.monotonic()
-    truth, predicted, rate = learn_and_predict(
+    truth, predicted, took, rate = learn_and_predict(
         seen, test, "ms", args.kind, args.backbone, size, schedule, args.resume, args.device
     )
-    took = time.monotonic() - began
     row = {
         "split": args.split,
         "fold": args.member,

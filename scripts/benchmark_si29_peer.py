@@ -1,8 +1,9 @@
 """Train a public equivariant network on the splits of benchmark_si29.py: TensorNequIP of graph-pes.
 
 Needs `pip install torch graph-pes==1.0.2 pandas` in an environment of its own. Loss, optimiser, schedule of learning
-rate and batch size are those of this study's model, so that networks are compared and not recipes; labels are in units
-of the deviation of each irreducible part, as there. NequIP: S. Batzner et al., Nat. Commun. 13, 2453 (2022).
+rate and batch size are those of this study's model (`--loss squares` for the usual one), so that networks are compared
+and not recipes; labels are in units of the deviation of each irreducible part, as there.
+NequIP: S. Batzner et al., Nat. Commun. 13, 2453 (2022).
 """
 
 import argparse
@@ -33,6 +34,7 @@ except ImportError as error:
 
 TENSOR = CartesianTensor("ij")  # components 1 (isotropic), 3 (antisymmetric), 5 (symmetric traceless)
 PARTS = (1, 3, 5)
+ROUNDED = 0.02  # as in training.LabelTask
 
 
 def components(tensors: np.ndarray) -> torch.Tensor:
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True, help="passes over the training crystals")
     parser.add_argument("--batch-size", type=int, default=4, help="crystals a step (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=0.003, help="top of one cycle (default: %(default)s)")
+    parser.add_argument("--loss", choices=["lengths", "squares"], default="lengths", help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,7 +95,14 @@ def main() -> None:
             chosen = order[start : start + args.batch_size]
             found = network.predict(to_batch([graphs[i] for i in chosen]), ["tensor"])["tensor"]
             mask = torch.cat([masks[i] for i in chosen])
-            loss = (found[mask] - torch.cat([targets[i] for i in chosen])).square().mean()
+            difference = found[mask] - torch.cat([targets[i] for i in chosen])
+            if args.loss == "squares":
+                loss = difference.square().mean()
+            else:
+                lengths = [
+                    (part.square().mean(dim=1) + ROUNDED**2).sqrt().mean() for part in difference.split(PARTS, 1)
+                ]
+                loss = sum(size * length for size, length in zip(PARTS, lengths, strict=True)) / sum(PARTS)
             if not torch.isfinite(loss):
                 raise InputError(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate")
             optimiser.zero_grad()

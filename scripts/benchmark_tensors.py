@@ -1,6 +1,6 @@
 """Speed of the tensor model: training beside SchNetPack's own SO3net, prediction by size of the cell, neighbour lists.
 
-Weights mean nothing here, only the time counts. Where the network is SchNetPack's (--harmonics 2) both have the same
+Weights mean nothing here, only the time counts. With harmonics up to 2 the network is SchNetPack's: both get the same
 parameters, and their largest difference is printed too. With the seconds that DFT takes for a snapshot of the dataset
 (on one core), ratios to it are printed: of snapshots one by one and of many in one batch.
 """
@@ -134,7 +134,9 @@ def main() -> None:
     parser.add_argument("--cutoff", type=float, default=5.0, help="Å (default: %(default)s)")
     parser.add_argument("--features", type=int, default=48, help="feature channels (default: %(default)s)")
     parser.add_argument("--interactions", type=int, default=3, help="interaction blocks (default: %(default)s)")
-    parser.add_argument("--harmonics", type=int, default=4, help="of neighbours, 2 or more (default: %(default)s)")
+    parser.add_argument(
+        "--harmonics", type=int, choices=range(2, 7), default=4, help="of neighbours, 2 or more (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument(
         "--dft-seconds", type=float, help="that DFT takes on one core for a snapshot of the largest cell"

@@ -59,7 +59,7 @@ def main() -> None:
     training, schedule = part_of(training, args.size, schedule, [args.seed, args.member])
     done = (args.kind, args.backbone, size, schedule, len(training), args.repeats, sha256(args.dataset))
     keep_state_of(args.resume, *done)
-    truth, predicted, _ = learn_and_predict(
+    truth, predicted, _, _ = learn_and_predict(
         training, test, "efg", args.kind, args.backbone, size, schedule, args.resume, args.device
     )
     row = {"kind": args.kind, "repeat": args.member, "snapshots": len(training), "all": int(args.size == 0)}

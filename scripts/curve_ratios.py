@@ -20,7 +20,13 @@ NO_ERROR = {*POINT, "kind", "split", "fold", "seconds", "atoms_per_s"}
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a scalar kind, size and quantity."""
+    """One row a scalar kind, size and quantity.
+
+    Raises InputError where a kind has two points of one size and repeat.
+    """
+    twice = table.duplicated(["kind", "snapshots", "all", "repeat"])
+    if twice.any():
+        raise InputError(f"row {int(twice.argmax()) + 2} is of the same kind, size and repeat as one before")
     quantities = [name for name in table if name not in NO_ERROR and not name.startswith(("mean_model", "copies"))]
     points = table.assign(size=table["snapshots"].where(table["all"] == 0, 0)).set_index(["size", "repeat"])
     rows = []

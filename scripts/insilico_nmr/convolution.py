@@ -137,6 +137,7 @@ class _Compiled(torch.autograd.Function):
         return torch.from_numpy(summed)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(context, slope):
         arrays = _arrays(*context.saved_tensors, slope)
         features, strengths, filters = arrays[:3]

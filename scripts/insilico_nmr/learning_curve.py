@@ -22,12 +22,15 @@ def part_of(frames: list[Atoms], number: int, schedule: Schedule, seeds: list[in
     """The first `number` (0: all) of a random order of the frames, so that a larger part holds the smaller, and a
     schedule that takes as many steps on them as `schedule` does on all.
 
-    Raises InputError where there are fewer frames.
+    Raises InputError where there are fewer frames, and for a negative number.
     """
+    if number < 0:
+        raise InputError(f"--size {number}: expected 0, for all, or a number of snapshots")
     if number > len(frames):
         raise InputError(f"--size {number}: repeat {seeds[-1]} has {len(frames)} snapshots to train on")
     order = np.random.default_rng(seeds).permutation(len(frames))[: number or None]
-    return [frames[i] for i in order], replace(schedule, epochs=ceil(schedule.epochs * len(frames) / len(order)))
+    all_steps, steps = (ceil(count / schedule.batch_size) for count in (len(frames), len(order)))
+    return [frames[i] for i in order], replace(schedule, epochs=ceil(schedule.epochs * all_steps / steps))
 
 
 def learn_and_predict(
@@ -40,19 +43,21 @@ def learn_and_predict(
     schedule: Schedule,
     resume: Path,
     device: str,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """True tensors (n, 3, 3) of the labelled atoms in `test`, what a model of `kind` says of them, and atoms a second.
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """True tensors (n, 3, 3) of the labelled atoms in `test`, what a model of `kind` says of them; seconds of training
+    (since it was last gone on with), atoms predicted a second.
 
     `kind` is "tensor", answered by tensors (n, 3, 3), or one of `scalar_model.TARGETS[quantity]`, by scalars (n, k).
     """
+    began = time.monotonic()
     if kind == TENSOR:
         model = train(frames, quantity, backbone, size, schedule, resume, kind, device)
     else:
         model = train_scalars(frames, quantity, kind, backbone, size, schedule, resume, kind, device)
-    began = time.monotonic()
+    took, began = time.monotonic() - began, time.monotonic()
     said = [model.predict(atoms) for atoms in test]
     rate = sum(map(len, test)) / (time.monotonic() - began)
     known = [labelled(tensors_of(atoms, quantity)) for atoms in test]
     truth = [tensors_of(atoms, quantity)[mask] for atoms, mask in zip(test, known, strict=True)]
     said = [values[mask] for values, mask in zip(said, known, strict=True)]
-    return np.concatenate(truth), np.concatenate(said), rate
+    return np.concatenate(truth), np.concatenate(said), took, rate

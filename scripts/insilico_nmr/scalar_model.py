@@ -19,6 +19,7 @@ from torch import nn
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import labelled, tensors_of
+from insilico_nmr.errors import InputError
 from insilico_nmr.heads import InvariantHead
 from insilico_nmr.networks import TensorArchitecture, graph
 from insilico_nmr.shielding_metrics import parameters
@@ -97,7 +98,13 @@ def train_scalars(
     label: str,
     device: str = "cpu",
 ) -> ScalarModel:
-    """Train on scalars `TARGETS[quantity][kind]` of the labels of `frames`, as `tensor_training.train` on tensors."""
+    """Train on scalars `TARGETS[quantity][kind]` of the labels of `frames`, as `tensor_training.train` on tensors.
+
+    Raises InputError where no atom has a label, where a scalar is the same in all, where the loss is not finite.
+    """
+    frames = [atoms for atoms in frames if labelled(tensors_of(atoms, quantity)).any()]
+    if not frames:
+        raise InputError(f"no labels to train on (array `{quantity}`)")
     labels = []
     for atoms in frames:
         tensors = tensors_of(atoms, quantity)
@@ -107,6 +114,10 @@ def train_scalars(
         labels.append(of_frame)
     values = np.concatenate(labels)
     values = values[np.isfinite(values).all(axis=1)]
+    constant = np.ptp(values, axis=0) == 0
+    if constant.any():
+        name = TARGETS[quantity][kind][int(constant.argmax())]
+        raise InputError(f"{name} is the same in all labels (array `{quantity}`): nothing to learn")
     pl.seed_everything(schedule.seed, verbose=False)
     model = ScalarModel(backbone, size, Targets(values.mean(axis=0), values.std(axis=0)))
     fit(LabelTask(model, schedule), labelled_items(frames, labels, size.cutoff), resume, Progress(label), device)

@@ -23,7 +23,9 @@ from insilico_nmr.training import LabelTask, Progress, Schedule, add_arguments, 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """What every program that trains a network on NMR labels takes beside its data."""
     parser.add_argument("--backbone", choices=sorted(BACKBONES), required=True, help="equivariant network")
-    parser.add_argument("--harmonics", type=int, required=True, help="highest degree of neighbours' harmonics")
+    parser.add_argument(
+        "--harmonics", type=int, choices=range(2, 7), required=True, help="highest degree of neighbours' harmonics"
+    )
     parser.add_argument(
         "--ema-decay", type=float, default=0.0, help="of an average of parameters; 0: none (default: %(default)s)"
     )
@@ -74,7 +76,9 @@ def train(
     """
     contract = QUANTITIES[quantity]
     statistics = label_statistics(frames, contract)
-    frames = [atoms for atoms in frames if labelled(tensors_of(atoms, quantity)).any()]
+    frames, watched = (
+        [atoms for atoms in some if labelled(tensors_of(atoms, quantity)).any()] for some in (frames, watched or [])
+    )
     elements = tuple(sorted({int(number) for atoms in frames for number in atoms.numbers}))
     pl.seed_everything(schedule.seed, verbose=False)
     if start is not None:
@@ -91,7 +95,7 @@ def train(
         model.load_state_dict(start.state_dict())
     items, watch = (
         labelled_items(some, [contract.components(tensors_of(atoms, quantity)) for atoms in some], size.cutoff)
-        for some in (frames, watched or [])
+        for some in (frames, watched)
     )
     fit(LabelTask(model, schedule), items, resume, Progress(label), device, watch)
     return model

@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 import time
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -33,6 +34,8 @@ ROUNDED = 0.02  # of a label's deviation: below that an error counts by its squa
 
 # Lightning announces the hardware at every start; what a user needs to know is printed by `Progress`.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+# Most trainings watch nothing.
+warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def settings(args: argparse.Namespace, architecture: type[Architecture]) -> tuple[Architecture, Schedule]:
     """Size, of that class, and schedule of one committee member; each has weights and data order of its own."""
     seed = args.seed + 1000 * (args.member + 1)
+    if not 0 <= getattr(args, "ema_decay", 0) < 1:
+        raise InputError(f"--ema-decay is {args.ema_decay:g}; expected 0 (no average) or more, below 1")
+    if getattr(args, "patience", 0) < 0:
+        raise InputError(f"--patience is {args.patience}; expected 0 (all epochs) or more")
     return (
         architecture(**{field.name: getattr(args, field.name) for field in fields(architecture)}),
         Schedule(
@@ -167,6 +174,14 @@ class NotFinite(Exception):
     """A training diverged."""
 
 
+class Stop(pl.callbacks.EarlyStopping):
+    """Early stopping that has ended a training for good, also where it is gone on with."""
+
+    def on_train_start(self, trainer, _) -> None:
+        """Nothing more is learnt once patience has run out."""
+        trainer.should_stop = self.wait_count >= self.patience
+
+
 class Progress(pl.Callback):
     """A line with time to go, at most every ten seconds; stops a training that diverged with NotFinite."""
 
@@ -224,12 +239,13 @@ def fit(
         )
         for name, options in (("last", {"save_on_train_epoch_end": True}), ("best", {"monitor": WATCHED}))
     )
-    callbacks = [last, progress]
+    callbacks = [progress]
     if schedule.ema_decay:
         average = pl.callbacks.WeightAveraging(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay))
         callbacks.append(average)
     if schedule.patience:
-        callbacks += [best, pl.callbacks.EarlyStopping(WATCHED, patience=schedule.patience)]
+        callbacks += [best, Stop(WATCHED, patience=schedule.patience)]
+    callbacks.append(last)  # after the best, which it keeps in mind
     trainer = pl.Trainer(
         max_epochs=schedule.epochs,
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -249,6 +265,8 @@ def fit(
     except NotFinite as error:
         state = f"the last good state is {kept}" if kept.exists() else "there is no good state"
         raise InputError(f"{error}; {state}. Lower the learning rate") from None
-    if schedule.patience:
-        task.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+    if schedule.patience or schedule.ema_decay:
+        # Lightning does this only where it trained in this very process.
+        state = best.best_model_path if schedule.patience else kept
+        task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
     task.network.cpu()

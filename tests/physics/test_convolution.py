@@ -62,11 +62,19 @@ def test_pairs_in_another_order_are_refused():
         convolve(features, first.flip(0), second, strengths, filters, coupling)
 
 
-def test_parity_forbids_most_terms():
-    # Of harmonics up to 4 and features up to 2, the pairs of c and (l_a, b) with l_a + l_b + l_c even and a triangle.
-    allowed = [
-        (2 * c + 1) * (2 * b + 1)
-        for a, b, c in np.ndindex(5, 3, 3)
-        if (a + b + c) % 2 == 0 and abs(b - c) <= a <= b + c
-    ]
-    assert len(Coupling.of(couplings(4), degrees(4)).terms) == sum(allowed) == 170
+def test_terms_are_those_that_parity_triangle_and_azimuth_allow():
+    # l_a + l_b + l_c even, |l_b − l_c| ≤ l_a ≤ l_b + l_c, and a harmonic of |m_b ± m_c| ≤ l_a that is a cosine (m ≥ 0) or a
+    # sine (m < 0) of the azimuth as the product of the other two is.
+    terms = set()
+    for l_a, l_b, l_c in np.ndindex(5, 3, 3):
+        if (l_a + l_b + l_c) % 2 or not abs(l_b - l_c) <= l_a <= l_b + l_c:
+            continue
+        for m_b, m_c in np.ndindex(2 * l_b + 1, 2 * l_c + 1):
+            b, c = m_b - l_b, m_c - l_c
+            sine = (b < 0) != (c < 0)
+            reached = [m for m in (abs(b) + abs(c), abs(abs(b) - abs(c))) if m <= l_a and not (sine and m == 0)]
+            if reached:
+                terms.add((l_c * l_c + m_c, l_a * 9 + l_b * l_b + m_b))
+    found = Coupling.of(couplings(4), degrees(4)).terms
+    assert {tuple(term) for term in found.tolist()} <= terms
+    assert len(found) == 134
