@@ -63,7 +63,7 @@ def test_pairs_in_another_order_are_refused():
 
 
 def test_terms_are_those_that_parity_triangle_and_azimuth_allow():
-    # l_a + l_b + l_c even, |l_b − l_c| ≤ l_a ≤ l_b + l_c, and a harmonic of |m_b ± m_c| ≤ l_a that is a cosine (m ≥ 0) or a
+    # l_a + l_b + l_c even, |l_b − l_c| ≤ l_a ≤ l_b + l_c, a harmonic of |m_b ± m_c| ≤ l_a that is a cosine (m ≥ 0) or a
     # sine (m < 0) of the azimuth as the product of the other two is.
     terms = set()
     for l_a, l_b, l_c in np.ndindex(5, 3, 3):
