@@ -2,7 +2,8 @@
 
 Angles: the z axis is compared where it is defined, that is at a DFT asymmetry below 0.9 (at η = 1, V_zz and V_yy
 are equal in size and the axis is arbitrary), the whole frame where the other two axes are defined too (they are
-arbitrary at η = 0). η is weighted by |V_zz|, for where the tensor is small its shape is noise.
+arbitrary at η = 0). Euler angles are those of the nearest of four equivalent sets, where that frame is defined and β is
+not near 0, where α and γ are not. η is weighted by |V_zz|, for where the tensor is small its shape is noise.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,22 @@ import pandas as pd
 
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import zcw
-from insilico_nmr.tensors import asymmetry, axis_angle_deg, efg_principal, frame_angle_deg, to_components
+from insilico_nmr.tensors import (
+    asymmetry,
+    axis_angle_deg,
+    efg_principal,
+    euler_angles,
+    euler_differences_deg,
+    frame_angle_deg,
+    to_components,
+)
 
 DEFINED_AXIS_ETA = 0.9
 PATTERN_DIRECTIONS, PATTERN_BINS = 1500, 60
 Z_ANGLE = f"z axis, median angle (eta < {DEFINED_AXIS_ETA:g})"
 FRAME_ANGLE = f"principal frame, median rotation ({1 - DEFINED_AXIS_ETA:.1g} < eta < {DEFINED_AXIS_ETA:g})"
+EULER_BETA_DEG = 15  # and up to 90
+EULER = {f"Euler angle {name}, median": number for number, name in enumerate(("alpha", "beta", "gamma"))}
 UNITS = {
     "component MAE": "a.u.",
     "component RMSE / RMS": "%",
@@ -27,6 +38,7 @@ UNITS = {
     "eta MAE, weighted by |V_zz|": "1",
     Z_ANGLE: "deg",
     FRAME_ANGLE: "deg",
+    **dict.fromkeys(EULER, "deg"),
     "sign of V_zz wrong": "%",
     "powder pattern, overlap": "%",
     "tensors": "1",
@@ -95,6 +107,8 @@ def errors(truth: np.ndarray, model: np.ndarray, isotope: str) -> dict[str, floa
     weight = np.abs(coupling) / np.abs(coupling).sum()
     z_defined = eta < DEFINED_AXIS_ETA
     frame_defined = z_defined & (eta > 1 - DEFINED_AXIS_ETA)
+    euler_defined = frame_defined & (euler_angles(axes)[:, 1] > EULER_BETA_DEG)
+    euler = euler_differences_deg(axes, axes_model)[euler_defined]
     return {
         "component MAE": np.abs(difference).mean(),
         "component RMSE / RMS": 100 * np.sqrt(np.mean(difference**2) / np.mean(true_components**2)),
@@ -105,6 +119,7 @@ def errors(truth: np.ndarray, model: np.ndarray, isotope: str) -> dict[str, floa
         "eta MAE, weighted by |V_zz|": (weight * np.abs(eta_model - eta)).sum(),
         Z_ANGLE: _median(axis_angle_deg(axes[:, :, 2], axes_model[:, :, 2])[z_defined]),
         FRAME_ANGLE: _median(frame_angle_deg(axes, axes_model)[frame_defined]),
+        **{name: _median(euler[:, number]) for name, number in EULER.items()},
         "sign of V_zz wrong": 100 * np.mean(np.sign(coupling) != np.sign(coupling_model)),
         "powder pattern, overlap": 100 * pattern_overlap(truth, model),
         "tensors": len(truth),
@@ -123,7 +138,7 @@ def metrics(truth: np.ndarray, model: np.ndarray, linear: np.ndarray, mean: Mean
     """
     coupling, eta, _ = parameters(truth, isotope)
     zero = errors(truth, np.zeros_like(truth), isotope)
-    zero |= dict.fromkeys([Z_ANGLE, FRAME_ANGLE, "sign of V_zz wrong", "powder pattern, overlap"], np.nan)
+    zero |= dict.fromkeys([Z_ANGLE, FRAME_ANGLE, *EULER, "sign of V_zz wrong", "powder pattern, overlap"], np.nan)
     weight = np.abs(coupling) / np.abs(coupling).sum()
     of_mean = errors(truth, mean.tensor, isotope) | {
         "|C_Q| MAE": np.abs(mean.coupling_kHz - np.abs(coupling)).mean(),

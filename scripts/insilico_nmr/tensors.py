@@ -24,6 +24,9 @@ LEVI_CIVITA = np.zeros((3, 3, 3))
 LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
 LEVI_CIVITA[[0, 1, 2], [2, 0, 1], [1, 2, 0]] = -1
 
+# Signs of principal axes under which a right-handed frame stays an equivalent one.
+HALF_TURNS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+
 
 def to_components(tensors: np.ndarray, basis: np.ndarray = L2_BASIS) -> np.ndarray:
     """Project tensors (..., 3, 3) on the matrices of a basis (c, 3, 3), symmetric traceless by default: (..., c)."""
@@ -97,6 +100,25 @@ def euler_angles(axes: np.ndarray) -> np.ndarray:
     return np.stack([alpha_deg, np.degrees(beta), gamma_deg], axis=-1)
 
 
+def euler_differences_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Differences (..., 3) of α, β and γ, 0 to 180°, between principal frames (..., 3, 3; axes as columns).
+
+    Each of the four equivalent frames of the second has its own angles; those nearest in sum to the first's are taken.
+    Where β is near 0, only α + γ is defined.
+    """
+    frames = second[..., None, :, :] * HALF_TURNS[:, None, :]
+    away = np.abs((_raw_euler_deg(frames) - _raw_euler_deg(first)[..., None, :] + 180) % 360 - 180)
+    nearest = away.sum(axis=-1).argmin(axis=-1)
+    return np.take_along_axis(away, nearest[..., None, None], axis=-2)[..., 0, :]
+
+
+def _raw_euler_deg(axes: np.ndarray) -> np.ndarray:
+    """α, β, γ of frames as they are, β from 0 to 180°."""
+    beta = np.arctan2(np.hypot(axes[..., 0, 2], axes[..., 1, 2]), axes[..., 2, 2])
+    alpha = np.arctan2(axes[..., 1, 2], axes[..., 0, 2])
+    return np.degrees(np.stack([alpha, beta, np.arctan2(axes[..., 2, 1], -axes[..., 2, 0])], axis=-1))
+
+
 def axis_angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Angle in degrees, 0 to 90, between axes without direction; unit vectors of shape (..., 3)."""
     return np.degrees(np.arccos(np.clip(np.abs((first * second).sum(-1)), 0.0, 1.0)))
@@ -108,6 +130,5 @@ def frame_angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Principal axes have no sense of direction: of the four equivalent right-handed frames the nearest is taken.
     """
     diagonal = np.einsum("...ki,...ki->...i", first, second)
-    halves = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    trace = (diagonal @ halves.T).max(axis=-1)
+    trace = (diagonal @ HALF_TURNS.T).max(axis=-1)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1.0, 1.0)))

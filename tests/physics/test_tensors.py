@@ -126,6 +126,15 @@ def test_euler_angles_are_the_same_for_equivalent_frames():
     np.testing.assert_allclose(angles, np.broadcast_to(angles[:, :1], angles.shape), atol=1e-8)
 
 
+def test_euler_differences_are_those_of_the_nearest_equivalent_set():
+    first = Rotation.from_euler("ZYZ", [[350, 40, 20], [100, 80, 5]], degrees=True).as_matrix()
+    second = Rotation.from_euler("ZYZ", [[4, 43, 15], [103, 81, 178]], degrees=True).as_matrix()
+    frames = equivalent_frames(second)
+    for number in range(4):
+        found = tensors.euler_differences_deg(first, frames[:, number])
+        np.testing.assert_allclose(found, [[14, 3, 5], [3, 1, 7]], atol=1e-9)
+
+
 def test_axis_angle_has_no_sense_of_direction():
     z, tilted = np.array([0, 0, 1.0]), np.array([np.sin(0.3), 0, np.cos(0.3)])
     assert tensors.axis_angle_deg(z, tilted) == pytest.approx(np.degrees(0.3))

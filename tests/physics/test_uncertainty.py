@@ -13,7 +13,7 @@ from programs import run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "li3n" / "li3n.extxyz"
 SIZE = "--cutoff 4 --features 8 --interactions 1 --radial 8 --epochs 3 --batch-size 2 --learning-rate 0.01"
-SIZE += " --weight-decay 0 --seed 3 --members 2 --element Li --backbone so3net"
+SIZE += " --weight-decay 0 --seed 3 --members 2 --element Li --backbone so3net --harmonics 4"
 
 
 def synthetic_committee(atoms: int, members: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
