@@ -62,7 +62,7 @@ class ScalarModel(nn.Module):
         super().__init__()
         self.size, self.targets = size, targets
         self.backbone = BACKBONES[backbone](size)
-        self.head = InvariantHead(size.features, len(targets.mean))
+        self.head = InvariantHead(size, len(targets.mean))
         self.register_buffer("mean", torch.tensor(targets.mean, dtype=torch.float32))
         self.register_buffer("deviation", torch.tensor(targets.deviation, dtype=torch.float32))
 
@@ -73,7 +73,7 @@ class ScalarModel(nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Normalised scalars, shape (atoms of the batch, k)."""
-        return self.head(self.backbone(batch))
+        return self.head(self.backbone(batch), batch)
 
     def normalise(self, labels: torch.Tensor, species: torch.Tensor) -> torch.Tensor:
         """Scalars (n, k) as the network predicts them."""

@@ -60,7 +60,7 @@ class TensorModel(nn.Module):
         super().__init__()
         self.description = description
         self.backbone = BACKBONES[description.backbone](description.size)
-        self.head = TensorHead(self.quantity.parts, description.size.features)
+        self.head = TensorHead(self.quantity.parts, description.size)
         sizes = self.quantity.sizes
         means, scales = torch.full((2, 119, sum(sizes)), float("nan")).unbind()
         for number, values in description.normalisation.items():
@@ -87,7 +87,7 @@ class TensorModel(nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Normalised components, shape (atoms of the batch, c)."""
-        return self.head(self.backbone(batch))
+        return self.head(self.backbone(batch), batch)
 
     def normalise(self, components: torch.Tensor, species: torch.Tensor) -> torch.Tensor:
         """Components (n, c) of atoms of these `species` (n), as the network predicts them; NaN stays NaN."""

@@ -18,7 +18,7 @@ from insilico_nmr.scalar_model import TARGETS, targets_of, train_scalars
 from insilico_nmr.tensor_metrics import MeanModel, metrics
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_committee, load_model, save_model
 from insilico_nmr.tensor_training import train
-from insilico_nmr.tensors import asymmetry, efg_principal, traceless_symmetric
+from insilico_nmr.tensors import LEVI_CIVITA, asymmetry, efg_principal, traceless_symmetric
 from insilico_nmr.training import Progress, Schedule
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
@@ -171,7 +171,10 @@ def test_point_charges_within_the_cutoff_are_learnt(tmp_path, backbone, limit):
 
 
 def dipole_frames(count: int) -> list[Atoms]:
-    """Labels ∂²φ/∂x∂x of dipoles on S, within 3.5 Å: each the sum of directions to the ions around it, faded out."""
+    """Labels ∂²φ/∂x∂x of dipoles on S, within 3.5 Å: each the sum of directions to the ions around it, faded out.
+
+    The sum of what they are crossed with the direction to them, faded too, is an antisymmetric shielding.
+    """
     frames = []
     for seed in range(count):
         atoms = synthetic_structure(seed)
@@ -182,6 +185,13 @@ def dipole_frames(count: int) -> list[Atoms]:
         np.add.at(dipoles, first, weight[:, None] * vectors)
         dipoles[atoms.numbers == 3] = 0
         dipole, away, r = dipoles[second], -vectors, distance[:, None, None]
+        torque = np.zeros((len(atoms), 3))
+        np.add.at(torque, first, fade[:, None] * np.cross(vectors, dipole))
+        atoms.arrays["ms"] = np.einsum("nk,kij->nij", torque, LEVI_CIVITA)
+        atoms.arrays["ms"] += np.sum(torque**2, axis=1)[:, None, None] * np.eye(3) + traceless_symmetric(
+            torque[:, :, None] * torque[:, None, :]
+        )
+        atoms.arrays["ms"][atoms.numbers != 3] = np.nan
         outer = dipole[:, :, None] * away[:, None, :]
         along = np.trace(outer, axis1=1, axis2=2)[:, None, None]
         gradient = 15 * along * away[:, :, None] * away[:, None, :] / r**7
@@ -208,6 +218,20 @@ def test_dipoles_of_neighbours_act_through_harmonics_of_degree_three(tmp_path, b
         error[harmonics] = np.sqrt(np.mean((predicted - truth) ** 2) / np.mean(truth**2))
     assert error[3] < 0.08
     assert error[3] < 0.5 * error[2]
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_an_antisymmetric_part_that_neighbours_make_is_learnt(tmp_path, backbone):
+    frames = dipole_frames(36)
+    size, schedule = TensorArchitecture(4.0, 16, 2, 16, 4), Schedule(60, 4, 1e-2, 0.0, 1)
+    model = train(frames[:32], "ms", backbone, size, schedule, tmp_path, "synthetic torques")
+    lithium = frames[0].numbers == 3
+    truth, predicted = (
+        np.concatenate([values(atoms)[lithium] for atoms in frames[32:]])
+        for values in (lambda atoms: atoms.arrays["ms"], model.predict)
+    )
+    error, size = (tensors - np.swapaxes(tensors, 1, 2) for tensors in (predicted - truth, truth))
+    assert np.sqrt(np.mean(error**2)) < 0.1 * np.sqrt(np.mean(size**2))
 
 
 def shielding_frames(count: int) -> list[Atoms]:

@@ -39,6 +39,7 @@ def test_training(tmp_path):
         "members": 2,
         "element": "Li",
         "backbone": "so3net",
+        "harmonics": 4,
         "seed": 1,
         "learning-rate": 3e-3,
         "weight-decay": 0,
