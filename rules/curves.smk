@@ -92,19 +92,28 @@ rule silicate_point:
         " --out {output} > {log} 2>&1"
 
 
-def curve_points(wildcards):
-    """The points of a folder's curves; those of silicates are of the grouped split."""
-    if wildcards.curves == "curves":
-        kinds, sizes, repeats = ["tensor", "invariants", "coupling"], CURVES["sizes"], CURVES["repeats"]
-        return expand(rules.curve_point.output, kind=kinds, size=[*sizes, 0], repeat=range(repeats))
-    kinds, sizes, repeats = ["tensor", "invariants", "isotropic"], SILICATES["sizes"], SILICATES["repeats"]
-    return expand(rules.silicate_point.output, split="grouped", kind=kinds, size=[*sizes, 0], repeat=range(repeats))
+# The points of the curves in each folder; those of silicates are of the grouped split.
+CURVE_POINTS = {
+    "curves": expand(
+        rules.curve_point.output,
+        kind=["tensor", "invariants", "coupling"],
+        size=[*CURVES["sizes"], 0],
+        repeat=range(CURVES["repeats"]),
+    ),
+    "silicates": expand(
+        rules.silicate_point.output,
+        split="grouped",
+        kind=["tensor", "invariants", "isotropic"],
+        size=[*SILICATES["sizes"], 0],
+        repeat=range(SILICATES["repeats"]),
+    ),
+}
 
 
 rule curve_table:
     input:
         code=code("gather_tables"),
-        tables=curve_points,
+        tables=lambda wildcards: CURVE_POINTS[wildcards.curves],
     output:
         f"{RESULTS}/{{curves}}/curves.csv",
     log:
