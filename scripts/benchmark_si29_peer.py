@@ -18,6 +18,7 @@ from ase import Atoms
 from insilico_nmr.dataset import labelled, ms
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
+from insilico_nmr.losses import mean_lengths
 from insilico_nmr.shielding_metrics import tensor_errors
 from insilico_nmr.silicates import add_split_arguments, labels_of, read_crystals, split
 
@@ -33,8 +34,7 @@ except ImportError as error:
     sys.exit(f"error: {error}; this benchmark needs graph-pes: pip install graph-pes==1.0.2")
 
 TENSOR = CartesianTensor("ij")  # components 1 (isotropic), 3 (antisymmetric), 5 (symmetric traceless)
-PARTS = (1, 3, 5)
-ROUNDED = 0.02  # as in training.LabelTask
+PARTS = [1, 3, 5]
 
 
 def components(tensors: np.ndarray) -> torch.Tensor:
@@ -96,13 +96,7 @@ def main() -> None:
             found = network.predict(to_batch([graphs[i] for i in chosen]), ["tensor"])["tensor"]
             mask = torch.cat([masks[i] for i in chosen])
             difference = found[mask] - torch.cat([targets[i] for i in chosen])
-            if args.loss == "squares":
-                loss = difference.square().mean()
-            else:
-                lengths = [
-                    (part.square().mean(dim=1) + ROUNDED**2).sqrt().mean() for part in difference.split(PARTS, 1)
-                ]
-                loss = sum(size * length for size, length in zip(PARTS, lengths, strict=True)) / sum(PARTS)
+            loss = difference.square().mean() if args.loss == "squares" else mean_lengths(difference, PARTS)
             if not torch.isfinite(loss):
                 raise InputError(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate")
             optimiser.zero_grad()

@@ -53,6 +53,14 @@ def labelled(tensors: np.ndarray) -> np.ndarray:
     return ~np.isnan(tensors).all(axis=(1, 2))
 
 
+def with_labels(frames: list[Atoms], name: str, purpose: str = "to train on") -> list[Atoms]:
+    """Those frames that have a label `efg` or `ms` on any atom; raises InputError where none has."""
+    found = [atoms for atoms in frames if labelled(tensors_of(atoms, name)).any()]
+    if not found:
+        raise InputError(f"no labels {purpose} (array `{name}`)")
+    return found
+
+
 def read_frames(path: str | Path) -> list[Atoms]:
     """Read the frames of an extended XYZ file, tensors as (n, 3, 3), whatever labels and info they carry.
 

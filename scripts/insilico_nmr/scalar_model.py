@@ -18,7 +18,7 @@ from torch import nn
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import labelled, tensors_of
+from insilico_nmr.dataset import labelled, tensors_of, with_labels
 from insilico_nmr.errors import InputError
 from insilico_nmr.heads import InvariantHead
 from insilico_nmr.networks import TensorArchitecture, graph
@@ -102,10 +102,7 @@ def train_scalars(
 
     Raises InputError where no atom has a label, where a scalar is the same in all, where the loss is not finite.
     """
-    frames = [atoms for atoms in frames if labelled(tensors_of(atoms, quantity)).any()]
-    if not frames:
-        raise InputError(f"no labels to train on (array `{quantity}`)")
-    labels = []
+    frames, labels = with_labels(frames, quantity), []
     for atoms in frames:
         tensors = tensors_of(atoms, quantity)
         known = labelled(tensors)

@@ -12,7 +12,7 @@ from ase import Atoms
 
 import insilico_nmr.schnetpack_compat  # noqa: F401  (before schnetpack)
 from insilico_nmr.backbones import BACKBONES
-from insilico_nmr.dataset import labelled, tensors_of
+from insilico_nmr.dataset import tensors_of, with_labels
 from insilico_nmr.errors import InputError
 from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.quantities import QUANTITIES, Quantity
@@ -33,15 +33,13 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def label_statistics(frames: list[Atoms], quantity: Quantity) -> dict[int, Normalisation]:
-    """Mean and deviations of the labels of each element; raises InputError where nothing is labelled.
+    """Mean and deviations of the labels of each element of `frames`, of which some atom has a label.
 
     A part that is zero in all labels of an element (by symmetry) is given the scale of the largest part.
     """
     components = np.concatenate([quantity.components(tensors_of(atoms, quantity.name)) for atoms in frames])
     species = np.concatenate([atoms.numbers for atoms in frames])
     known = np.isfinite(components).all(axis=1)
-    if not known.any():
-        raise InputError(f"no labels to train on (array `{quantity.name}`)")
     ends = np.cumsum(quantity.sizes)
     statistics = {}
     for number in np.unique(species[known]):
@@ -75,10 +73,8 @@ def train(
     a model of another kind, or where the loss stops being finite.
     """
     contract = QUANTITIES[quantity]
+    frames, watched = with_labels(frames, quantity), with_labels(watched, quantity, "to watch") if watched else []
     statistics = label_statistics(frames, contract)
-    frames, watched = (
-        [atoms for atoms in some if labelled(tensors_of(atoms, quantity)).any()] for some in (frames, watched or [])
-    )
     elements = tuple(sorted({int(number) for atoms in frames for number in atoms.numbers}))
     pl.seed_everything(schedule.seed, verbose=False)
     if start is not None:

@@ -334,8 +334,10 @@ def test_patience_ends_a_training_and_keeps_the_best_epoch(tmp_path, capsys):
     assert max(sizes) < 0.2  # of the best epoch, the first, which had learnt next to nothing
     for atoms in watched:
         atoms.arrays["efg"][:] = np.nan
-    with pytest.raises(InputError, match="patience of 2 epochs needs data to watch"):
+    with pytest.raises(InputError, match="no labels to watch"):
         train(frames, "efg", "so3net", size, schedule, tmp_path / "other", "synthetic", watched=watched)
+    with pytest.raises(InputError, match="patience of 2 epochs needs data to watch"):
+        train(frames, "efg", "so3net", size, schedule, tmp_path / "other", "synthetic")
 
 
 def test_a_diverging_loss_stops_with_the_reason(tmp_path):
