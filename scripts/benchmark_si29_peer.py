@@ -21,6 +21,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.losses import mean_lengths
 from insilico_nmr.shielding_metrics import tensor_errors
 from insilico_nmr.silicates import add_split_arguments, labels_of, read_crystals, split
+from insilico_nmr.tables import read_table
 
 # e3nn 0.4.4, which graph-pes asks for, keeps its constants in a file that holds slices.
 torch.serialization.add_safe_globals([slice])
@@ -35,6 +36,12 @@ except ImportError as error:
 
 TENSOR = CartesianTensor("ij")  # components 1 (isotropic), 3 (antisymmetric), 5 (symmetric traceless)
 PARTS = [1, 3, 5]
+RATIOS = {
+    "component_ppm": "error of components",
+    "isotropic_ppm": "isotropic error",
+    "seconds": "training time",
+    "atoms_per_s": "atoms a second",
+}
 
 
 def components(tensors: np.ndarray) -> torch.Tensor:
@@ -50,6 +57,17 @@ def normalisation(crystals: list[Atoms]) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, torch.cat([part.square().mean().sqrt().expand(part.shape[1]) for part in parts])
 
 
+def beside(row: dict, path: Path) -> str:
+    """Ratios of this study's model, a row of benchmark_si29.py on the same fold and number of crystals, to this one."""
+    ours = read_table(path, ["fold", "snapshots", "test_atoms", *RATIOS], ["split", "kind"]).iloc[0]
+    same = ("split", "fold", "snapshots", "test_atoms")
+    if ours["kind"] != "tensor" or any(ours[name] != row[name] for name in same):
+        found, expected = ({name: one[name] for name in (*same, "kind")} for one in (ours, row | {"kind": "tensor"}))
+        raise InputError(f"{path}: a row of {found}; expected {expected}")
+    ratios = [f"{label} {ours[name] / row[name]:.2f}" for name, label in RATIOS.items()]
+    return "benchmark_si29.py over TensorNequIP: " + ", ".join(ratios)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_split_arguments(parser)
@@ -62,6 +80,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.003, help="top of one cycle (default: %(default)s)")
     parser.add_argument("--loss", choices=["lengths", "squares"], default="lengths", help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="CSV of one row")
+    parser.add_argument("--beside", type=Path, help="row of benchmark_si29.py on the same fold, to print ratios to")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
@@ -124,6 +143,8 @@ def main() -> None:
     row |= {"test_atoms": len(labels_of(test)), **errors, "seconds": took, "atoms_per_s": rate}
     table = pd.DataFrame([row])
     print(table.iloc[0].to_string(float_format="{:.3f}".format))
+    if args.beside:
+        print(beside(row, args.beside))
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

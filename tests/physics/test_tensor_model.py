@@ -11,6 +11,7 @@ from ase import Atoms
 from insilico_nmr.backbones import BACKBONES
 from insilico_nmr.dataset import read_frames, tensors_of
 from insilico_nmr.errors import InputError
+from insilico_nmr.losses import mean_lengths
 from insilico_nmr.networks import TensorArchitecture, graph
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.quantities import QUANTITIES
@@ -502,3 +503,28 @@ def test_scalar_models_are_invariant_and_learn_the_scalars_of_tensors(tmp_path, 
         turn = -Rotation.random(rng=np.random.default_rng(1)).as_matrix()
         turned = Atoms(frames[0].numbers, frames[0].positions @ turn.T, cell=frames[0].cell[:] @ turn.T, pbc=True)
         assert np.allclose(model.predict(turned), model.predict(frames[0]), rtol=1e-3, atol=1e-5)
+
+
+def test_scalars_that_cannot_be_learnt(tmp_path):
+    size, schedule = TensorArchitecture(4.0, 4, 1, 4, 4), Schedule(1, 2, 1e-2, 0.0, 1)
+    place = ("so3net", size, schedule, tmp_path, "synthetic")
+    frames = point_charge_frames(2)
+    for atoms in frames:  # axial along the axes of the cell: the size varies, the shape does not
+        axial = np.diag([-0.5, -0.5, 1.0]) * np.arange(1, 1 + len(atoms))[:, None, None]
+        atoms.arrays["efg"] = np.where(np.isnan(atoms.arrays["efg"]), np.nan, 0.01 * axial)
+    with pytest.raises(InputError, match="eta is the same in all labels"):
+        train_scalars(frames, "efg", "invariants", *place)
+    with pytest.raises(InputError, match=r"no labels to train on \(array `ms`\)"):
+        train_scalars(frames, "ms", "isotropic", *place)
+
+
+def test_loss_weighs_every_part_by_its_size_and_rotations_leave_it():
+    generator = torch.Generator().manual_seed(1)
+    error = torch.randn(7, 4, generator=generator, dtype=torch.float64)
+    turn = torch.tensor(Rotation.random(rng=np.random.default_rng(2)).as_matrix())
+    turned = torch.cat([error[:, :1], error[:, 1:] @ turn.T], dim=1)
+    loss = mean_lengths(error, [1, 3])
+    assert mean_lengths(turned, [1, 3]) == pytest.approx(loss.item(), rel=1e-12)
+    # Far from zero it is the root mean square of a part: of (8; 3, 0, 4) it is 8 and 5/sqrt(3), in a ratio of 1 to 3.
+    single = mean_lengths(torch.tensor([[8.0, 3.0, 0.0, 4.0]]), [1, 3])
+    assert single.item() == pytest.approx((8 + 5 * np.sqrt(3)) / 4, rel=1e-4)

@@ -44,6 +44,8 @@ def test_more_snapshots_than_there_are(tmp_path):
     assert code == 2
     assert "--size 99: repeat 0 has" in said
     assert not out.exists()
+    code, said, _ = point(tmp_path, "tensor", -1)
+    assert (code, "--size -1: expected 0, for all, or a number of snapshots" in said) == (2, True)
 
 
 def test_errors_of_a_model_that_is_right_and_of_one_that_is_off():
@@ -97,6 +99,9 @@ def test_ratios_pair_the_repeats(tmp_path):
     code, said = run("curve_ratios", tmp_path / "tensor.csv", "--out", tmp_path / "out.csv")
     assert code == 2
     assert "no scalar model beside a tensor model" in said
+    pd.concat(2 * [shielding_points()]).to_csv(tmp_path / "twice.csv", index=False)
+    code, said = run("curve_ratios", tmp_path / "twice.csv", "--out", tmp_path / "out.csv")
+    assert (code, "row 6 is of the same kind, size and repeat as one before" in said) == (2, True)
 
 
 def test_the_figure_of_shieldings_has_their_panels():
