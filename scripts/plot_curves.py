@@ -58,10 +58,10 @@ def draw(table: pd.DataFrame) -> Figure:
             if len(points):
                 axes.errorbar(points.index, points["mean"], points["half"], markersize=4, capsize=2, **look)
         axes.set(xscale="log", yscale="log", xlabel="structures trained on", ylabel=label)
-        sizes = sorted(table.loc[table["all"] == 0, "snapshots"].unique())
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes], minor=False)
+        sizes = curve(table, "repeat").index
+        axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes], minor=False)
         axes.tick_params(axis="x", which="minor", labelbottom=False)
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         letter(axes, name)

@@ -38,6 +38,7 @@ def main() -> None:
         help="epochs without improvement on a fold taken from the training set that end it; 0: none (default)",
     )
     parser.add_argument("--start-from", type=Path, help="folder of a trained model to go on from, of the same size")
+    parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="write the losses of epochs for TensorBoard")
     add_network_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -82,6 +83,7 @@ def main() -> None:
         args.device,
         load_model(args.start_from) if args.start_from else None,
         watched,
+        args.tensorboard,
     )
     model.know_domain(seen, unseen)
     save_model(

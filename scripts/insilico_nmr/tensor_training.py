@@ -64,13 +64,14 @@ def train(
     device: str = "cpu",
     start: TensorModel | None = None,
     watched: list[Atoms] | None = None,
+    events: Path | None = None,
 ) -> TensorModel:
     """Train on the labels `quantity` ("efg" or "ms") of `frames`; those without any are left out.
 
     A checkpoint in the folder `resume` is gone on from, and written every epoch. With `start`, a trained model, its
     parameters are where training begins, and its units for the elements that it knows are kept. `watched` frames say
-    when to stop where the schedule has a patience. Raises InputError where no atom has a label, where `start` is
-    a model of another kind, or where the loss stops being finite.
+    when to stop where the schedule has a patience; losses go to the folder `events`, for TensorBoard. Raises InputError
+    where no atom has a label, where `start` is a model of another kind, or where the loss stops being finite.
     """
     contract = QUANTITIES[quantity]
     frames, watched = with_labels(frames, quantity), with_labels(watched, quantity, "to watch") if watched else []
@@ -93,5 +94,5 @@ def train(
         labelled_items(some, [contract.components(tensors_of(atoms, quantity)) for atoms in some], size.cutoff)
         for some in (frames, watched)
     )
-    fit(LabelTask(model, schedule), items, resume, Progress(label), device, watch)
+    fit(LabelTask(model, schedule), items, resume, Progress(label), device, watch, events)
     return model

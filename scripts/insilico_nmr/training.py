@@ -18,6 +18,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from ase import Atoms
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 
@@ -122,7 +123,9 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """The loss of a batch to learn from."""
-        return self.loss(batch)
+        loss = self.loss(batch)
+        self.log("loss", loss, batch_size=1, on_step=False, on_epoch=True)
+        return loss
 
     def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
         """The loss of a batch that is watched."""
@@ -133,11 +136,10 @@ class Task(pl.LightningModule):
         optimiser = torch.optim.AdamW(
             self.parameters(), lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
         )
+        steps = int(self.trainer.estimated_stepping_batches)
+        rise = 0.1 if steps != 10 else 0.2  # a rise of exactly one step is a division by zero in PyTorch
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            self.schedule.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.1,
+            optimiser, self.schedule.learning_rate, total_steps=steps, pct_start=rise
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
@@ -212,12 +214,14 @@ def fit(
     progress: Progress,
     device: str = "cpu",
     watched: list[dict[str, torch.Tensor]] | None = None,
+    events: Path | None = None,
 ) -> None:
     """Train the task's network on `items`, SchNetPack inputs with labels. Changes the network in place.
 
     A checkpoint in the folder `resume` is gone on from, and written every epoch. `watched` inputs decide when to stop
-    where the schedule has a patience. Raises InputError where the loss stops being finite, where the `device` ("cpu" or
-    "cuda") is not there, and for a patience with nothing to watch.
+    where the schedule has a patience. Losses of epochs go to the folder `events`, for TensorBoard. Raises InputError
+    where the loss stops being finite, where the `device` ("cpu" or "cuda") is not there, and for a patience with
+    nothing to watch.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda: there is no GPU that this PyTorch can use; train on cpu")
@@ -245,7 +249,7 @@ def fit(
         devices=1,
         deterministic=True,
         gradient_clip_val=5.0,
-        logger=False,
+        logger=TensorBoardLogger(events.parent, events.name, version="") if events else False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -23,6 +23,7 @@ from insilico_nmr.tensors import LEVI_CIVITA, asymmetry, efg_principal, traceles
 from insilico_nmr.training import Progress, Schedule
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
+from tensorboardX.proto.event_pb2 import Event
 
 SIZE = TensorArchitecture(cutoff=4.0, features=8, interactions=2, radial=8, harmonics=4)
 NORMALISATION = {"efg": Normalisation(0.0, (0.01,)), "ms": Normalisation(150.0, (20.0, 3.0, 30.0))}
@@ -302,6 +303,29 @@ def test_resuming_gives_the_same_numbers(tmp_path, ema_decay, patience):
     for model in (trained("cut"), trained("cut")):
         for one, other in zip(whole.parameters(), model.parameters(), strict=True):
             assert torch.equal(one, other)
+
+
+def test_losses_are_written_for_tensorboard(tmp_path):
+    schedule = Schedule(5, 2, 1e-2, 0.0, 7)
+    train(
+        point_charge_frames(4),
+        "efg",
+        "so3net",
+        TensorArchitecture(4.0, 4, 1, 4, 4),
+        schedule,
+        tmp_path / "state",
+        "synthetic",
+        events=tmp_path / "events",
+    )
+    (path,) = (tmp_path / "events").glob("events.*")
+    records, losses = path.read_bytes(), []
+    while records:  # TFRecord: length, its checksum, an event, its checksum
+        length = int.from_bytes(records[:8], "little")
+        event = Event.FromString(records[12 : 12 + length])
+        losses += [value.simple_value for value in event.summary.value if value.tag == "loss"]
+        records = records[16 + length :]
+    assert len(losses) == 5
+    assert losses[-1] < losses[0]
 
 
 def test_an_average_of_parameters_is_the_model(tmp_path):
