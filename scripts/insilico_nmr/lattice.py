@@ -192,9 +192,7 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
         target[at], image[at], of_class[at] = jump["to"], jump["image"], names.index(jump["rate"])
         back[at] = slot_of[jump["to"], jump["from"], tuple(-x for x in jump["image"])]
 
-    cells, number = _z_order(supercell)
-    reached = (cells[:, None, None, :] + image) % np.array(supercell)
-    neighbour = (number[tuple(np.moveaxis(reached, -1, 0))] * m + target).astype(np.int32)
+    neighbour = sites_reached(supercell, target, image)
     itself = ((neighbour[0] == np.arange(m)[:, None]) & (target >= 0)).any(1)
     if itself.any():
         site = int(itself.argmax())
@@ -218,6 +216,13 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
         width=width,
         neighbour=neighbour.ravel(),
     )
+
+
+def sites_reached(supercell: tuple[int, int, int], target: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Number of the site `target` (m, w), in the cell `image` (m, w, 3) away, from every cell: (cells, m, w) int32."""
+    cells, number = _z_order(supercell)
+    reached = (cells[:, None, None, :] + image) % np.array(supercell)
+    return (number[tuple(np.moveaxis(reached, -1, 0))] * len(target) + target).astype(np.int32)
 
 
 def _z_order(supercell: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
