@@ -4,6 +4,10 @@ The supercell is the one asked for, or a larger one where that holds too few car
 until all classes of jumps are made as often, within 3 %, as in an endless lattice, which matters when few ions leave
 the ground state.
 
+With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {"from", "to", "image", "energy_eV"} with
+sites of the primitive cell, each pair in both directions, and optionally `attempt_frequency_per_s`, above which no jump
+is made. The supercell is then the one asked for: whether it is large enough is for the user to try.
+
 With --shift N the rates are those of the rate model moved by one standard deviation along the N-th of the directions in
 which its uncertainty matters most.
 """
@@ -11,12 +15,22 @@ which its uncertainty matters most.
 import argparse
 import sys
 import time
+from math import inf
 from pathlib import Path
 
 from insilico_nmr import propagator, rate_shifts
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
-from insilico_nmr.lattice import Rates, converged_lattice, number_of_ions, read_rates, size_deviation
+from insilico_nmr.lattice import (
+    Lattice,
+    Rates,
+    build_lattice,
+    converged_lattice,
+    number_of_ions,
+    read_rates,
+    size_deviation,
+)
+from insilico_nmr.lattice_gas import Gas, build_gas
 from insilico_nmr.sites import concentration
 
 CHECKPOINT_EVERY_S = 20.0
@@ -37,6 +51,7 @@ def main() -> None:
     parser.add_argument(
         "--max-residence-times", type=float, default=1e3, help="longest lag in mean residence times (default: 1000)"
     )
+    parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
     parser.add_argument(
         "--shift", type=int, default=0, help="direction that the rate model is moved along (default: 0, none)"
@@ -58,14 +73,21 @@ def main() -> None:
     sites = read_json(arguments.sites)
     if arguments.shift:
         rates = shifted(arguments, rates, sites, filling)
-    lattice = converged_lattice(sites, rates, tuple(arguments.supercell), filling, str(arguments.sites))
-    print(
-        f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites; frequencies of jumps "
-        f"deviate by at most {100 * size_deviation(lattice, filling):.2g} % from those in an endless lattice",
-        file=sys.stderr,
-    )
+    supercell = tuple(arguments.supercell)
+    if arguments.interactions:
+        lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
+        gas = read_gas(lattice, arguments.interactions, arguments.temperature)
+    else:
+        lattice, gas = converged_lattice(sites, rates, supercell, filling, str(arguments.sites)), None
+        print(
+            f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites; frequencies of jumps "
+            f"deviate by at most {100 * size_deviation(lattice, filling):.2g} % from those in an endless lattice",
+            file=sys.stderr,
+        )
     n_ions = number_of_ions(lattice, filling)
-    plan = propagator.make_plan(lattice, n_ions, arguments.seed, arguments.max_events, arguments.max_residence_times)
+    plan = propagator.make_plan(
+        lattice, n_ions, arguments.seed, arguments.max_events, arguments.max_residence_times, gas
+    )
     folder = Path(arguments.checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
@@ -82,6 +104,18 @@ def main() -> None:
     propagator.write_propagator(arguments.out, dataset)
     for path in [*finished, current]:
         path.unlink(missing_ok=True)
+
+
+def read_gas(lattice: Lattice, path: str, temperature_K: float) -> Gas:
+    """The interactions of the file on the lattice."""
+    found = read_json(path)
+    unknown = set(found) - {"pairs", "attempt_frequency_per_s"}
+    if "pairs" not in found or unknown:
+        raise InputError(f"{path}: has {', '.join(found) or 'nothing'}; expected pairs and attempt_frequency_per_s")
+    ceiling = found.get("attempt_frequency_per_s", inf)
+    if not isinstance(ceiling, int | float):
+        raise InputError(f"{path}: attempt_frequency_per_s is {ceiling!r}; expected a number")
+    return build_gas(lattice, found["pairs"], temperature_K, ceiling, source=path)
 
 
 def shifted(arguments: argparse.Namespace, rates: Rates, sites: dict, filling: float) -> Rates:

@@ -10,6 +10,9 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
+Of ions that interact (`lattice_gas`) no equilibrium is known beforehand: replicas start anywhere, run in for
+RUN_IN jumps an ion, and the populations p are those that they have had together.
+
 Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation of the limit
 P(∞), and are scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876
 (1964)). So each matrix, and their mean, is symmetric, not negative, and has the row sums p. Standard errors are those
@@ -26,22 +29,24 @@ import numpy as np
 import xarray as xr
 from numba import njit
 
-from insilico_nmr import kmc
+from insilico_nmr import kmc, lattice_gas
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.lattice import Lattice, equilibrium, equilibrium_occupation
+from insilico_nmr.lattice_gas import Gas
 
 TICKS_PER_RESIDENCE = 100
 LAGS_PER_DECADE = 10
 ORIGINS_PER_LAG = 5
 DECORRELATED = 0.01
+RUN_IN = 100
 VARIABLES = ("P", "P_se", "P_replica", "p", "msd", "msd_se", "msd_replica", "msd_collective", "msd_collective_se")
 VARIABLES += ("msd_collective_replica", "time")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What every replica does: `n_ions` ions, `n_ticks` ticks of `tick_s`, lags in ticks (L,)."""
+    """What every replica does: `n_ions` ions, `n_ticks` ticks of `tick_s`, lags in ticks (L,); `gas`: they interact."""
 
     lattice: Lattice
     n_ions: int
@@ -49,6 +54,7 @@ class Plan:
     tick_s: float
     n_ticks: int
     lags: np.ndarray
+    gas: Gas | None = None
 
     @cached_property
     def level(self) -> np.ndarray:
@@ -71,21 +77,30 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that determines the numbers, the code included; stored runs of another are not used."""
-        code = [sha256(Path(__file__).with_name(name)) for name in ("kmc.py", "lattice.py", "propagator.py")]
+        names = ("kmc.py", "lattice.py", "propagator.py", *(["lattice_gas.py"] if self.gas else []))
+        code = [sha256(Path(__file__).with_name(name)) for name in names]
         facts = [self.n_ions, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
+        values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
         facts += [array.tolist() if array.size < 1000 else hashlib.sha256(array).hexdigest()
-                  for array in vars(self.lattice).values() if isinstance(array, np.ndarray)]  # fmt: skip
+                  for array in values if isinstance(array, np.ndarray)]  # fmt: skip
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def make_plan(lattice: Lattice, n_ions: int, seed: int, max_events: int, max_residence_times: float = 1e3) -> Plan:
+def make_plan(
+    lattice: Lattice,
+    n_ions: int,
+    seed: int,
+    max_events: int,
+    max_residence_times: float = 1e3,
+    gas: Gas | None = None,
+) -> Plan:
     """Plan replicas of `max_events` jumps each (expected number) with lags up to `max_residence_times`.
 
     The longest lag is at most the length of a replica: with many ions, one origin tells much.
 
     Raises InputError where the budget does not even cover one mean residence time.
     """
-    residence_s = 1.0 / equilibrium(lattice, n_ions).exit_rate
+    residence_s = 1.0 / (equilibrium(lattice, n_ions).exit_rate if gas is None else _exit_rate(gas, n_ions, seed))
     n_ticks = int(max_events / n_ions * TICKS_PER_RESIDENCE)
     longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks)
     if longest < TICKS_PER_RESIDENCE:
@@ -95,7 +110,25 @@ def make_plan(lattice: Lattice, n_ions: int, seed: int, max_events: int, max_res
         )
     exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
     lags = np.unique(np.rint(10**exponents).astype(np.int64))
-    return Plan(lattice, n_ions, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags)
+    return Plan(lattice, n_ions, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
+
+
+def _anywhere(gas: Gas, n_ions: int, rng: np.random.Generator) -> lattice_gas.GasState:
+    """A simulation of interacting ions of one species at time 0, after the run-in."""
+    sites = rng.choice(gas.lattice.n_sites, n_ions, replace=False).astype(np.int32)
+    state = lattice_gas.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)))
+    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    state.executed[:] = 0
+    state.record[:, 1:] = 0
+    state.clock -= state.clock[0]
+    return state
+
+
+def _exit_rate(gas: Gas, n_ions: int, seed: int) -> float:
+    """Jumps per ion and second, of a run as long as the run-in; it sets the grid of times and no result."""
+    state = _anywhere(gas, n_ions, np.random.default_rng([seed]))
+    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    return state.events / (n_ions * state.time_s)
 
 
 @dataclass
@@ -108,7 +141,7 @@ class Measurement:
     origins, ticks : (L,) int64, origins of each lag; (1,) int64, ticks done.
     """
 
-    state: kmc.State
+    state: kmc.State | lattice_gas.GasState
     remembered: np.ndarray
     pairs: np.ndarray
     square: np.ndarray
@@ -129,11 +162,14 @@ class Measurement:
 
 
 def begin(plan: Plan, replica: int) -> Measurement:
-    """Replica at time 0, its ions drawn from the exact equilibrium distribution: no run-in is needed."""
+    """Replica at time 0. Without interactions its ions are drawn from equilibrium: no run-in is needed."""
     sequence = np.random.SeedSequence([plan.seed, replica])
     rng = np.random.default_rng(sequence)
-    sites = equilibrium_occupation(plan.lattice, plan.n_ions, rng)
-    state = kmc.start(plan.lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
+    if plan.gas is None:
+        sites = equilibrium_occupation(plan.lattice, plan.n_ions, rng)
+        state = kmc.start(plan.lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
+    else:
+        state = _anywhere(plan.gas, plan.n_ions, rng)
     m, n_lags = len(plan.lattice.basis), len(plan.lags)
     return Measurement(
         state,
@@ -154,7 +190,8 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
     tick, slot, lag = _tasks(plan, first, end)
     if len(tick):
         moments, snapshot = np.unique(tick, return_inverse=True)
-        snapshots = kmc.run_snapshots(plan.lattice, measurement.state, moments * plan.tick_s)
+        run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (lattice_gas.run_snapshots, plan.gas)
+        snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
         _accumulate(
             snapshot, slot, lag, snapshots, plan.lattice.cell, plan.lattice.basis,
             measurement.remembered, measurement.pairs, measurement.square, measurement.collective, measurement.origins,
@@ -228,8 +265,8 @@ def load_measurement(path: str | Path, plan: Plan, replica: int) -> Measurement 
     if stored is None or stored["replica"] != replica:
         return None
     del stored["replica"]
-    state = {name: stored.pop(f"state_{name}") for name in kmc.State.__dataclass_fields__}
-    return Measurement(kmc.State(**state), **stored)
+    kind = kmc.State if plan.gas is None else lattice_gas.GasState
+    return Measurement(kind(**{name: stored.pop(f"state_{name}") for name in kind.__dataclass_fields__}), **stored)
 
 
 def save_sums(path: str | Path, plan: Plan, measurement: Measurement) -> None:
@@ -273,6 +310,32 @@ def consistent(pairs: np.ndarray, population: np.ndarray, at_infinity: np.ndarra
     return matrix
 
 
+@dataclass(frozen=True)
+class _Averages:
+    """What `lattice.Equilibrium` knows of ions without interactions, as replicas have had it."""
+
+    population: np.ndarray
+    exit_rate: float
+    mean_square_jump_A2: float
+
+
+def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
+    """Of interacting ions; sites of one orbit are alike."""
+    lattice = plan.lattice
+    seen = np.sum([sums["pairs"].sum((0, 1)) + sums["pairs"].sum((0, 2)) for sums in replicas], axis=0, dtype=float)
+    orbit = np.array(lattice.orbit)
+    alike = np.array([seen[orbit == label].mean() for label in lattice.orbit])
+    executed = np.sum([sums["executed"].sum(-1) for sums in replicas], axis=0)
+    of_class = lattice.jump_rate[lattice.used]
+    square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)
+    duration_s = len(replicas) * plan.n_ticks * plan.tick_s
+    return _Averages(
+        alike / alike.sum(),
+        float(executed.sum() / (plan.n_ions * duration_s)),
+        float(executed @ square / executed.sum()),
+    )
+
+
 def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
     """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
 
@@ -289,8 +352,8 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     if len(replicas) < 2:
         raise InputError("standard errors need at least two replicas")
     lattice, n = plan.lattice, plan.n_ions
-    exact = equilibrium(lattice, n)
-    p = exact.population
+    averages = equilibrium(lattice, n) if plan.gas is None else _averages(plan, replicas)
+    p = averages.population
     at_infinity = limit(lattice, p)
     matrices = np.array([consistent(sums["pairs"], p, at_infinity) for sums in replicas])
     probability, error = mean_and_error(matrices)
@@ -315,9 +378,9 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     worst = residual[met].argmax()
     attributes = {
         "temperature_K": float(temperature),
-        "mean_residence_time_s": 1.0 / exact.exit_rate,
-        "exit_rate_per_s": exact.exit_rate,
-        "mean_square_jump_A2": exact.mean_square_jump_A2,
+        "mean_residence_time_s": 1.0 / averages.exit_rate,
+        "exit_rate_per_s": averages.exit_rate,
+        "mean_square_jump_A2": averages.mean_square_jump_A2,
         "seed": plan.seed,
         "replicas": len(replicas),
         "n_ions": n,

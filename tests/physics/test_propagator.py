@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import build_lattice, equilibrium
+from insilico_nmr.lattice_gas import BOLTZMANN_EV_PER_K, build_gas
 from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
 from scipy import stats
 from scipy.linalg import expm
@@ -70,6 +72,41 @@ def test_one_ion_follows_the_matrix_exponential(case):
             deviations.append((deviation / found["P_se"].values[..., n]).ravel())
     # Standard errors are what they say (of ten replicas: Student's t with nine degrees of freedom).
     assert 0.5 < np.sqrt(np.mean(np.square(deviations))) < 1.8
+
+
+def test_interacting_ions_follow_the_master_equation_of_all_occupations():
+    """Two ions on three sites that repel or attract each other: six occupations with names."""
+    sites, rates = three_sites()
+    lattice = build_lattice(sites, rates, (1, 1, 1))
+    energy_kT = {(0, 1): 1.0, (0, 2): -1.5, (1, 2): 0.5}
+    pairs = [
+        {"from": a, "to": b, "image": [0, 0, 0], "energy_eV": BOLTZMANN_EV_PER_K * 300 * energy}
+        for pair, energy in energy_kT.items()
+        for a, b in (pair, pair[::-1])
+    ]
+    places = list(permutations(range(3), 2))
+    generator = np.zeros((6, 6))
+    start, end, rate = lattice.links
+    hop = {(a, b): k for a, b, k in zip(start.tolist(), end.tolist(), rate.tolist(), strict=True)}
+    for row, before in enumerate(places):
+        for column, after in enumerate(places):
+            moved = [n for n in (0, 1) if before[n] != after[n]]
+            if len(moved) == 1:
+                change = energy_kT[tuple(sorted(after))] - energy_kT[tuple(sorted(before))]
+                generator[row, column] = hop[before[moved[0]], after[moved[0]]] * np.exp(-change / 2)
+    generator -= np.diag(generator.sum(1))
+    weight = np.exp([lattice.log_weight[list(place)].sum() - energy_kT[tuple(sorted(place))] for place in places])
+    weight /= weight.sum()
+    assert np.allclose(weight @ generator, 0)  # detailed balance of the rates as documented
+    found = measured(lattice, 2, 60_000, replicas=10, max_residence_times=100, gas=build_gas(lattice, pairs, 300.0))
+    assert found.attrs["exit_rate_per_s"] == pytest.approx(-weight @ np.diag(generator) / 2, rel=0.01)
+    occupied = np.array([[place[0] == site for site in range(3)] for place in places], float)
+    assert np.allclose(found["p"], weight @ occupied, atol=0.004)
+    ended = found.attrs["decorrelation_time_s"]
+    for n, t in enumerate(found["time"].values):
+        if 0 < t < ended:
+            exact = occupied.T @ (weight[:, None] * expm(generator * t)) @ occupied
+            assert np.abs(found["P"].values[..., n] - exact).max() < 0.005
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +284,29 @@ def inputs(tmp_path):
     return tmp_path
 
 
+def interactions(folder, **changes):
+    """File of a repulsion of 0.03 eV along every jump."""
+    names = ("from", "to", "image")
+    pairs = [{name: jump[name] for name in names} | {"energy_eV": 0.03} for jump in three_orbits()["jumps"]]
+    write_json(folder / "interactions.json", {"pairs": pairs, "attempt_frequency_per_s": 1e3} | changes)
+    return folder / "interactions.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pairs": [{"from": 0, "to": 1, "image": [0, 0, 0], "energy_eV": 0.1}]}, "but not the other way round"),
+        ({"attempt_frequency_per_s": "fast"}, "attempt_frequency_per_s is 'fast'; expected a number"),
+        ({"attempt_frequency_per_s": 1.0}, "the attempt frequency 1 1/s is below the rate"),
+        ({"pair": []}, "expected pairs and attempt_frequency_per_s"),
+    ],
+)
+def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
+    file = interactions(inputs, **changes)
+    ended = subprocess.run([*command(inputs, "c", "P.nc"), "--interactions", str(file)], capture_output=True, text=True)
+    assert (ended.returncode, message in ended.stderr, str(file) in ended.stderr) == (2, True, True)
+
+
 def killed_when(path, arguments, folder):
     """Start run_kmc.py so that it stores its state after every block of ticks, and kill it once `path` is there."""
     often = "import run_kmc; run_kmc.CHECKPOINT_EVERY_S = 0.0; run_kmc.run_script(run_kmc.main)"
@@ -262,8 +322,10 @@ def killed_when(path, arguments, folder):
     assert not any(folder.glob("*.nc"))
 
 
-def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs):
-    arguments, state = command(inputs, "killed", "killed.nc"), inputs / "killed"
+@pytest.mark.parametrize("interacting", [False, True])
+def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs, interacting):
+    more = ["--interactions", str(interactions(inputs)), "--max-events", "200000"] if interacting else []
+    arguments, state = [*command(inputs, "killed", "killed.nc"), *more], inputs / "killed"
     killed_when(state / "current.npz", arguments, inputs)
     with np.load(state / "current.npz") as stored:
         assert stored["replica"] == 0
@@ -274,7 +336,7 @@ def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs
     assert again.returncode == 0, again.stderr
     assert "replica 1/3" not in again.stderr
     assert "ETA" in again.stderr
-    assert subprocess.run(command(inputs, "whole", "whole.nc"), capture_output=True).returncode == 0
+    assert subprocess.run([*command(inputs, "whole", "whole.nc"), *more], capture_output=True).returncode == 0
     xr.testing.assert_identical(
         propagator.read_propagator(inputs / "killed.nc"), propagator.read_propagator(inputs / "whole.nc")
     )
