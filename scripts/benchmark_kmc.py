@@ -4,9 +4,9 @@ import argparse
 import time
 
 import numpy as np
-from insilico_nmr import kmc, propagator
+from insilico_nmr import kmc, lattice_gas, propagator
 from insilico_nmr.errors import run_script
-from insilico_nmr.lattice import Lattice, build_lattice, equilibrium_occupation, number_of_ions
+from insilico_nmr.lattice import Lattice, build_lattice, number_of_ions
 
 CLASSES = ("x", "y", "z")
 
@@ -27,35 +27,68 @@ def simple_cubic(n: int, rates: tuple[float, float, float]) -> Lattice:
     return build_lattice(sites, {(name[a], "A", "A"): rates[a] for a in range(3)}, (n, n, n))
 
 
+def repelling(lattice: Lattice) -> lattice_gas.Gas:
+    """The lattice of `simple_cubic` with a repulsion of kT/2 between nearest neighbours."""
+    half_kT_eV = 0.5 * lattice_gas.BOLTZMANN_EV_PER_K * 300
+    images = [(sign * np.eye(3, dtype=int)[axis]).tolist() for axis in range(3) for sign in (1, -1)]
+    pairs = [{"from": 0, "to": 0, "image": image, "energy_eV": half_kT_eV} for image in images]
+    return lattice_gas.build_gas(lattice, pairs, 300.0)
+
+
+def bare(lattice: Lattice, gas: lattice_gas.Gas | None, n_ions: int, events: int) -> tuple[float, float]:
+    """Events a second without estimators, after a quarter as many to warm up, and bytes a site."""
+    engine, system = (kmc, lattice) if gas is None else (lattice_gas, gas)
+    sites = np.random.default_rng(1).choice(lattice.n_sites, n_ions, replace=False).astype(np.int32)
+    state = engine.start(system, sites, 1)
+    engine.run_events(system, state, events // 4)
+    before = time.process_time()
+    engine.run_events(system, state, events)
+    rate = events / (time.process_time() - before)
+    tables = [lattice.neighbour] if gas is None else [gas.neighbour, gas.partner]
+    return rate, sum(array.nbytes for array in [*tables, *state.arrays.values()]) / lattice.n_sites
+
+
+def with_propagator(lattice: Lattice, gas: lattice_gas.Gas | None, n_ions: int, events: int) -> float:
+    """Events a second; at least four residence times, so that lags come in the proportions of a long run."""
+    plan = propagator.make_plan(lattice, n_ions, 1, max(events, 8 * n_ions), gas=gas)
+    measurement = propagator.begin(plan, 0)
+    before = time.process_time()
+    while propagator.proceed(plan, measurement):
+        pass
+    return measurement.state.events / (time.process_time() - before)
+
+
 def main() -> None:
     """Print one line a lattice. Processor time is counted: other programs may hold the core meanwhile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000, help="jumps timed in each case (default: 2e6)")
-    parser.add_argument("--sites", type=float, nargs="+", default=[1e3, 1e5, 1e6], help="sizes (default: 1e3 1e5 1e6)")
+    parser.add_argument("--sites", type=float, nargs="+", default=[1e4, 1e5, 1e6, 1e7], help="(default: 1e4 … 1e7)")
     arguments = parser.parse_args()
-    warm_up = propagator.make_plan(simple_cubic(3, (1.0, 1.0, 1.0)), 10, 1, 1000)
-    propagator.proceed(warm_up, propagator.begin(warm_up, 0))  # compiles
-    print("lattice              sites  filling    events/s  with propagator/s  bytes/site")
-    for name, rates, filling in (("one class", (1.0, 1.0, 1.0), 0.5), ("three classes", (1.0, 0.1, 0.01), 0.75)):
+    cases = (
+        ("one class", (1.0, 1.0, 1.0), 0.5, False),
+        ("three classes", (1.0, 0.1, 0.01), 0.75, False),
+        ("repelling", (1.0, 1.0, 1.0), 0.5, True),
+    )
+    for _, rates, _, interacting in cases:  # compiles
+        lattice = simple_cubic(4, rates)
+        gas = repelling(lattice) if interacting else None
+        bare(lattice, gas, 30, 100)
+        with_propagator(lattice, gas, 30, 1000)
+    print("lattice            sites  filling    events/s  with propagator/s  bytes/site  cost over first")
+    for name, rates, filling, interacting in cases:
+        first = None
         for sites in arguments.sites:
             lattice = simple_cubic(round(sites ** (1 / 3)), rates)
+            gas = repelling(lattice) if interacting else None
             n_ions = number_of_ions(lattice, filling)
-            state = kmc.start(lattice, equilibrium_occupation(lattice, n_ions, np.random.default_rng(1)), 1)
-            kmc.run_events(lattice, state, arguments.events // 4)
-            before = time.process_time()
-            kmc.run_events(lattice, state, arguments.events)
-            bare = arguments.events / (time.process_time() - before)
-            memory = lattice.neighbour.nbytes + sum(array.nbytes for array in state.arrays.values())
-            # At least four residence times, so that origins and lags come in the proportions of a long run.
-            plan = propagator.make_plan(lattice, n_ions, 1, max(arguments.events, 8 * n_ions))
-            measurement = propagator.begin(plan, 0)
-            before = time.process_time()
-            while propagator.proceed(plan, measurement):
-                pass
-            full = measurement.state.events / (time.process_time() - before)
+            rate, memory = bare(lattice, gas, n_ions, arguments.events)
+            first = first or rate
+            # Interacting ions run in for a hundred jumps each: too long to wait for in the largest lattices.
+            full = "" if gas and sites > 1e5 else f"{with_propagator(lattice, gas, n_ions, arguments.events):.3g}"
             print(
-                f"{name:14s} {lattice.n_sites:11d} {filling:8.2f} {bare:11.3g} {full:18.3g} "
-                f"{memory / lattice.n_sites:11.0f}"
+                f"{name:14s} {lattice.n_sites:9d} {filling:8.2f} {rate:11.3g} {full:>18s} {memory:11.0f} "
+                f"{first / rate:16.2f}",
+                flush=True,
             )
 
 

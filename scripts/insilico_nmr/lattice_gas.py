@@ -168,8 +168,8 @@ class GasState:
     ion : (S,) int32, ion on each site, −1 where vacant.
     species : (N,) int8, of each ion.
     record : (N, 4) int32, as in kmc.State.
-    field : (S, Q) float64, exp(−Σ J / 2kT) over the ions that interact with one of each species here.
-    vacant : (S, Q) float64, the same of vacant sites, 0 of others.
+    field : (S, Q) float64, exp(−Σ J / 2kT) over the ions that interact with one of each species here; negative where
+        the site is occupied.
     tree : float64, total rates of the sites' ions, then sums of eight, level after level, up to the total.
     seen : uint32, when each node of the tree was renewed last, and its last entry when that was last begun.
     executed : (C, Q) int64, jumps made.
@@ -181,7 +181,6 @@ class GasState:
     species: np.ndarray
     record: np.ndarray
     field: np.ndarray
-    vacant: np.ndarray
     tree: np.ndarray
     seen: np.ndarray
     executed: np.ndarray
@@ -235,14 +234,13 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
         species=species,
         record=record,
         field=np.ones((lattice.n_sites, gas.n_species)),
-        vacant=np.zeros((lattice.n_sites, gas.n_species)),
         tree=np.zeros(levels[-1]),
         seen=np.zeros(levels[-1] + 1, np.uint32),
         executed=np.zeros((len(lattice.rates), gas.n_species), np.int64),
         clock=np.zeros(2),
         rng=_seeded(np.uint64(seed)),
     )
-    _fill(*_tables(gas), ion, species, state.field, state.vacant, state.tree)
+    _fill(*_tables(gas), ion, species, state.field, state.tree)
     if not _draw_next(state.tree, state.clock, state.rng):
         raise InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
     return state
@@ -280,31 +278,31 @@ def _tables(gas: Gas) -> tuple:
 
 
 @njit(cache=True, inline="always")
-def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field, vacant):
+def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field):
     """Rate of the jump of an ion of species q from site i by a slot; 0 where the target is filled."""
-    x = vacant[neighbour[i * z + slot], q] / field[i, q]
+    x = max(field[neighbour[i * z + slot], q], 0.0) / -field[i, q]
     jump = basis_site[i] * z + slot
     return min(half[jump, q] * x, ceiling if x > 0.0 else 0.0, whole[jump, q] * x * x)
 
 
 @njit(cache=True, inline="always")
-def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field, vacant):
+def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field):
     """Of all jumps of the ion on site i."""
     q = species[ion[i]]
     total = 0.0
     if ceiling < np.inf:
         for slot in range(z):
-            total += _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field, vacant)
+            total += _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
         return total
     first, jump = i * z, basis_site[i] * z
     for slot in range(z):
-        total += half[jump + slot, q] * vacant[neighbour[first + slot], q]
-    return total / field[i, q]
+        total += half[jump + slot, q] * max(field[neighbour[first + slot], q], 0.0)
+    return total / -field[i, q]
 
 
 @njit(cache=True)
 def _fill(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, ion, species, field, vacant, tree
+    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, ion, species, field, tree
 ):  # fmt: skip
     """Set fields, rates and sums for the occupation `ion`."""
     n_sites = len(ion)
@@ -317,11 +315,11 @@ def _fill(
             if k >= 0 and ion[k] >= 0:
                 for q in range(field.shape[1]):
                     field[i, q] *= factor[basis_site[i] * y + slot, species[ion[k]], q]
-        for q in range(field.shape[1]):
-            vacant[i, q] = field[i, q] if ion[i] < 0 else 0.0
+        if ion[i] >= 0:
+            field[i] *= -1
     for i in range(n_sites):
         if ion[i] >= 0:
-            tree[i] = _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field, vacant)
+            tree[i] = _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
     for level in range(1, len(levels) - 1):
         for node in range(levels[level + 1] - levels[level]):
             first = levels[level - 1] + node * CHILDREN
@@ -349,7 +347,7 @@ def _touch(k, mark, seen, touched, count):
 
 
 @njit(cache=True, inline="always")
-def _move_field(i, sign, q, y, basis_site, partner, factor, ion, field, vacant, changed, count):
+def _move_field(i, sign, q, y, basis_site, partner, factor, ion, field, changed, count):
     """What an ion of species q that comes to site i (sign +1) or leaves it (−1) does to its partners; note those.
 
     Partners are mutual: the factor here is that of the pair seen from the partner, with the species exchanged.
@@ -361,8 +359,6 @@ def _move_field(i, sign, q, y, basis_site, partner, factor, ion, field, vacant, 
             for p in range(field.shape[1]):
                 strength = factor[s * y + slot, p, q]
                 field[k, p] *= strength if sign > 0 else 1.0 / strength
-                if ion[k] < 0:
-                    vacant[k, p] = field[k, p]
             changed[count] = k
             count += 1
     return count
@@ -372,7 +368,7 @@ def _move_field(i, sign, q, y, basis_site, partner, factor, ion, field, vacant, 
 def _events(
     times, limit, snapshots,
     levels, basis_site, neighbour, partner, factor, half, whole, ceiling, target, of_class, image,
-    ion, species, record, field, vacant, tree, seen, executed, clock, rng,
+    ion, species, record, field, tree, seen, executed, clock, rng,
 ):  # fmt: skip
     """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. False when stuck."""
     n_sites = len(ion)
@@ -408,7 +404,7 @@ def _events(
             rest = _uniform(rng) * tree[i]
             slot = 0
             for other in range(z):
-                rate = _rate(i, other, q, z, basis_site, neighbour, half, whole, ceiling, field, vacant)
+                rate = _rate(i, other, q, z, basis_site, neighbour, half, whole, ceiling, field)
                 if rate > 0.0:
                     slot = other
                     if rest < rate:
@@ -419,7 +415,8 @@ def _events(
             ion[i] = -1
             ion[j] = moving
             for p in range(field.shape[1]):
-                vacant[i, p], vacant[j, p] = field[i, p], 0.0
+                field[i, p] *= -1
+                field[j, p] *= -1
             record[moving, SITE] = target[jump]
             record[moving, X] += image[jump, 0]
             record[moving, Y] += image[jump, 1]
@@ -427,8 +424,8 @@ def _events(
             executed[of_class[jump], q] += 1
 
             changed[0], changed[1] = i, j
-            n_changed = _move_field(i, -1, q, y, basis_site, partner, factor, ion, field, vacant, changed, 2)
-            n_changed = _move_field(j, 1, q, y, basis_site, partner, factor, ion, field, vacant, changed, n_changed)
+            n_changed = _move_field(i, -1, q, y, basis_site, partner, factor, ion, field, changed, 2)
+            n_changed = _move_field(j, 1, q, y, basis_site, partner, factor, ion, field, changed, n_changed)
 
             # Ions on changed sites, and ions that see a changed site vacant or i or j at all.
             mark = np.uint32(seen[-1] + 1)
@@ -451,7 +448,7 @@ def _events(
                 k = touched[at]
                 tree[k] = 0.0
                 if ion[k] >= 0:
-                    tree[k] = _total(k, z, basis_site, neighbour, half, whole, ceiling, ion, species, field, vacant)
+                    tree[k] = _total(k, z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
             for level in range(1, top + 1):
                 renewed = 0
                 for at in range(n_touched):
