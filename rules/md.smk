@@ -121,6 +121,8 @@ rule analyse_jumps:
     output:
         counts=f"{RESULTS}/rates/counts.csv",
         summary=f"{RESULTS}/rates/jumps.json",
+        stays=f"{RESULTS}/tables/stays.csv",
+        refills=f"{RESULTS}/tables/refills.csv",
     log:
         f"{RESULTS}/logs/analyse_jumps.log",
     benchmark:
@@ -137,4 +139,5 @@ rule analyse_jumps:
         seed=flags("md", seed="seed"),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} {params.radius} {params.seed}"
-        " --out {output.counts} --summary {output.summary} > {log} 2>&1"
+        " --out {output.counts} --summary {output.summary} --stays {output.stays} --refills {output.refills}"
+        " > {log} 2>&1"

@@ -9,6 +9,9 @@ simulation on the sites can be held).
 Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
 counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm
 is `radius_log_sd` of the counts, a systematic error that all classes share.
+
+Whether jumps forget what came before, as those of kinetic Monte Carlo do, is tested in two tables (`memory.py`): stays
+of ions beside the exponential, and sites that were just left and are filled again, by the same ion or another.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from insilico_nmr import memory
 from insilico_nmr.errors import run_script
 from insilico_nmr.events import assign, count_jumps, find_jumps, radius_factors, summary
 from insilico_nmr.files import atomic_path, write_json
@@ -32,11 +36,13 @@ def main() -> None:
     parser.add_argument("--core-radius", type=float, required=True, help="Å, an ion is at a site while this close")
     parser.add_argument("--seed", type=int, default=1, help="seed of the block bootstrap (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="counts, CSV")
+    parser.add_argument("--stays", type=Path, required=True, help="stays of ions, CSV")
+    parser.add_argument("--refills", type=Path, required=True, help="returns and chains, CSV")
     parser.add_argument("--summary", type=Path, required=True, help="summary, JSON")
     args = parser.parse_args()
 
     sites = read_sites(args.sites)
-    blocks, summaries = {}, {}
+    blocks, summaries, followed = {}, {}, {}
     for path in args.trajectories:
         trajectory = read_trajectory(path)
         assignment = assign(trajectory, sites, args.core_radius)
@@ -48,6 +54,7 @@ def main() -> None:
         found["other_radii"] = radius_factors(trajectory, sites, args.core_radius, counted)
         blocks.setdefault(target, []).append(counted)
         summaries.setdefault(target, []).append(found)
+        followed.setdefault(target, []).append((assignment, jumps))
         print(
             f"{path}: {found['jumps']} jumps ({100 * found['returned_fraction']:.0f} % undone at once), "
             f"{found['jumps_unlisted']} unlisted, {100 * found['outside_fraction']:.0f} % of the time outside cores; "
@@ -56,7 +63,7 @@ def main() -> None:
             ),
             file=sys.stderr,
         )
-    tables = []
+    tables, stays, refills = [], [], []
     for target, runs in sorted(blocks.items()):
         group = summaries[target]
         frames = [found["frames"] for found in group]
@@ -68,6 +75,19 @@ def main() -> None:
         counts, exposures = (np.concatenate(parts) for parts in zip(*runs, strict=True))
         table = count_table(directed_classes(sites), counts, exposures, mean_K, args.seed)
         tables.append(table.assign(radius_log_sd=radius_log_sd))
+        seen, exposed = counts.sum(axis=0), exposures.sum(axis=0)
+        rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
+        stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)
+        refilled = memory.refill_rows(sum(memory.refills(*run, rates) for run in followed[target]))
+        stays += [{"temperature_K": mean_K} | row for row in stayed]
+        refills += [{"temperature_K": mean_K} | row for row in refilled]
+    for path, columns, rows in (
+        (args.stays, memory.STAY_COLUMNS, stays),
+        (args.refills, memory.REFILL_COLUMNS, refills),
+    ):
+        with atomic_path(path) as temporary:
+            table = pd.DataFrame(rows, columns=["temperature_K", *columns])
+            table.to_csv(temporary, index=False, float_format="%.4g")
     with atomic_path(args.out) as temporary:
         pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
     write_json(args.summary, {"trajectories": [found for target in sorted(blocks) for found in summaries[target]]})

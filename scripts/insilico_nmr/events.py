@@ -223,7 +223,7 @@ def mean_displacements(assignment: Assignment) -> dict[str, np.ndarray]:
     }
 
 
-def _occupation(assignment: Assignment) -> np.ndarray:
+def occupation(assignment: Assignment) -> np.ndarray:
     """(F, S) uint8, ions assigned to each site of the supercell."""
     frames, _ = assignment.site.shape
     count = np.zeros((frames, assignment.n_sites), np.uint8)
@@ -245,7 +245,7 @@ def find_jumps(assignment: Assignment) -> Jumps:
         for jump in assignment.sites["jumps"]
     }
     kind = [kinds.get(key, -1) for key in zip(start.tolist(), end.tolist(), *image.T.tolist(), strict=True)]
-    target, occupation = assignment.supercell_site[frame + 1, ion], _occupation(assignment)
+    target, count = assignment.supercell_site[frame + 1, ion], occupation(assignment)
     return Jumps(
         time_s=(frame + 1) * assignment.frame_s,
         ion=ion,
@@ -253,8 +253,8 @@ def find_jumps(assignment: Assignment) -> Jumps:
         end=end,
         image=image,
         kind=np.array(kind, int),
-        replacement=occupation[frame, target] > 0,
-        into_occupied=occupation[frame + 1, target] > 1,
+        replacement=count[frame, target] > 0,
+        into_occupied=count[frame + 1, target] > 1,
         duration_s=len(site) * assignment.frame_s,
     )
 
@@ -273,6 +273,18 @@ def blocks(frames: int, n_blocks: int) -> np.ndarray:
     return np.arange(frames) * n_blocks // frames
 
 
+def ordered_pairs(sites: dict, repeat: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Start and end (sites of the supercell) of every jump of the network, and its row of `directed_classes(sites)`."""
+    rows = {key: n for n, key in enumerate(directed_classes(sites))}
+    orbit, m = site_orbits(sites), len(sites["sites"])
+    cells = supercell_cells(repeat)
+    number = supercell_number(cells, repeat) * m
+    start = np.concatenate([number + jump["from"] for jump in sites["jumps"]])
+    end = np.concatenate([supercell_number(cells + jump["image"], repeat) * m + jump["to"] for jump in sites["jumps"]])
+    kinds = [rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]] for jump in sites["jumps"]]
+    return start, end, np.repeat(kinds, len(cells))
+
+
 def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Counts and exposures in s, both (blocks, directed classes), in the order of `directed_classes(sites)`.
 
@@ -280,19 +292,11 @@ def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tup
     """
     sites = assignment.sites
     classes = directed_classes(sites)
-    rows = {key: n for n, key in enumerate(classes)}
-    orbit, m = site_orbits(sites), len(sites["sites"])
-    cells = supercell_cells(assignment.repeat)
-    number = supercell_number(cells, assignment.repeat) * m
-    start = np.concatenate([number + jump["from"] for jump in sites["jumps"]])
-    end = np.concatenate(
-        [supercell_number(cells + jump["image"], assignment.repeat) * m + jump["to"] for jump in sites["jumps"]]
-    )
-    kinds = [rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]] for jump in sites["jumps"]]
+    start, end, row = ordered_pairs(sites, assignment.repeat)
     frames = len(assignment.site)
     block = blocks(frames, n_blocks)
     exposed = np.zeros((n_blocks, len(classes)), np.int64)
-    _exposed_frames(_occupation(assignment), start, end, np.repeat(kinds, len(cells)), block, exposed)
+    _exposed_frames(occupation(assignment), start, end, row, block, exposed)
 
     counts = np.zeros((n_blocks, len(classes)), np.int64)
     listed = jumps.kind >= 0
@@ -367,7 +371,7 @@ def summary(assignment: Assignment, jumps: Jumps) -> dict:
     strangers = Counter(
         f"{orbit[a]}-{orbit[b]}" for a, b in zip(jumps.start[unlisted], jumps.end[unlisted], strict=True)
     )
-    count = _occupation(assignment)
+    count = occupation(assignment)
     steps = (basis[jumps.end] + jumps.image - basis[jumps.start]) @ cell
     ions, ps = assignment.site.shape[1], jumps.duration_s * 1e12
     order = np.lexsort((jumps.time_s, jumps.ion))

@@ -77,6 +77,12 @@ def test_make_sites_moves_sites_to_where_ions_are(crystal):
     np.testing.assert_allclose(x, [0, 2.0, 4.0], atol=1e-6)
 
 
+def outputs(folder):
+    """What analyse_jumps writes."""
+    tables = [word for name in ("stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
+    return ["--out", folder / "counts.csv", "--summary", folder / "jumps.json", *tables]
+
+
 def test_rates_are_booked_at_the_temperature_that_the_runs_had(crystal):
     # Sites at 0, 1.8 and 4.2 Å of a cell of 6 Å: there and back between the first two, 20 frames each.
     there_and_back = np.tile(np.repeat([0.0, 1.8], 20), 5)
@@ -85,9 +91,12 @@ def test_rates_are_booked_at_the_temperature_that_the_runs_had(crystal):
     write_trajectory(crystal / "c.h5", walk(there_and_back, 500, 503.21))
     code, said = run(
         "analyse_jumps", *(crystal / f"{name}.h5" for name in "abc"), "--sites", crystal / "sites.json",
-        "--core-radius", 0.6, "--out", crystal / "counts.csv", "--summary", crystal / "jumps.json",
+        "--core-radius", 0.6, *outputs(crystal),
     )  # fmt: skip
     assert code == 0
+    stays, refills = (pd.read_csv(crystal / f"{name}.csv").set_index("temperature_K") for name in ("stays", "refills"))
+    assert stays.loc[620.0, "departures"].sum() == 7 + 6 - 2  # the first stay of each run has no beginning
+    assert refills["found"].tolist() == [0, 0, 0, 0]  # 20 frames are a mean stay, far from a tenth
     assert "9 jumps (89 % undone at once), 0 unlisted" in said
     counts = pd.read_csv(crystal / "counts.csv")
     # 200 frames at 610 K and 100 at 640 K.
@@ -118,14 +127,7 @@ def test_a_rate_that_hangs_on_the_core_radius_says_by_how_much(crystal):
     # Every second visit stays 0.7 Å short of the site: a jump at the larger radius (0.75 Å) only.
     path = np.tile(np.repeat([0.0, 1.8, 0.0, 1.1], 10), 8)
     write_trajectory(crystal / "a.h5", walk(path, 600, 600.0))
-    arguments = [
-        "--sites",
-        crystal / "sites.json",
-        "--out",
-        crystal / "counts.csv",
-        "--summary",
-        crystal / "jumps.json",
-    ]
+    arguments = ["--sites", crystal / "sites.json", *outputs(crystal)]
     assert run("analyse_jumps", crystal / "a.h5", *arguments, "--core-radius", 0.6)[0] == 0
     smaller, larger = read_json(crystal / "jumps.json")["trajectories"][0]["other_radii"]
     assert (smaller["jumps"], larger["jumps"]) == (16, 31)
@@ -279,8 +281,7 @@ def test_a_folder_where_a_file_should_be_is_one_line_and_code_2(crystal):
         (crystal / "none.json", "no such file"),
         (crystal / "empty.json", "'"),
     ):
-        code, said = run("analyse_jumps", crystal / "a.h5", "--sites", wrong, "--core-radius", 0.6, "--out",
-                         crystal / "counts.csv", "--summary", crystal / "jumps.json")  # fmt: skip
+        code, said = run("analyse_jumps", crystal / "a.h5", "--sites", wrong, "--core-radius", 0.6, *outputs(crystal))
         assert (code, len(said.splitlines())) == (2, 1)
         assert message in said
     assert sorted(path.name for path in crystal.iterdir()) == ["crystal.cif", "empty.json", "folder", "sites.json"]
