@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first run; later ones count up (default: 1)")
     args = parser.parse_args()
     if args.cells < 3 or args.events < 1 or args.runs < 2 or args.seed < 0:
-        raise InputError("expected --cells of at least 3, --events of at least 1, --runs of at least 2, --seed of at least 0")
+        raise InputError("expected at least 3 for --cells, 2 for --runs, 1 for --events and 0 for --seed")
 
     lattice = simple_cubic(args.cells, (RATE_PER_S,) * 3)
     n_ions = number_of_ions(lattice, args.filling)
