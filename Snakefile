@@ -100,7 +100,9 @@ rule scale:
 
 rule curves:
     input:
-        expand(f"{RESULTS}/curves/{{name}}", name=["curves.pdf", "curves.png", "ratios.csv"])
+        expand(
+            f"{RESULTS}/{{name}}", name=["config.json", "curves/curves.pdf", "curves/curves.png", "curves/ratios.csv"]
+        )
         if "learning_curves" in config
         else without("learning_curves"),
 
@@ -109,6 +111,7 @@ rule silicates:
     input:
         (
             [
+                f"{RESULTS}/config.json",
                 *expand(f"{RESULTS}/silicates/{{name}}", name=["curves.pdf", "curves.png", "ratios.csv"]),
                 *expand(rules.silicate_point.output, split=["grouped", "random"], kind="tensor", size=0, repeat=0),
             ]

@@ -227,12 +227,22 @@ def last_round(checkpoints, loop, rounds):
 
 def figure_targets():
     """Figures from the published tables where they ship, and from this study's own tables where they exist."""
+    published = f"results/published/{config['study']}"
+    curves = [name for name in ("curves", "silicates") if Path(f"{PUBLISHED}/{name}_curves.csv").exists()]
+    targets = expand("{root}/{curves}/curves.{suffix}", root=published, curves=curves, suffix=["pdf", "png"])
     roots = []
     if all(Path(f"{PUBLISHED}/{table}.csv").exists() for table in TABLES):
-        roots.append(f"results/published/{config['study']}")
-    if all(Path(f"{RESULTS}/tables/{table}.csv").exists() for table in TABLES) or not roots:
+        roots.append(published)
+    if all(Path(f"{RESULTS}/tables/{table}.csv").exists() for table in TABLES) or not (roots or targets):
         roots.append(RESULTS)
-    return expand("{root}/figures/{figure}.{suffix}", root=roots, figure=FIGURES, suffix=["pdf", "png"])
+    return targets + expand("{root}/figures/{figure}.{suffix}", root=roots, figure=FIGURES, suffix=["pdf", "png"])
+
+
+def curve_points_table(wildcards):
+    """Points of learning curves, under the root that their figure is asked for."""
+    if wildcards.root == RESULTS:
+        return f"{RESULTS}/{wildcards.curves}/curves.csv"
+    return f"{PUBLISHED}/{wildcards.curves}_curves.csv"
 
 
 def figure_tables(wildcards):

@@ -155,14 +155,17 @@ rule curve_ratios:
 rule plot_curves:
     input:
         code=code("plot_curves"),
-        table=rules.curve_table.output,
+        table=curve_points_table,
     output:
-        pdf=f"{RESULTS}/{{curves}}/curves.pdf",
-        png=f"{RESULTS}/{{curves}}/curves.png",
+        pdf="{root}/{curves}/curves.pdf",
+        png="{root}/{curves}/curves.png",
     log:
-        f"{RESULTS}/logs/plot_{{curves}}.log",
+        "{root}/logs/plot_{curves}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/plot_{{curves}}.tsv"
+        "{root}/benchmarks/plot_{curves}.tsv"
+    wildcard_constraints:
+        root="|".join([RESULTS, f"results/published/{config['study']}"]),
+        curves="curves|silicates",
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -1,4 +1,7 @@
-"""Draw learning curves: errors on groups never seen against the number of snapshots, tensor beside scalar models."""
+"""Draw learning curves: errors on groups never seen against the number of snapshots, tensor beside scalar models.
+
+Bars are intervals of 95 %; of two repeats, which give none that is worth drawing, both points are shown.
+"""
 
 from pathlib import Path
 
@@ -38,14 +41,18 @@ def panels_of(table: pd.DataFrame) -> dict[str, str]:
     return PANELS["ms" if set(PANELS["ms"]) <= set(table.columns) else "efg"]
 
 
+def sized(rows: pd.DataFrame) -> pd.DataFrame:
+    """With a column `size`: the number of snapshots, of "all" their mean over repeats."""
+    of_all = rows.loc[rows["all"] == 1, "snapshots"].mean()
+    return rows.assign(size=rows["snapshots"].where(rows["all"] == 0, of_all))
+
+
 def curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean over repeats and half of its 95 % interval (Student's t), by size; "all" at its mean number of snapshots."""
-    rows = rows.dropna(subset=[column]).copy()
-    rows["size"] = rows["snapshots"].where(rows["all"] == 0, rows.loc[rows["all"] == 1, "snapshots"].mean())
-    grouped = rows.groupby("size")[column]
+    """Mean over repeats and half of its 95 % interval (Student's t; NaN of less than three), by size."""
+    grouped = sized(rows.dropna(subset=[column])).groupby("size")[column]
     count = grouped.count()
     half = stats.t.ppf(0.975, np.maximum(count - 1, 1)) * grouped.std() / np.sqrt(count)
-    return pd.DataFrame({"mean": grouped.mean(), "half": half})
+    return pd.DataFrame({"mean": grouped.mean(), "half": half.where(count > 2)})
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -55,8 +62,12 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, (column, label), name in zip(panels, panels_of(table).items(), "abc", strict=True):
         for kind, look in LOOKS.items():
             points = curve(table[table["kind"] == kind], column)
-            if len(points):
+            if points["half"].notna().any():
                 axes.errorbar(points.index, points["mean"], points["half"], markersize=4, capsize=2, **look)
+            elif len(points):
+                axes.plot(points.index, points["mean"], markersize=4, **look)
+                rows = sized(table[table["kind"] == kind])
+                axes.plot(rows["size"], rows[column], ".", markersize=3, color=look["color"])
         axes.set(xscale="log", yscale="log", xlabel="structures trained on", ylabel=label)
         sizes = curve(table, "repeat").index
         axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes], minor=False)
@@ -68,7 +79,7 @@ def draw(table: pd.DataFrame) -> Figure:
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    panels[0].legend(handles.values(), handles, loc="lower left")
+    panels[0].legend(handles.values(), handles, loc="best")
     return figure
 
 

@@ -16,6 +16,7 @@ from insilico_nmr.registry import COLUMNS, read_registry
 # Tables of targets that are no part of the study itself.
 BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv", "curves/ratios.csv")
 BESIDE += ("silicates/curves.csv", "silicates/ratios.csv", "silicates/random_tensor_0_0.csv")
+SILICATES = "VASP, as in MPContribs' lsdi_vasp_si29"
 
 
 def main() -> None:
@@ -25,9 +26,9 @@ def main() -> None:
     args = parser.parse_args()
 
     tables = sorted((args.results / "tables").glob("*.csv"))
-    if not tables:
-        raise InputError(f"{args.results}/tables: no tables; run the study first")
     tables += [args.results / name for name in BESIDE if (args.results / name).exists()]
+    if not tables:
+        raise InputError(f"{args.results}: no tables; run the study first")
     study = read_json(args.results / "config.json")
     root = args.registry.parent
     folder = root / "published" / args.results.name
@@ -43,7 +44,9 @@ def main() -> None:
                 "source": f"computed by this repository: study {args.results.name}",
                 "licence": "MIT (as this repository)",
                 "units": "in the header",
-                "level_of_theory": study["material"]["level_of_theory"],
+                "level_of_theory": SILICATES
+                if table.parent.name == "silicates"
+                else study["material"]["level_of_theory"],
             }
         )
     with atomic_path(args.registry) as temporary, open(temporary, "w", newline="") as handle:

@@ -107,4 +107,5 @@ def test_ratios_pair_the_repeats(tmp_path):
 def test_the_figure_of_shieldings_has_their_panels():
     figure = plot_curves.draw(shielding_points())
     assert ["ppm" in axes.get_ylabel() for axes in figure.axes] == [True] * 3
-    assert [len(axes.containers) for axes in figure.axes] == [2, 1, 1]
+    # Two repeats: a line of means and their points, for both kinds, or for tensors alone.
+    assert [len(axes.lines) for axes in figure.axes] == [4, 2, 2]
