@@ -109,6 +109,7 @@ FIGURE_TABLES = {
     "rates": ["rates"],
     "echo": ["echo", "echo_fits", "correlation"],
     "spectra": ["spectra"],
+    "relaxation": ["relaxation"],
     "diffusion": ["diffusion"],
 }
 FIGURES = list(FIGURE_TABLES)

@@ -101,13 +101,51 @@ rule simulate_spectra:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
+rule simulate_relaxation:
+    input:
+        code=code("simulate_relaxation"),
+        propagator=rules.run_kmc.output,
+        tensors=rules.average_tensors.output,
+    output:
+        f"{RESULTS}/nmr/relaxation_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_relaxation_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_relaxation_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=flags("observables", fields_T="fields_T"),
+    shell:
+        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
+        " {params.flags} --out {output} > {log} 2>&1"
+
+
+use rule simulate_relaxation as simulate_relaxation_shift with:
+    input:
+        code=code("simulate_relaxation"),
+        propagator=rules.run_kmc_shift.output,
+        tensors=rules.average_tensors.output,
+    output:
+        f"{RESULTS}/nmr/shift_{{shift}}/relaxation_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_relaxation_shift_{{shift}}_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_relaxation_shift_{{shift}}_{{temperature}}K.tsv"
+
+
 rule gather_table:
     input:
         code=code("gather_tables"),
         parts=lambda wildcards: expand(
             "{root}/nmr/{folder}{table}_{temperature}K.csv",
             root=RESULTS,
-            folder=["", *[f"shift_{n}/" for n in SHIFTS if wildcards.table == "echo_fits"]],
+            folder=["", *[f"shift_{n}/" for n in SHIFTS if wildcards.table in ("echo_fits", "relaxation")]],
             table=wildcards.table,
             temperature=COLD,
         ),
@@ -118,7 +156,7 @@ rule gather_table:
     benchmark:
         f"{RESULTS}/benchmarks/gather_{{table}}.tsv"
     wildcard_constraints:
-        table="echo|echo_fits|correlation|spectra",
+        table="echo|echo_fits|correlation|spectra|relaxation",
     conda:
         "../envs/base.yaml"
     threads: 1

@@ -28,7 +28,8 @@ AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
 
 @dataclass(frozen=True)
 class Propagator:
-    """Two-time propagator: joint probability (S, S, T) and of replicas (R, S, S, T), populations (S,), times (T,) in s.
+    """Two-time propagator: joint probability (S, S, T) and of replicas (R, S, S, T), populations (S,), times (T,) in s,
+    the `limit` (S, S) of the joint probability at infinite time, and the `flux` (S, S), jumps per second and ion.
 
     `sampled_until_s`: from there on it is continued (continuation.py). `shift`: the direction along which the rate
     model was moved, 0 for none.
@@ -37,6 +38,8 @@ class Propagator:
     joint: np.ndarray
     replicas: np.ndarray
     populations: np.ndarray
+    limit: np.ndarray
+    flux: np.ndarray
     time_s: np.ndarray
     sampled_until_s: float
     temperature_K: float
@@ -93,17 +96,20 @@ def load_propagator(path: str | Path) -> Propagator:
     replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy().astype(float)
     if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
         raise InputError(f"{path}: P is not the mean of P_replica over two replicas or more")
-    sampled_until_s = float(time_s[-1])
+    sampled_until_s, limit = float(time_s[-1]), data["P_infinity"].to_numpy()
     if not data.attrs["complete"]:
         try:
-            later, later_s = continue_propagator(replicas, data["P_infinity"].to_numpy(), time_s)
+            later, later_s = continue_propagator(replicas, limit, time_s)
         except NotContinued as reason:
             print(f"{path}: ends at {sampled_until_s:.3g} s, before its limit: {reason}", file=sys.stderr)
         else:
             replicas, time_s = np.concatenate([replicas, later], axis=-1), np.concatenate([time_s, later_s])
             joint = np.concatenate([joint, later.mean(axis=0)], axis=-1)
     shift = int(data.attrs.get("shift", 0))
-    return Propagator(joint, replicas, populations, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift)
+    flux = data["flux"].to_numpy()
+    return Propagator(
+        joint, replicas, populations, limit, flux, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift
+    )
 
 
 def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:

@@ -307,6 +307,11 @@ class Equilibrium:
         return float(self.flux.sum() / self.occupation.sum())
 
     @property
+    def per_ion(self) -> np.ndarray:
+        """(J,) jumps per second and ion along each of `Lattice.links`."""
+        return self.flux / self.occupation.sum()
+
+    @property
     def population(self) -> np.ndarray:
         """p, (m,): probability that a given ion is on each site of the primitive cell, Σ = 1."""
         return self.occupation / self.occupation.sum()

@@ -40,7 +40,19 @@ LAGS_PER_DECADE = 10
 ORIGINS_PER_LAG = 5
 DECORRELATED = 0.01
 RUN_IN = 100
-VARIABLES = ("P", "P_se", "P_replica", "p", "msd", "msd_se", "msd_replica", "msd_collective", "msd_collective_se")
+VARIABLES = (
+    "P",
+    "P_se",
+    "P_replica",
+    "P_infinity",
+    "p",
+    "flux",
+    "msd",
+    "msd_se",
+    "msd_replica",
+    "msd_collective",
+    "msd_collective_se",
+)
 VARIABLES += ("msd_collective_replica", "time")
 
 
@@ -315,6 +327,7 @@ class _Averages:
     """What `lattice.Equilibrium` knows of ions without interactions, as replicas have had it."""
 
     population: np.ndarray
+    per_ion: np.ndarray
     exit_rate: float
     mean_square_jump_A2: float
 
@@ -328,10 +341,11 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
     executed = np.sum([sums["executed"].sum(-1) for sums in replicas], axis=0)
     of_class = lattice.jump_rate[lattice.used]
     square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)
-    duration_s = len(replicas) * plan.n_ticks * plan.tick_s
+    per_ion_and_s = executed / (plan.n_ions * len(replicas) * plan.n_ticks * plan.tick_s)
     return _Averages(
         alike / alike.sum(),
-        float(executed.sum() / (plan.n_ions * duration_s)),
+        (per_ion_and_s / np.bincount(of_class))[of_class],
+        float(per_ion_and_s.sum()),
         float(executed @ square / executed.sum()),
     )
 
@@ -339,9 +353,10 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
 def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
     """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
 
-    P (state_a, state_b, time), p (state), msd (time) = ⟨|Δr|²⟩ per ion and msd_collective (time) = ⟨|ΣΔr|²⟩/N in Å²,
-    each but p with `_se` and as the replicas have it (`_replica`): what follows from them takes its error from their
-    scatter, for elements and times of one replica are correlated. Time is in s and starts with 0. P is held at P(∞)
+    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, msd (time) =
+    ⟨|Δr|²⟩ per ion and msd_collective (time) = ⟨|ΣΔr|²⟩/N in Å², each but p and flux with `_se` and as the replicas
+    have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of one
+    replica are correlated. Time is in s and starts with 0. P is held at P(∞)
     from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
     The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
     orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`
@@ -357,6 +372,10 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     at_infinity = limit(lattice, p)
     matrices = np.array([consistent(sums["pairs"], p, at_infinity) for sums in replicas])
     probability, error = mean_and_error(matrices)
+
+    flux = np.zeros_like(at_infinity)
+    np.add.at(flux, lattice.links[:2], averages.per_ion)
+    flux = (flux + flux.T) / 2  # detailed balance: the same but for rounding, and noise where ions interact
 
     orbit = np.array(lattice.orbit)
     excess = np.diagonal(matrices - at_infinity, axis1=-2, axis2=-1)
@@ -406,6 +425,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "P_replica": (by_replica[0], np.concatenate([start, np.moveaxis(matrices, 1, -1)], -1).astype(np.float32)),
             "P_infinity": (("state_a", "state_b"), at_infinity),
             "p": (("state",), p),
+            "flux": (("state_a", "state_b"), flux, {"units": "1/s"}),
             "msd": (curve, np.concatenate([[0.0], msd]), {"units": "angstrom^2"}),
             "msd_se": (curve, np.concatenate([[0.0], msd_se]), {"units": "angstrom^2"}),
             "msd_collective": (curve, np.concatenate([[0.0], collective]), {"units": "angstrom^2"}),

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulate_nmr
+import simulate_relaxation
 import xarray as xr
 from insilico_nmr import echo, powder, tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import fit_decay
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import nucleus, quadrupolar_nucleus
+from insilico_nmr.relaxation import Decay, fluctuation_kernels, relaxation_rates
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
@@ -278,6 +280,8 @@ def write_propagator(path, joint, populations, time_s, replicas=None, **changes)
             "P_replica": (("replica", "state_a", "state_b", "time"), np.array(replicas)),
             **{name: (("replica", "time"), np.zeros((len(replicas), len(time_s)))) for name in PER_REPLICA},
             "p": (("state",), populations),
+            "P_infinity": (("state_a", "state_b"), np.outer(populations, populations)),
+            "flux": (("state_a", "state_b"), joint[..., 1] / time_s[1] * (1 - np.eye(len(joint)))),
             **{name: ("time", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
             **{name: ("time", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
         },
@@ -328,7 +332,7 @@ def test_site_tensor_refusals(tmp_path):
 
 def two_site_study(folder, rate_per_s, longest_s):
     """Arguments of simulate_nmr.py for two-site exchange: three replicas with slightly different rates, two members."""
-    time_s = np.concatenate([[0.0], np.geomspace(1e-4, longest_s, 40)])
+    time_s = np.concatenate([[0.0], np.geomspace(1e-3 / rate_per_s, longest_s, 40)])
     each = [joint_of(column_generator(k * rate_per_s * np.ones((2, 2))), HALVES, time_s) for k in (0.98, 1.0, 1.02)]
     write_propagator(folder / "P.nc", np.mean(each, axis=0), HALVES, time_s, replicas=each)
     members = [TWO_SITES, 1.05 * TWO_SITES]
@@ -356,6 +360,29 @@ def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path
     echoes = pd.read_csv("e.csv")
     assert echoes["S2_sd_model"].iloc[0] > 1e-3
     assert echoes["S2_normalised_sd_model"].iloc[0] == 0
+
+
+def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two_site_study(tmp_path, 2e9, 2e-9)
+    command = ["simulate_relaxation.py", "--propagator", "P.nc", "--site-tensors", "T.json", "--out", "r.csv"]
+    monkeypatch.setattr(sys, "argv", [*command, "--fields-T", "4.7", "9.4"])
+    simulate_relaxation.main()
+    table = pd.read_csv("r.csv").set_index(["field_T", "quantity"])
+    kernel = fluctuation_kernels((TWO_SITES[:1] - TWO_SITES[1:]) / 2)[0, 0, 0]
+    for field in (4.7, 9.4):
+        exact = relaxation_rates([Decay(np.array([4e9]), np.array([kernel]))] * 3, LITHIUM, field)
+        for name, rate in exact.items():
+            row = table.loc[(field, name)]
+            assert row["rate_per_s"] == pytest.approx(rate, rel=0.03)
+            # Members' tensors differ by 5 %, their squares by 10, replicas' rates by 2 % about the mean.
+            assert row["sd_model_per_s"] == pytest.approx(rate * 0.1025 / np.sqrt(2), rel=0.05)
+            assert 0 < row["se_sampling_per_s"] < 0.1 * rate
+    assert (table["complete"] == 1).all()
+    assert (table["valid"] == 1).all()
+    monkeypatch.setattr(sys, "argv", [*command, "--fields-T", "-1"])
+    with pytest.raises(InputError, match="a field of -1 T"):
+        simulate_relaxation.main()
 
 
 def test_site_tensors_of_another_isotope_are_refused(tmp_path, monkeypatch):

@@ -233,6 +233,8 @@ def test_command_lines(tmp_path):
             "P_se": (("state_a", "state_b", "time"), 1e-4 * joint),
             "P_replica": (("replica", "state_a", "state_b", "time"), np.array(replicas)),
             "p": (("state",), HALVES),
+            "P_infinity": (("state_a", "state_b"), np.full((2, 2), 0.25)),
+            "flux": (("state_a", "state_b"), rate / 2 * np.array([[0, 1], [1, 0]])),
             **nothing,
         },
         coords={"time": time_s},

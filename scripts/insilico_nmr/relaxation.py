@@ -1,0 +1,137 @@
+"""Quadrupolar relaxation by hops: spectral densities of the fluctuating field gradient, and the rates that they give.
+
+C(t) = ⟨δV(0):δV(t)⟩ of δV = V − ⟨V⟩, and j(ω) = ∫₀^∞ C(t) cos ωt dt. Hops obey detailed balance, so C is a sum of
+exponentials with weights that are not negative: these are found by non-negative least squares on a grid of rates, and
+j(ω) is a sum of Lorentzians, free of the ripples of a transform of noisy data.
+
+A spectrometer's frequency may be far above the first lag of kinetic Monte Carlo, at which a few ions have been on an
+excursion and are back. `short_times` completes the propagator by the Markov process of one ion whose flux between sites
+is the exact one of all ions: it is right to first order in time, and excursions end as fast as ions leave their sites
+on average.
+
+In second order (Redfield), with c = (4π²/15)(eQ/h)² and spin 3/2, the populations recover as
+⅕·exp[−c j(ω₀)t] + ⅘·exp[−c j(2ω₀)t]; quadrupolar order decays at c[j(ω₀) + j(2ω₀)]; the central line at
+(c/2)[j(ω₀) + j(2ω₀)] and the satellites at (c/2)[j(0) + j(ω₀)]: A. Abragam, The Principles of Nuclear Magnetism, VIII;
+N. C. Pyper, Mol. Phys. 21, 1 (1971); J. R. C. van der Maarel, Concepts Magn. Reson. 19A, 97 (2003). Magnetic dipoles,
+second-order shifts and lattice vibrations relax nothing here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from insilico_nmr.echo import Propagator
+from insilico_nmr.errors import InputError
+from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.tensors import L2_BASIS
+
+RATES_PER_DECADE = 32
+LEAST_ERROR = 1e-3  # of what is fitted: below that the fit is not asked to follow the points
+REDFIELD_LIMIT = 0.1  # largest rate times correlation time for which second order is trusted
+
+
+def short_times(propagator: Propagator) -> tuple[np.ndarray, np.ndarray]:
+    """Times (n,) before the first lag of a propagator, and joint probabilities (S, S, n), from its flux."""
+    root = np.sqrt(propagator.populations)
+    flow = propagator.flux / np.outer(root, root)
+    flow -= np.diag(propagator.flux.sum(axis=1) / propagator.populations)
+    rates, modes = np.linalg.eigh(flow)
+    modes = modes * root[:, None]
+    first = propagator.time_s[propagator.time_s > 0][0]
+    begin = min(0.01 / -rates.min(), first / 10)
+    times = np.logspace(np.log10(begin), np.log10(first), int(10 * np.log10(first / begin)) + 1)[:-1]
+    return times, np.einsum("an,bn,nt->abt", modes, modes, np.exp(np.outer(rates, times)))
+
+
+@dataclass(frozen=True)
+class Decay:
+    """C(t) as Σ weight·exp(−rate·t): `rate_per_s` (n,), `weight` (n,) in the unit of C."""
+
+    rate_per_s: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def correlation_time_s(self) -> float:
+        """j(0)/C(0); 0 where nothing fluctuates."""
+        total = self.weight.sum()
+        return float((self.weight / self.rate_per_s).sum() / total) if total > 0 else 0.0
+
+    def spectral_density(self, frequency_rad_per_s: float) -> float:
+        """j(ω), unit of C times s."""
+        return float((self.weight * self.rate_per_s / (self.rate_per_s**2 + frequency_rad_per_s**2)).sum())
+
+
+def fit_decay(time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, error: np.ndarray) -> Decay:
+    """Non-negative exponentials through C at times (T,) from 0 on, with standard errors (T,).
+
+    C(t) is given twice, as `remaining` and as `decayed`, C(0) − C(t): of each time the smaller is fitted, so that the
+    first small part of a decay, which high frequencies see, counts as much as its end. Raises InputError for times that
+    do not begin at 0 or do not increase, and for values that are not finite.
+    """
+    if not (time_s[0] == 0 and (np.diff(time_s) > 0).all() and len(time_s) > 2):
+        raise InputError("a correlation function: times must increase from 0, three at least")
+    if not all(np.isfinite(values).all() for values in (remaining, decayed, error)):
+        raise InputError("a correlation function: values and errors must be finite")
+    if remaining[0] <= 0:
+        return Decay(np.ones(1), np.zeros(1))
+    low, high = np.log10(0.1 / time_s[-1]), np.log10(10 / time_s[1])
+    rates = np.logspace(low, high, int((high - low) * RATES_PER_DECADE) + 1)
+    phase = np.outer(time_s, rates)
+    early = (time_s > 0) & (decayed < remaining)
+    values = np.where(early, decayed, remaining)
+    weight = 1 / np.hypot(error, LEAST_ERROR * np.maximum(np.abs(values), 1e-12 * remaining[0]))
+    found, _ = nnls(np.where(early[:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None], values * weight)
+    return Decay(rates[found > 0], found[found > 0])
+
+
+def decay_kernel(kernel: np.ndarray) -> np.ndarray:
+    """½(K_aa + K_bb) − K_ab: its contraction with P(t) is C(0) − C(t), without the difference of large numbers."""
+    diagonal = np.diag(kernel)
+    return (diagonal[:, None] + diagonal) / 2 - kernel
+
+
+def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None) -> np.ndarray:
+    """Kernels K_ab for m = 0, 1, 2, shape (3, S, S), whose contraction with P is C of the part that flips m quanta.
+
+    Of a powder all three are V_a:V_b. With the field along `direction` (3,) they are 5·½·Σ over ±m of the products of
+    components along that axis, of which V_a:V_b is the powder average.
+    """
+    if direction is None:
+        flat = tensors.reshape(len(tensors), 9)
+        return np.repeat((flat @ flat.T)[None], 3, axis=0)
+    axis = np.asarray(direction, float)
+    if not np.linalg.norm(axis) > 0:
+        raise InputError(f"field along {direction}: not a direction")
+    axis = axis / np.linalg.norm(axis)
+    across = np.linalg.svd(axis[None])[2][1:]
+    frame = np.stack([*across, axis])  # rows x, y, z
+    components = np.einsum("cij,ik,jl,skl->sc", L2_BASIS, frame, frame, tensors)  # xy, yz, z², xz, x²−y²
+    parts = [([2], 5.0), ([1, 3], 2.5), ([0, 4], 2.5)]
+    return np.array([factor * components[:, part] @ components[:, part].T for part, factor in parts])
+
+
+def relaxation_rates(decays: list[Decay], nucleus: Nucleus, field_T: float) -> dict[str, float]:
+    """Rates (1/s) in a field, from the decays of C for m = 0, 1, 2, in a.u.².
+
+    `R1` is the initial slope of the recovery of all populations, for any spin above ½. Of spin 3/2 there are also the
+    two exponentials of that recovery, `R1_fast` and `R1_slow`, `R1Q`, `R2_central` and `R2_satellites`.
+    """
+    if not field_T > 0:
+        raise InputError(f"a field of {field_T:g} T; expected more than 0")
+    larmor = abs(nucleus.gamma) * field_T
+    j0, j1, j2 = (decay.spectral_density(m * larmor) for m, decay in enumerate(decays))
+    spin = nucleus.spin
+    squared = nucleus.coupling_per_au**2
+    slope = np.pi**2 / 25 * (2 * spin + 3) / (spin**2 * (2 * spin - 1)) * squared
+    rates = {"R1": slope * (j1 + 4 * j2)}
+    if spin == 1.5:
+        c = 4 * np.pi**2 / 15 * squared
+        rates |= {"R1_fast": c * j1, "R1_slow": c * j2, "R1Q": c * (j1 + j2)}
+        rates |= {"R2_central": c / 2 * (j1 + j2), "R2_satellites": c / 2 * (j0 + j1)}
+    return rates
+
+
+def second_order_holds(rate_per_s: float, decays: list[Decay]) -> bool:
+    """True where a relaxation rate is so slow that the fluctuations have forgotten long before."""
+    return rate_per_s * max(decay.correlation_time_s for decay in decays) <= REDFIELD_LIMIT

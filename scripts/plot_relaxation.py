@@ -1,0 +1,94 @@
+"""Draw quadrupolar relaxation rates against inverse temperature: R1 in each field, and all rates in the first one."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import run_script
+from insilico_nmr.style import (
+    DOUBLE_MM,
+    PALETTE,
+    figure_arguments,
+    inverse_temperature_axis,
+    letter,
+    new_figure,
+    save,
+)
+from insilico_nmr.tables import read_table
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+NUMBERS = ["temperature_K", "field_T", "larmor_MHz", "rate_per_s", "se_sampling_per_s", "sd_model_per_s"]
+NUMBERS += ["valid", "complete", "shift"]
+NAMES = {
+    "R1": r"R$_1$ (initial slope)",
+    "R1Q": r"R$_{1Q}$",
+    "R2_central": r"R$_2$, central line",
+    "R2_satellites": r"R$_2$, satellites",
+}
+
+
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the rate model as it is, valid ones, with `low` and `high`: 95 % of all errors that the table has.
+
+    Errors of sampling and committee are those of a log-normal distribution; each direction that the rate model was
+    moved along adds the square of the change of the logarithm.
+    """
+    keys = ["temperature_K", "field_T", "quantity"]
+    shifted = table[table["shift"] > 0]
+    rows = table[(table["shift"] == 0) & (table["valid"] == 1) & (table["rate_per_s"] > 0)].copy()
+    both = shifted.merge(rows, on=keys, suffixes=("", "_as_it_is"))
+    change = np.log(both["rate_per_s"] / both["rate_per_s_as_it_is"])
+    of_model = both.assign(square=change**2).groupby(keys)["square"].sum()
+    relative = np.hypot(rows["se_sampling_per_s"].fillna(0), rows["sd_model_per_s"].fillna(0)) / rows["rate_per_s"]
+    moved = of_model.reindex(pd.MultiIndex.from_frame(rows[keys])).fillna(0).to_numpy()
+    log_sd = np.sqrt(np.log1p(relative**2) + moved)
+    return rows.assign(low=rows["rate_per_s"] * np.exp(-1.96 * log_sd), high=rows["rate_per_s"] * np.exp(1.96 * log_sd))
+
+
+def curve(axes: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
+    """Points with bars, joined; open where slow motion is missing."""
+    rows = rows.sort_values("temperature_K")
+    x, y = 1000 / rows["temperature_K"], rows["rate_per_s"]
+    axes.errorbar(x, y, [y - rows["low"], rows["high"] - y], fmt="none", ecolor=colour, elinewidth=0.7)
+    axes.plot(x, y, color=colour, linewidth=0.8, label=label)
+    whole = rows["complete"] == 1
+    axes.plot(x[whole], y[whole], "o", color=colour)
+    axes.plot(x[~whole], y[~whole], "o", color=colour, markerfacecolor="white")
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """(a) R1 in all fields, (b) all rates in the first."""
+    rows = with_intervals(table)
+    figure = new_figure(DOUBLE_MM, 75)
+    left, right = figure.subplots(1, 2)
+    fields = sorted(rows["field_T"].unique())
+    for field, colour in zip(fields, PALETTE, strict=False):
+        some = rows[(rows["field_T"] == field) & (rows["quantity"] == "R1")]
+        curve(left, some, colour, f"{field:g} T ({some['larmor_MHz'].iloc[0]:.0f} MHz)")
+    for (name, label), colour in zip(NAMES.items(), PALETTE, strict=False):
+        some = rows[(rows["field_T"] == fields[0]) & (rows["quantity"] == name)]
+        if len(some):
+            curve(right, some, colour, label)
+    left.set_ylabel(r"R$_1$, initial slope (1/s)")
+    right.set_ylabel(f"rate in {fields[0]:g} T (1/s)")
+    for axes, name in ((left, "a"), (right, "b")):
+        axes.set_yscale("log")
+        inverse_temperature_axis(axes, rows["temperature_K"])
+        axes.legend(loc="best")
+        letter(axes, name)
+    return figure
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table of relaxation rates."""
+    return read_table(path, NUMBERS, ["quantity"])
+
+
+def main() -> None:
+    args = figure_arguments(__doc__, ["relaxation"]).parse_args()
+    save(draw(read(args.relaxation)), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)

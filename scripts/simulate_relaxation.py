@@ -1,0 +1,128 @@
+"""Quadrupolar relaxation rates by hops at one temperature, in each field, of a powder or a single crystal.
+
+One row a field and quantity: R1 (initial slope), R1_fast and R1_slow (weights 1/5 and 4/5 of the recovery), R1Q,
+R2_central, R2_satellites; the last five for spin 3/2. `se_sampling_per_s` is the standard error over replicas of
+kinetic Monte Carlo (Student's t) and replicates of the site tensors, `sd_model_per_s` the standard deviation over the
+committee. `valid` is 0 where hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended
+before the tensors had forgotten, so that slow parts of the motion are missing. `shift` is that of the propagator: 0,
+or the direction along which the rate model was moved.
+"""
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from insilico_nmr import relaxation
+from insilico_nmr.echo import Propagator, contract, load_propagator, read_site_tensors
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path
+from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+
+LEFT = 0.02  # of C(0), that may be left at the last time of a complete correlation function
+
+
+def decays_of(
+    time_s: np.ndarray, joint: np.ndarray, limit: np.ndarray, kernels: np.ndarray, errors: np.ndarray
+) -> list[relaxation.Decay]:
+    """Of C for m = 0, 1, 2, by kernels (3, S, S), of joint probabilities (S, S, T) with a limit, errors (3, T)."""
+    fluctuating = joint - limit[..., None]
+    return [
+        relaxation.fit_decay(
+            time_s, contract(kernel, fluctuating), contract(relaxation.decay_kernel(kernel), joint), error
+        )
+        for kernel, error in zip(kernels, errors, strict=True)
+    ]
+
+
+def completed(propagator: Propagator) -> Propagator:
+    """With the times before its first lag."""
+    times, early = relaxation.short_times(propagator)
+
+    def joined(joint: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [joint[..., :1], np.broadcast_to(early, (*joint.shape[:-1], len(times))), joint[..., 1:]], axis=-1
+        )
+
+    return replace(
+        propagator,
+        joint=joined(propagator.joint),
+        replicas=joined(propagator.replicas),
+        time_s=np.concatenate([propagator.time_s[:1], times, propagator.time_s[1:]]),
+    )
+
+
+def rows_of(
+    propagator: Propagator, states, nucleus: Nucleus, fields_T: list[float], direction: list[float] | None
+) -> list[dict]:
+    """The rows of the table."""
+    kernels = relaxation.fluctuation_kernels(states.mean, direction)
+    errors = np.array([error_over_replicas(contract(kernel, propagator.replicas)) for kernel in kernels])
+    time_s, limit = propagator.time_s, propagator.limit
+    decays = decays_of(time_s, propagator.joint, limit, kernels, errors)
+    by_replica = [decays_of(time_s, joint, limit, kernels, errors) for joint in propagator.replicas]
+    by_set = {
+        name: [
+            decays_of(time_s, propagator.joint, limit, relaxation.fluctuation_kernels(tensors, direction), errors)
+            for tensors in getattr(states, name)
+        ]
+        for name in ("members", "samples")
+    }
+    left = contract(kernels[0], propagator.joint - limit[..., None])
+    rows = []
+    for field in fields_T:
+        rates = relaxation.relaxation_rates(decays, nucleus, field)
+        of_replicas, of_members, of_samples = (
+            pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in sets], columns=list(rates))
+            for sets in (by_replica, by_set["members"], by_set["samples"])
+        )
+        for name, rate in rates.items():
+            spread = {kind: some[name].std(ddof=1) for kind, some in (("m", of_members), ("s", of_samples))}
+            rows.append(
+                {
+                    "temperature_K": propagator.temperature_K,
+                    "field_T": field,
+                    "larmor_MHz": abs(nucleus.gamma) * field / (2e6 * np.pi),
+                    "shift": propagator.shift,
+                    "quantity": name,
+                    "rate_per_s": rate,
+                    "se_sampling_per_s": np.hypot(
+                        float(error_over_replicas(of_replicas[name].to_numpy())), np.nan_to_num(spread["s"])
+                    ),
+                    "sd_model_per_s": spread["m"],
+                    "correlation_time_s": decays[0].correlation_time_s,
+                    "valid": int(relaxation.second_order_holds(rate, decays)),
+                    "complete": int(abs(left[-1]) <= LEFT * left[0]),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
+    parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--fields-T", type=float, nargs="+", required=True, help="magnetic fields, T")
+    parser.add_argument(
+        "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"
+    )
+    parser.add_argument("--out", required=True, help="CSV")
+    arguments = parser.parse_args()
+
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    propagator = completed(load_propagator(arguments.propagator))
+    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
+    if abs(states.temperature_K - propagator.temperature_K) > 0.5 or states.isotope != nucleus.isotope:
+        raise InputError(
+            f"{arguments.site_tensors} is of {states.isotope} at {states.temperature_K:g} K, expected "
+            f"{nucleus.isotope} at {propagator.temperature_K:g} K"
+        )
+    table = pd.DataFrame(rows_of(propagator, states, nucleus, arguments.fields_T, arguments.direction))
+    with atomic_path(arguments.out) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    run_script(main)
