@@ -1,19 +1,19 @@
 """Sites and jumps of ions in molecular dynamics by this study beside those of a public code, site-analysis 1.8.0.
 
-Needs `pip install site-analysis==1.8.0 ase h5py matscipy numba pandas scipy spglib` in an environment of its own. Both
-codes get the same positions, less the drift of the host, and the same sites: spheres as large as this study's cores,
-and cells of what is nearest to each site (an infinite core radius here). The program stops with an error where the
-codes differ about the site of any ion in any frame, or in a count that follows from it.
+Needs `pip install site-analysis==1.8.0 ase h5py numba scipy spglib` in an environment of its own. Both codes get the
+same positions, less the drift of the host, and the same sites: spheres as large as this study's cores, and then the
+site that is nearest (Voronoi sites there, an infinite core radius here). After its table, the program stops with an
+error where the codes differ in the site of any ion in any frame, or in a count that follows from it.
 
-Their definitions differ in what an ion outside all spheres does. In site-analysis it is at no site, and up to 1.8.0,
-the last release for Python 3.11, it makes a transition only from one sphere to another within one step between frames;
-from 1.9.0 on also across frames outside, as here. This study keeps it at its last core, and before it enters any, at
-the first one it will. The table has both for both codes, each from the sites that the code found: in site-analysis's
-own transitions one of them is missing, and is counted here from its trajectories of ions.
+The definitions differ for an ion outside all spheres. In site-analysis it is at no site, and in 1.8.0, the last release
+for Python 3.11, it makes a transition only where two frames in a row find it in different spheres; from 1.9.0 on it
+also makes one across frames outside. This study keeps it at its last core, or at the first one it will enter where
+there is none before. The table has both counts for both codes: site-analysis's own count is one of them, the other is
+made here from the spheres that it found.
 
-Two ions at a site count as two in both codes (not in site-analysis's average_occupation, which is not used). An ion at
-just the radius is inside for site-analysis, outside here; of two sites equally near, both take the first. Only this
-study tells the periodic images of a site apart: supercells so small that this matters are refused.
+Two ions at a site count as two in both codes (but as one in site-analysis's average_occupation, not used here). An ion
+at just the radius is inside for site-analysis and outside here; of sites equally near, both take the first. Only this
+study tells periodic images of a site apart: supercells so small that this matters are refused.
 
 Processor time is of one thread, from positions to sites, transitions and occupations, without files, compilation or,
 for site-analysis, the making of pymatgen's structures, which hold the mobile ions only.
@@ -21,6 +21,7 @@ site-analysis: B. J. Morgan, University of Bath.
 """
 
 import argparse
+import gc
 import sys
 import time
 from dataclasses import dataclass
@@ -137,24 +138,26 @@ def class_numbers(sites: dict, repeat: tuple[int, int, int]) -> tuple[np.ndarray
     if unclear.any():
         a, b, name = start[unclear][0], end[unclear][0], names[of_row[row[unclear][0]]]
         raise InputError(
-            f"the supercell of {repeat} cells is too small: sites {a} and {b} of it are joined by a jump of class "
-            f"{name} and otherwise too, or are one; expected every pair to be of one class"
+            f"the supercell of {repeat} cells is too small: a jump of class {name} leads from site {a} to {b}, "
+            "which is the same or is reached by jumps of another class too"
         )
     return of_row, of_pair
 
 
 def must_agree(what: str, axes: str, theirs: np.ndarray, ours: np.ndarray) -> None:
     """Raise InputError, naming the first place, where two arrays of integers differ."""
-    if not np.array_equal(theirs, ours):
-        place = tuple(np.argwhere(theirs != ours)[0].tolist())
+    differ = theirs != ours
+    if differ.any():
+        place = tuple(np.argwhere(differ)[0].tolist())
+        at = ", ".join(f"{axis} {number}" for axis, number in zip(axes.split(", "), place, strict=True))
         raise InputError(
-            f"the codes differ in {what} at {np.count_nonzero(theirs != ours)} places of {theirs.size}, first at "
-            f"({axes}) = {place}: {theirs[place]} in site-analysis, {ours[place]} here"
+            f"{what}: the codes differ in {differ.sum()} of {differ.size} values, first at {at}: {theirs[place]} in "
+            f"site-analysis, {ours[place]} here"
         )
 
 
 def compare(path: Path, sites: dict, radius: float) -> None:
-    """Print what both codes find in one trajectory. Raises InputError where they disagree."""
+    """Print what both codes find in one trajectory, and then raise InputError where they disagree."""
     trajectory = read_trajectory(path)
     repeat = supercell_repeat(trajectory, sites)
     of_row, of_pair = class_numbers(sites, repeat)
@@ -163,7 +166,7 @@ def compare(path: Path, sites: dict, radius: float) -> None:
     classes = [entry["name"] for entry in sites["classes"]] + ["other pairs"]
     n_sites, frames = len(orbits), len(trajectory.positions)
 
-    # Our side first: it refuses input that does not fit. The warm-up compiles both codes.
+    # The study's side first: it refuses input that does not fit. What is not timed compiles both codes.
     assign(trajectory.first(2), sites, np.inf)
     cores, jumps, occupied, cores_s = run_ours(trajectory, sites, radius)
     nearest, nearest_jumps, nearest_occupied, nearest_s = run_ours(trajectory, sites, np.inf)
@@ -173,63 +176,38 @@ def compare(path: Path, sites: dict, radius: float) -> None:
     spheres = run_theirs(structures, sites, repeat, radius)
     voronoi = run_theirs(structures, sites, repeat, np.inf)
 
-    def per_orbit(visits: np.ndarray) -> list[float]:
-        return [visits[orbits == label].mean() / frames for label in labels]
-
     def visits(at: np.ndarray) -> np.ndarray:
         return np.bincount(at[at >= 0], minlength=n_sites)
 
-    def by_class(transitions: np.ndarray) -> np.ndarray:
-        return np.bincount(of_pair.ravel(), transitions.ravel(), minlength=len(classes)).astype(int)
+    def column(visits: np.ndarray, transitions: np.ndarray) -> tuple[list[float], np.ndarray]:
+        counts = np.bincount(of_pair.ravel(), transitions.ravel(), minlength=len(classes)).astype(int)
+        return [visits[orbits == label].mean() / frames for label in labels], counts
 
-    def jumps_by_class(jumps: Jumps) -> np.ndarray:
-        return np.bincount(np.where(jumps.kind < 0, len(classes) - 1, of_row[jumps.kind]), minlength=len(classes))
+    def own_column(occupied: dict, jumps: Jumps) -> tuple[list[float], np.ndarray]:
+        kinds = np.where(jumps.kind < 0, len(classes) - 1, of_row[jumps.kind])
+        return [occupied[label]["ions_per_site"] for label in labels], np.bincount(kinds, minlength=len(classes))
 
     in_cores = np.where(cores.outside, -1, cores.supercell_site)
     kept = last_site_kept(spheres.at)
-    direct, across = transitions_between(spheres.at, n_sites), transitions_between(kept, n_sites)
-    must_agree("the sphere of an ion (-1: none)", "frame, ion", spheres.at, in_cores)
-    must_agree("ions in spheres, summed over frames", "site,", spheres.visits, visits(in_cores))
-    must_agree("the last sphere of an ion", "frame, ion", kept, cores.supercell_site)
-    must_agree(
-        "transitions between spheres",
-        "from, to",
-        spheres.transitions,
-        transitions_between(cores.supercell_site if ACROSS_GAPS else in_cores, n_sites),
-    )
-    must_agree("jumps core to core", "class,", by_class(across), jumps_by_class(jumps))
-    must_agree("the nearest site of an ion", "frame, ion", voronoi.at, nearest.supercell_site)
-    must_agree("ions nearest to a site, summed over frames", "site,", voronoi.visits, visits(nearest.supercell_site))
-    must_agree("changes of nearest site", "class,", by_class(voronoi.transitions), jumps_by_class(nearest_jumps))
-
-    pairs_of_columns = [
-        (
-            (per_orbit(spheres.visits), by_class(direct)),
-            (per_orbit(visits(in_cores)), by_class(transitions_between(in_cores, n_sites))),
-        ),
-        (
-            (per_orbit(visits(kept)), by_class(across)),
-            ([occupied[label]["ions_per_site"] for label in labels], jumps_by_class(jumps)),
-        ),
-        (
-            (per_orbit(voronoi.visits), by_class(voronoi.transitions)),
-            ([nearest_occupied[label]["ions_per_site"] for label in labels], jumps_by_class(nearest_jumps)),
-        ),
+    columns = [
+        column(spheres.visits, transitions_between(spheres.at, n_sites)),
+        column(visits(in_cores), transitions_between(in_cores, n_sites)),
+        column(visits(kept), transitions_between(kept, n_sites)),
+        own_column(occupied, jumps),
+        column(voronoi.visits, voronoi.transitions),
+        own_column(nearest_occupied, nearest_jumps),
     ]
-    columns = [column for pair in pairs_of_columns for column in pair]
     step_ps = cores.frame_s * 1e12
     print(f"{path}: {spheres.at.shape[1]} ions, {n_sites} sites, {frames} frames, one in {step_ps:.3g} ps")
     print(f"{'':14s}" + "".join(f"{title:>24s}" for title in ("in spheres", "last sphere kept", "nearest site")))
     print(f"{'':14s}" + f"{'site-analysis':>15s}{'here':>9s}" * 3)
     print("ions per site")
     for n, label in enumerate(labels):
-        print(
-            f"  {label:12s}" + "".join(f"{column[0][n]:{9 + 6 * (k % 2 == 0)}.4f}" for k, column in enumerate(columns))
-        )
+        print(row_of(label, [f"{occupation[n]:.4f}" for occupation, _ in columns]))
     print("transitions")
-    for n, name in enumerate([*classes, "all"]):
-        cells = [counts[n] if n < len(classes) else counts.sum() for _, counts in columns]
-        print(f"  {name:12s}" + "".join(f"{count:{9 + 6 * (k % 2 == 0)}d}" for k, count in enumerate(cells)))
+    for n, name in enumerate(classes):
+        print(row_of(name, [str(counts[n]) for _, counts in columns]))
+    print(row_of("all", [str(counts.sum()) for _, counts in columns]))
     print(
         f"time outside all spheres: {np.mean(spheres.at < 0):.4f} (site-analysis), {cores.outside.mean():.4f} (here); "
         f"transitions between spheres in site-analysis's own count: {spheres.transitions.sum()}"
@@ -243,6 +221,24 @@ def compare(path: Path, sites: dict, radius: float) -> None:
             f"ratio {theirs_s / ours_s:.3g}"
         )
 
+    own_count = transitions_between(cores.supercell_site if ACROSS_GAPS else in_cores, n_sites)
+    for what, axes, theirs, ours in (
+        ("the sphere of an ion (-1: none)", "frame, ion", spheres.at, in_cores),
+        ("the last sphere of an ion", "frame, ion", kept, cores.supercell_site),
+        ("the nearest site of an ion", "frame, ion", voronoi.at, nearest.supercell_site),
+        ("ions in a sphere, summed over frames", "site", spheres.visits, visits(in_cores)),
+        ("ions nearest to a site, summed over frames", "site", voronoi.visits, visits(nearest.supercell_site)),
+        ("site-analysis's own count of transitions between spheres", "from, to", spheres.transitions, own_count),
+        ("jumps core to core", "class", columns[2][1], columns[3][1]),
+        ("changes of nearest site", "class", columns[4][1], columns[5][1]),
+    ):
+        must_agree(f"{path}: {what}", axes, theirs, ours)
+
+
+def row_of(name: str, cells: list[str]) -> str:
+    """A line of the table, cells of site-analysis and of this study in turn."""
+    return f"  {name:12s}" + "".join(f"{cell:>{9 if k % 2 else 15}s}" for k, cell in enumerate(cells))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -252,11 +248,13 @@ def main() -> None:
     args = parser.parse_args()
 
     numba.set_num_threads(1)
+    gc.disable()  # as timeit does
     sites = read_sites(args.sites)
     print(f"site-analysis {site_analysis.__version__}; spheres and cores of {args.core_radius:g} Å")
     for path in args.trajectories:
         print()
         compare(path, sites, args.core_radius)
+        gc.collect()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from scipy.optimize import nnls
 from insilico_nmr.echo import Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.propagator import DECORRELATED
 from insilico_nmr.tensors import L2_BASIS
 
 RATES_PER_DECADE = 32
@@ -66,8 +67,10 @@ def fit_decay(time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, er
     """Non-negative exponentials through C at times (T,) from 0 on, with standard errors (T,).
 
     C(t) is given twice, as `remaining` and as `decayed`, C(0) − C(t): of each time the smaller is fitted, so that the
-    first small part of a decay, which high frequencies see, counts as much as its end. Raises InputError for times that
-    do not begin at 0 or do not increase, and for values that are not finite.
+    first small part of a decay, which high frequencies see, counts as much as its end. Where C is exactly 0, its
+    propagator is held at the limit, which it has come near (propagator.DECORRELATED). Slower exponentials than the last
+    time, or the first where it is held, are not looked for. Raises InputError for times that do not begin at 0 or do
+    not increase, and for values that are not finite.
     """
     if not (time_s[0] == 0 and (np.diff(time_s) > 0).all() and len(time_s) > 2):
         raise InputError("a correlation function: times must increase from 0, three at least")
@@ -75,11 +78,14 @@ def fit_decay(time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, er
         raise InputError("a correlation function: values and errors must be finite")
     if remaining[0] <= 0:
         return Decay(np.ones(1), np.zeros(1))
-    low, high = np.log10(0.1 / time_s[-1]), np.log10(10 / time_s[1])
+    held = remaining == 0
+    last = time_s[held.argmax()] if held.any() else time_s[-1]
+    low, high = np.log10(1 / last), np.log10(10 / time_s[1])
     rates = np.logspace(low, high, int((high - low) * RATES_PER_DECADE) + 1)
     phase = np.outer(time_s, rates)
     early = (time_s > 0) & (decayed < remaining)
     values = np.where(early, decayed, remaining)
+    error = np.where(held, DECORRELATED * remaining[0], error)
     weight = 1 / np.hypot(error, LEAST_ERROR * np.maximum(np.abs(values), 1e-12 * remaining[0]))
     found, _ = nnls(np.where(early[:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None], values * weight)
     return Decay(rates[found > 0], found[found > 0])
