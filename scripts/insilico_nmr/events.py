@@ -122,7 +122,12 @@ def host_drift(trajectory: Trajectory, sites: dict) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _assign(positions, drift, inverse, cell, basis, radius, site, image, outside):
-    """Fill site, image, outside frame by frame; an ion that was in no core yet gets −1."""
+    """Fill site, image, outside frame by frame; an ion that was in no core yet gets −1.
+
+    Within a core the image is the nearest one in fractional coordinates; the site nearest of all, in a skewed cell, may
+    be an image beside it.
+    """
+    reach = 1 if np.isinf(radius) else 0
     frames, ions = site.shape
     for frame in range(frames):
         for ion in range(ions):
@@ -134,15 +139,18 @@ def _assign(positions, drift, inverse, cell, basis, radius, site, image, outside
             nearest, best = -1, radius * radius
             best_image = np.zeros(3, np.int64)
             for s in range(len(basis)):
-                square = 0.0
-                n0, n1, n2 = np.round(f[0] - basis[s, 0]), np.round(f[1] - basis[s, 1]), np.round(f[2] - basis[s, 2])
-                d0, d1, d2 = f[0] - basis[s, 0] - n0, f[1] - basis[s, 1] - n1, f[2] - basis[s, 2] - n2
-                for c in range(3):
-                    x = d0 * cell[0, c] + d1 * cell[1, c] + d2 * cell[2, c]
-                    square += x * x
-                if square < best:
-                    best, nearest = square, s
-                    best_image[0], best_image[1], best_image[2] = int(n0), int(n1), int(n2)
+                r0, r1, r2 = np.round(f[0] - basis[s, 0]), np.round(f[1] - basis[s, 1]), np.round(f[2] - basis[s, 2])
+                for n0 in range(int(r0) - reach, int(r0) + reach + 1):
+                    for n1 in range(int(r1) - reach, int(r1) + reach + 1):
+                        for n2 in range(int(r2) - reach, int(r2) + reach + 1):
+                            d0, d1, d2 = f[0] - basis[s, 0] - n0, f[1] - basis[s, 1] - n1, f[2] - basis[s, 2] - n2
+                            square = 0.0
+                            for c in range(3):
+                                x = d0 * cell[0, c] + d1 * cell[1, c] + d2 * cell[2, c]
+                                square += x * x
+                            if square < best:
+                                best, nearest = square, s
+                                best_image[0], best_image[1], best_image[2] = n0, n1, n2
             outside[frame, ion] = nearest < 0
             if nearest >= 0:
                 site[frame, ion] = nearest

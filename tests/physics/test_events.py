@@ -250,3 +250,22 @@ def test_lost_ions_and_foreign_cells_are_refused(sites):
     foreign = dict(sites, cell=(CELL * 1.2).tolist())
     with pytest.raises(InputError, match="not a multiple"):
         assign(trajectory(hopper([], 10, 0.0)), foreign, 1.0)
+
+
+def test_the_nearest_site_of_a_skewed_cell_is_the_nearest_of_all_images():
+    cell = np.array([[3.65, 0, 0], [-1.825, 3.161, 0], [0, 0, 3.9]])
+    group = np.array([np.eye(3, dtype=int)])
+    atoms = [("A", "Li", 1.0, np.zeros(3)), ("B", "Li", 1.0, np.array([1 / 3, 2 / 3, 0.5]))]
+    sites = build_sites(make_crystal(cell, group, np.zeros((1, 3)), atoms), "Li", 3.0)
+    repeat = np.array([3, 3, 3])
+    paths = np.random.default_rng(1).uniform(0, 1, (200, 5, 3)) @ (cell * repeat[:, None])
+    run = Trajectory(
+        paths.astype(np.float32), np.full(5, 3), cell * repeat[:, None], 0.1 * np.arange(1, 201), np.full(200, 600.0),
+        np.zeros(200), 600.0,
+    )  # fmt: skip
+    found = assign(run, sites, np.inf)
+    basis = np.array([site["position"] for site in sites["sites"]])
+    images = np.stack(np.meshgrid(*[np.arange(-2, 6)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    everywhere = ((basis[:, None] + images) @ cell).reshape(-1, 3)
+    nearest = np.linalg.norm(run.positions[:, :, None] - everywhere, axis=-1).min(axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(found.displacement_A, axis=-1), nearest, atol=1e-4)
