@@ -5,6 +5,10 @@ other ions and committee members. The error is their standard deviation about th
 since each has few paths, and at least --neb-error. One path in one arrangement is off by that much, and the mean is
 given no smaller error: arrangements are drawn at random and not by their energy.
 
+A barrier over which MD would hardly have seen the jumps that it did see (probability below one in a thousand, with the
+barrier two errors lower and the attempt frequency two factors higher) is not that of the way they took: ions moved
+together, say, while the others stand still in NEB. It is left out, and named.
+
 What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
 temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
 """
@@ -17,8 +21,9 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
-from insilico_nmr.rates import NebBarrier, fit_rates, model_table, read_counts, write_rates
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K, NebBarrier, fit_rates, model_table, read_counts, write_rates
 from insilico_nmr.sites import read_sites
+from scipy import stats
 
 
 def read_barriers(path: Path, rare: set[str], least_error_eV: float) -> list[NebBarrier]:
@@ -45,6 +50,31 @@ def read_barriers(path: Path, rare: set[str], least_error_eV: float) -> list[Neb
     return [NebBarrier(directed, float(values.mean()), error) for directed, values in sampled]
 
 
+def as_row(barrier: NebBarrier) -> dict:
+    """For the model's file."""
+    row = dict(zip(("class", "from", "to"), barrier.directed, strict=True))
+    return row | {"barrier_eV": barrier.energy_eV, "error_eV": barrier.error_eV}
+
+
+def ways_taken(
+    barriers: list[NebBarrier], counts: pd.DataFrame, prefactor_per_s: float, factor: float
+) -> tuple[list[NebBarrier], list[NebBarrier]]:
+    """Barriers that allow for the jumps that MD saw of their class, and those that do not."""
+    expected: dict[str, float] = {}
+    for barrier in barriers:
+        name, start, end = barrier.directed
+        rows = counts[(counts["class"] == name) & (counts["from"] == start) & (counts["to"] == end)]
+        lowest = (barrier.energy_eV - 2 * barrier.error_eV) / BOLTZMANN_EV_PER_K
+        rates = prefactor_per_s * factor**2 * np.exp(-lowest / rows["temperature_K"])
+        expected[name] = expected.get(name, 0.0) + float(rates @ rows["exposure_s"])
+    seen = counts.groupby("class")["count"].sum()
+    refused = {name for name, mean in expected.items() if stats.poisson.sf(seen.get(name, 0) - 1, mean) < 1e-3}
+    taken, others = [], []
+    for barrier in barriers:
+        (others if barrier.directed[0] in refused else taken).append(barrier)
+    return taken, others
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", type=Path, help="counts of analyse_jumps.py, CSV")
@@ -63,10 +93,11 @@ def main() -> None:
     total = counts.groupby("class")["count"].sum()
     rare = {entry["name"] for entry in sites["classes"] if total.get(entry["name"], 0) < args.min_count}
     barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
+    barriers, not_taken = ways_taken(barriers, counts, args.prefactor, args.prefactor_factor)
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
     model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
     temperatures = sorted({*args.temperatures, *counts["temperature_K"].tolist()})
-    write_rates(args.out, counts.assign(origin="md"), model_table(model, temperatures, barriers))
+    write_rates(args.out, counts.assign(origin="md"), model_table(model, temperatures, barriers + not_taken))
     write_json(
         args.model,
         {
@@ -84,14 +115,15 @@ def main() -> None:
             "degrees_of_freedom": model.degrees_of_freedom,
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
-            "neb": [
-                {"class": b.directed[0], "from": b.directed[1], "to": b.directed[2], "barrier_eV": b.energy_eV}
-                | {"error_eV": b.error_eV}
-                for b in barriers
-            ],
+            "neb": [as_row(barrier) for barrier in barriers],
+            "neb_not_taken": [as_row(barrier) for barrier in not_taken],
         },
     )
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
+    for name in sorted({barrier.directed[0] for barrier in not_taken}):
+        print(
+            f"warning: class {name}: MD saw jumps that the NEB barrier does not allow; it is left out", file=sys.stderr
+        )
     for key in sorted({key[0] for key in model.assumed}):
         print(f"warning: class {key} was never seen and has no NEB barrier; one jump assumed", file=sys.stderr)
 

@@ -234,8 +234,20 @@ def test_barriers_enter_for_rare_classes_and_not_for_frequent_ones(counted):
     # MD alone rules the frequent class, whose NEB barrier is 0.55 eV off.
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
     assert set(rates[rates["origin"] == "neb"]["class"]) == {"ab"}
-    # With the limit below both, none enters; with the limit above both, both do.
     assert fit(counted, "--min-count", 1)[1]["neb"] == []
+
+
+def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):
+    rates, model = fit(counted, "--min-count", 10**6)
+    # Hundreds of jumps of aa are no jumps over 0.85 eV; ab would do.
+    assert {row["class"] for row in model["neb"]} == {"ab"}
+    assert [(row["class"], row["barrier_eV"]) for row in model["neb_not_taken"]] == [("aa", pytest.approx(0.85))]
+    assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
+    assert set(rates[rates["origin"] == "neb"]["class"]) == {"aa", "ab"}
+    # Of a class without a jump nothing can be said against its barrier.
+    counts = pd.read_csv(counted / "counts.csv")
+    counts.loc[counts["class"] == "aa", "count"] = 0
+    counts.to_csv(counted / "counts.csv", index=False)
     assert {row["class"] for row in fit(counted, "--min-count", 10**6)[1]["neb"]} == {"aa", "ab"}
 
 
