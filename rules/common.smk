@@ -112,6 +112,8 @@ FIGURE_TABLES = {
     "relaxation": ["relaxation"],
     "diffusion": ["diffusion"],
 }
+if "exchange" in config["observables"]:
+    FIGURE_TABLES["exchange"] = ["exchange"]
 FIGURES = list(FIGURE_TABLES)
 TABLES = [*[name for names in FIGURE_TABLES.values() for name in names], "agreement"]
 

@@ -1,5 +1,9 @@
 """What the spectrometer records: site tensors, echoes, spectra, diffusion, and the comparison with experiment."""
 
+EXCHANGE_K = numbers(
+    [config["observables"]["exchange"]["temperature_K"]] if "exchange" in config["observables"] else []
+)
+
 
 rule average_tensors:
     input:
@@ -137,6 +141,31 @@ use rule simulate_relaxation as simulate_relaxation_shift with:
         f"{RESULTS}/logs/simulate_relaxation_shift_{{shift}}_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/simulate_relaxation_shift_{{shift}}_{{temperature}}K.tsv"
+
+
+rule simulate_exchange:
+    input:
+        code=code("simulate_exchange"),
+        propagator=expand(rules.run_kmc.output, temperature=EXCHANGE_K),
+        tensors=expand(rules.average_tensors.output, temperature=EXCHANGE_K),
+    output:
+        f"{RESULTS}/tables/exchange.csv",
+    log:
+        f"{RESULTS}/logs/simulate_exchange.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_exchange.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=flags("observables/exchange", mixing_times_s="mixing_times_s"),
+    shell:
+        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
+        " {params.flags} --out {output} > {log} 2>&1"
 
 
 rule gather_table:

@@ -1,0 +1,64 @@
+"""Two-dimensional exchange spectra of the satellites of a powder at one temperature, for several mixing times."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.echo import load_propagator, read_site_tensors
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
+from insilico_nmr.files import atomic_path
+from insilico_nmr.nuclei import quadrupolar_nucleus
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
+    parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--mixing-times-s", type=float, nargs="+", required=True, help="s")
+    parser.add_argument("--points", type=int, default=64, help="in each dimension (default: %(default)s)")
+    parser.add_argument(
+        "--gauss-Hz", type=float, default=2000.0, help="full width at half maximum (default: %(default)s)"
+    )
+    parser.add_argument("--out", required=True, help="CSV: mixing time, both frequencies, intensity")
+    arguments = parser.parse_args()
+    if arguments.points < 8 or not arguments.gauss_Hz >= 0:
+        raise InputError(
+            f"--points {arguments.points}, --gauss-Hz {arguments.gauss_Hz:g}: expected 8 or more, and 0 or more"
+        )
+
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    if nucleus.spin != 1.5:
+        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: these are satellites of spin 3/2")
+    propagator = load_propagator(arguments.propagator)
+    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
+    if abs(states.temperature_K - propagator.temperature_K) > 0.5 or states.isotope != nucleus.isotope:
+        raise InputError(
+            f"{arguments.site_tensors} is of {states.isotope} at {states.temperature_K:g} K, expected "
+            f"{nucleus.isotope} at {propagator.temperature_K:g} K"
+        )
+    axis = frequency_axis(states.mean, nucleus, arguments.points)
+    first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
+    tables = []
+    for time in arguments.mixing_times_s:
+        joint = joint_at(propagator, time)
+        spectrum = exchange_spectrum(joint, states.mean, nucleus, axis, arguments.gauss_Hz)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "temperature_K": propagator.temperature_K,
+                    "mixing_time_s": time,
+                    "elsewhere": 1 - np.trace(joint),
+                    "first_kHz": first,
+                    "second_kHz": second,
+                    "intensity_per_kHz2": spectrum.ravel() * 1e6,
+                }
+            )
+        )
+    with atomic_path(arguments.out) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.4g")
+
+
+if __name__ == "__main__":
+    run_script(main)
