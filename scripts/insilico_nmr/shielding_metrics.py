@@ -37,8 +37,9 @@ def scalar_errors(truth: np.ndarray, iso: np.ndarray, anisotropy: np.ndarray, et
 def tensor_errors(truth: np.ndarray, model: np.ndarray) -> dict[str, float]:
     """Errors of predicted tensors (n, 3, 3).
 
-    Mean absolute error of the nine components and of what `scalar_errors` has; root-mean-square error of each part in
-    per cent of its spread about its mean; median angle of the z axes, where the true one is defined.
+    Mean absolute error of the nine components and of what `scalar_errors` has; root-mean-square error of the parts that
+    scalars do not know in per cent of their spread about their mean; median angle of the z axes, where the true one is
+    defined.
     """
     contract = QUANTITIES["ms"]
     difference = model - truth
@@ -48,6 +49,7 @@ def tensor_errors(truth: np.ndarray, model: np.ndarray) -> dict[str, float]:
     percent = {
         f"{part}_percent": 100 * np.sqrt(np.mean(error**2) / np.mean((true - true.mean(axis=0)) ** 2))
         for part, error, true in zip(contract.parts, errors, spreads, strict=True)
+        if part != "isotropic"
     }
     _, _, true_eta, true_axis = parameters(truth)
     defined = true_eta < DEFINED_AXIS_ETA

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr.dataset import labelled, ms
+from insilico_nmr.scalar_model import TARGETS
+from insilico_nmr.shielding_metrics import TENSOR_ONLY
 from insilico_nmr.silicates import disagreement, read_crystals, split
 from programs import run
 
@@ -98,3 +100,21 @@ def test_tables_that_do_not_fit_are_refused(crystals):
     code, said = run("read_si29", folder / "table.json", *command)
     assert (code, "each of the 8 crystals" in said) == (2, True)
     assert not (folder / "new.extxyz").exists()
+
+
+def test_rows_of_all_kinds_of_models_make_one_table(crystals):
+    folder = crystals[0]
+    rows = []
+    for kind in ("tensor", *TARGETS["ms"]):
+        out = folder / f"{kind}.csv"
+        command = [folder / "si29.extxyz", "--split", "grouped", "--folds", 3, *SIZE.split(), "--kind", kind]
+        assert run("benchmark_si29", *command, "--resume", folder / kind, "--out", out)[0] == 0
+        rows.append(out)
+    assert run("gather_tables", *rows, "--out", folder / "curves.csv") == (0, "")
+    table = pd.read_csv(folder / "curves.csv").set_index("kind")
+    known = table.notna()
+    assert known.loc["tensor"].all()
+    assert known.loc["invariants", ["isotropic_ppm", "anisotropy_ppm", "eta"]].all()
+    assert not known.loc["invariants", list(TENSOR_ONLY)].any()
+    assert known.loc["isotropic", "isotropic_ppm"]
+    assert not known.loc["isotropic", ["anisotropy_ppm", "eta", *TENSOR_ONLY]].any()
