@@ -7,6 +7,7 @@ import numpy as np
 from insilico_nmr import kmc, lattice_gas, propagator
 from insilico_nmr.errors import run_script
 from insilico_nmr.lattice import Lattice, build_lattice, number_of_ions
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 CLASSES = ("x", "y", "z")
 
@@ -29,7 +30,7 @@ def simple_cubic(n: int, rates: tuple[float, float, float]) -> Lattice:
 
 def repelling(lattice: Lattice) -> lattice_gas.Gas:
     """The lattice of `simple_cubic` with a repulsion of kT/2 between nearest neighbours."""
-    half_kT_eV = 0.5 * lattice_gas.BOLTZMANN_EV_PER_K * 300
+    half_kT_eV = 0.5 * BOLTZMANN_EV_PER_K * 300
     images = [(sign * np.eye(3, dtype=int)[axis]).tolist() for axis in range(3) for sign in (1, -1)]
     pairs = [{"from": 0, "to": 0, "image": image, "energy_eV": half_kT_eV} for image in images]
     return lattice_gas.build_gas(lattice, pairs, 300.0)

@@ -98,7 +98,7 @@ def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:
         possible=np.zeros(n_classes, np.int64),
         executed=np.zeros(n_classes, np.int64),
         clock=np.zeros(2),
-        rng=_seeded(np.uint64(seed)),
+        rng=seeded(np.uint64(seed)),
     )
     _fill_lists(*tables, state.ion, state.word, state.listed, state.place, state.length, state.possible)
     if not _draw_next(lattice.rates, state.possible, state.clock, state.rng):
@@ -158,7 +158,7 @@ def _tables(lattice: Lattice) -> tuple:
 
 
 @njit(cache=True)
-def _seeded(seed):
+def seeded(seed):
     """State of xoshiro256++, (4,) uint64, from a 64-bit seed by splitmix64."""
     state = np.empty(4, np.uint64)
     x = seed
@@ -177,7 +177,7 @@ def _rotated(x, bits):
 
 
 @njit(cache=True, inline="always")
-def _uniform(rng):
+def uniform(rng):
     """Uniform in [0, 1), 53 bits, from the next output of xoshiro256++."""
     out = _rotated(rng[0] + rng[3], 23) + rng[0]
     shifted = rng[1] << np.uint64(17)
@@ -254,7 +254,7 @@ def _draw_next(rates, possible, clock, rng):
     total = _total(rates, possible)
     if total <= 0.0:
         return False
-    clock[1] = clock[0] - np.log(1.0 - _uniform(rng)) / total
+    clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
     return True
 
 
@@ -276,7 +276,7 @@ def _events(
                 return True
             clock[0] = clock[1]
 
-            rest = _uniform(rng) * total if n_classes > 1 else 0.0
+            rest = uniform(rng) * total if n_classes > 1 else 0.0
             c = 0
             while c < n_classes - 1 and rest >= rates[c] * possible[c]:
                 rest -= rates[c] * possible[c]
@@ -285,7 +285,7 @@ def _events(
                 c -= 1
             while True:
                 # Whole part: the site in the list. Fraction: the slot.
-                drawn = _uniform(rng) * length[c]
+                drawn = uniform(rng) * length[c]
                 whole = np.int64(drawn)
                 slot = first_slot[c] + np.int64((drawn - whole) * width[c])
                 i = np.int64(listed[room[c] + whole])
@@ -348,7 +348,7 @@ def _events(
             total = _total(rates, possible)
             if total <= 0.0:
                 return False
-            clock[1] = clock[0] - np.log(1.0 - _uniform(rng)) / total
+            clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
         clock[0] = times[step]
         if len(snapshots) > 0:
             snapshots[step] = record

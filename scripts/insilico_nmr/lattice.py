@@ -164,7 +164,7 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
     if not jumps:
         raise InputError(f"{source}: every rate is zero, so that no ion can ever jump")
     names = tuple(sorted({jump["rate"] for jump in jumps}))
-    log_weight = _log_weights(names, rates, orbit, source)
+    log_weight = log_weights(names, rates, orbit, source)
 
     # Runs of slots: the classes that leave an orbit one after the other, each as wide as its busiest site needs.
     m = len(basis)
@@ -259,7 +259,7 @@ def _check_rates(jumps: list[dict], rates: Rates, source: str) -> None:
             raise InputError(f"class {name}: rate zero from {start} to {end} but not back breaks detailed balance")
 
 
-def _log_weights(
+def log_weights(
     names: tuple[tuple[str, str, str], ...], rates: Rates, orbit: tuple[str, ...], source: str
 ) -> np.ndarray:
     """ln w of every site, shape (m,), from w_to / w_from = k(from → to) / k(to → from), class by class."""

@@ -18,13 +18,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
-from scipy import constants
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.kmc import SITE, X, Y, Z, _seeded, _uniform
-from insilico_nmr.lattice import Lattice, sites_reached
+from insilico_nmr.kmc import SITE, X, Y, Z, seeded, uniform
+from insilico_nmr.lattice import Lattice, log_weights, sites_reached
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
-BOLTZMANN_EV_PER_K = constants.k / constants.e
 CHILDREN = 8
 SHIFT = 3  # log2 of CHILDREN
 
@@ -87,6 +86,8 @@ def build_gas(
         raise InputError(
             f"{source}: rates of shape {rates.shape}; expected numbers above 0, ({len(lattice.rates)}, {n_species})"
         )
+    for species in rates.T:
+        log_weights(lattice.class_names, dict(zip(lattice.class_names, species, strict=True)), lattice.orbit, source)
     if not ceiling_per_s >= rates.max():
         raise InputError(f"{source}: the attempt frequency {ceiling_per_s:g} 1/s is below the rate {rates.max():g} 1/s")
 
@@ -238,7 +239,7 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
         seen=np.zeros(levels[-1] + 1, np.uint32),
         executed=np.zeros((len(lattice.rates), gas.n_species), np.int64),
         clock=np.zeros(2),
-        rng=_seeded(np.uint64(seed)),
+        rng=seeded(np.uint64(seed)),
     )
     _fill(*_tables(gas), ion, species, state.field, state.tree)
     if not _draw_next(state.tree, state.clock, state.rng):
@@ -332,7 +333,7 @@ def _draw_next(tree, clock, rng):
     total = tree[-1]
     if not total > 0.0:
         return False
-    clock[1] = clock[0] - np.log(1.0 - _uniform(rng)) / total
+    clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
     return True
 
 
@@ -384,7 +385,7 @@ def _events(
             clock[0] = clock[1]
 
             # The ion: down the tree.
-            rest = _uniform(rng) * tree[-1]
+            rest = uniform(rng) * tree[-1]
             node = 0
             for level in range(top - 1, -1, -1):
                 first = node * CHILDREN
@@ -401,7 +402,7 @@ def _events(
             # Its jump.
             moving = np.int64(ion[i])
             q = species[moving]
-            rest = _uniform(rng) * tree[i]
+            rest = uniform(rng) * tree[i]
             slot = 0
             for other in range(z):
                 rate = _rate(i, other, q, z, basis_site, neighbour, half, whole, ceiling, field)

@@ -7,10 +7,11 @@ import pytest
 from insilico_nmr import kmc, lattice_gas
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import build_lattice, equilibrium, equilibrium_occupation, sites_reached
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from lattices import ONE_RATE, THREE_RATES, bravais, three_orbits
 from scipy import stats
 
-KT_EV = lattice_gas.BOLTZMANN_EV_PER_K * 300
+KT_EV = BOLTZMANN_EV_PER_K * 300
 
 
 def nearest(sites: dict, energy) -> list[dict]:
@@ -214,6 +215,10 @@ def test_interactions_that_are_none_are_refused():
         lattice_gas.build_gas(lattice, far, 300.0)
     with pytest.raises(InputError, match=r"attempt frequency 0\.5 1/s is below the rate 1 1/s"):
         lattice_gas.build_gas(lattice, pairs, 300.0, 0.5)
+    loop = build_lattice(CHAIN, CHAIN_RATES, (2, 1, 1))
+    unbalanced = np.stack([loop.rates, loop.rates * (np.arange(len(loop.rates)) + 1)], axis=1)
+    with pytest.raises(InputError, match="breaks detailed balance with the other classes"):
+        lattice_gas.build_gas(loop, [], 300.0, rates_per_s=unbalanced)
     gas = lattice_gas.build_gas(lattice, pairs, 300.0)
     with pytest.raises(InputError, match="there are 1 species"):
         lattice_gas.start(gas, np.arange(2, dtype=np.int32), 1, np.array([0, 1]))

@@ -17,7 +17,8 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import build_lattice, equilibrium
-from insilico_nmr.lattice_gas import BOLTZMANN_EV_PER_K, build_gas
+from insilico_nmr.lattice_gas import build_gas
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
 from scipy import stats
 from scipy.linalg import expm
