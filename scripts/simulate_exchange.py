@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import load_propagator, read_site_tensors
+from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
 from insilico_nmr.files import atomic_path
@@ -31,13 +31,7 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(arguments.isotope)
     if nucleus.spin != 1.5:
         raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: these are satellites of spin 3/2")
-    propagator = load_propagator(arguments.propagator)
-    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
-    if abs(states.temperature_K - propagator.temperature_K) > 0.5 or states.isotope != nucleus.isotope:
-        raise InputError(
-            f"{arguments.site_tensors} is of {states.isotope} at {states.temperature_K:g} K, expected "
-            f"{nucleus.isotope} at {propagator.temperature_K:g} K"
-        )
+    propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     axis = frequency_axis(states.mean, nucleus, arguments.points)
     first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
     tables = []

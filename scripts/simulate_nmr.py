@@ -112,16 +112,8 @@ def main() -> None:
     parser.add_argument("--out-fits", required=True, help="CSV of fits, one row for each curve")
     arguments = parser.parse_args()
 
-    propagator = echo.load_propagator(arguments.propagator)
-    states = echo.read_site_tensors(arguments.site_tensors, len(propagator.populations))
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    if states.isotope != nucleus.isotope:
-        raise InputError(f"{arguments.site_tensors} is of {states.isotope}, --isotope is {nucleus.isotope}")
-    if abs(states.temperature_K - propagator.temperature_K) > 0.5:
-        raise InputError(
-            f"{arguments.site_tensors} is at {states.temperature_K:g} K, {arguments.propagator} at "
-            f"{propagator.temperature_K:g} K: they must be of one temperature"
-        )
+    propagator, states = echo.load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     if len(states.members) < 2:
         print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
 

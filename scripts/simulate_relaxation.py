@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from insilico_nmr import relaxation
-from insilico_nmr.echo import Propagator, contract, load_propagator, read_site_tensors
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.echo import Propagator, contract, load_observed
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
@@ -112,14 +112,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    propagator = completed(load_propagator(arguments.propagator))
-    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
-    if abs(states.temperature_K - propagator.temperature_K) > 0.5 or states.isotope != nucleus.isotope:
-        raise InputError(
-            f"{arguments.site_tensors} is of {states.isotope} at {states.temperature_K:g} K, expected "
-            f"{nucleus.isotope} at {propagator.temperature_K:g} K"
-        )
-    table = pd.DataFrame(rows_of(propagator, states, nucleus, arguments.fields_T, arguments.direction))
+    propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
+    table = pd.DataFrame(rows_of(completed(propagator), states, nucleus, arguments.fields_T, arguments.direction))
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import contract, load_propagator, plateau, read_site_tensors, tensor_kernel
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.echo import contract, load_observed, plateau, tensor_kernel
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.generator import effective_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -62,15 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    propagator = load_propagator(arguments.propagator)
-    states = read_site_tensors(arguments.site_tensors, len(propagator.populations))
-    if abs(states.temperature_K - propagator.temperature_K) > 0.5:
-        raise InputError(
-            f"{arguments.site_tensors} is at {states.temperature_K:g} K, "
-            f"{arguments.propagator} at {propagator.temperature_K:g} K"
-        )
-    if states.isotope != arguments.isotope:
-        raise InputError(f"{arguments.site_tensors} is of {states.isotope}, but --isotope is {arguments.isotope}")
+    propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     generator = generator_at_half_decay(propagator, states.mean)
     widths = arguments.lorentz_Hz, arguments.gauss_Hz
     axis_Hz, spectra = motional_spectra(generator, propagator.populations, states.mean, nucleus, *widths)

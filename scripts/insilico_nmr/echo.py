@@ -135,6 +135,20 @@ def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
     return SiteTensors(mean, members, samples, float(content["temperature_K"]), str(content["isotope"]))
 
 
+def load_observed(propagator_path: str, tensors_path: str, isotope: str) -> tuple[Propagator, SiteTensors]:
+    """Propagator and site tensors of one temperature. Raises InputError where that, or the isotope, does not fit."""
+    propagator = load_propagator(propagator_path)
+    states = read_site_tensors(tensors_path, len(propagator.populations))
+    if states.isotope != isotope:
+        raise InputError(f"{tensors_path} is of {states.isotope}, --isotope is {isotope}")
+    if abs(states.temperature_K - propagator.temperature_K) > 0.5:
+        raise InputError(
+            f"{tensors_path} is at {states.temperature_K:g} K, {propagator_path} at {propagator.temperature_K:g} K: "
+            "they must be of one temperature"
+        )
+    return propagator, states
+
+
 def _tensor_sets(states: list[dict], name: str, path: str | Path) -> np.ndarray:
     """Sets (n, S, 3, 3) of tensors that every state lists under `name`, one set a place in the lists."""
     counts = {len(state.get(name, [])) for state in states}

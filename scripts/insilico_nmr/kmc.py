@@ -31,8 +31,27 @@ ONE = np.uint32(1)
 TOP = np.uint32(31)
 
 
+class Simulation:
+    """What the states of all engines have: dataclasses of arrays, `clock` and `executed` among them."""
+
+    @property
+    def time_s(self) -> float:
+        """Time now."""
+        return float(self.clock[0])
+
+    @property
+    def events(self) -> int:
+        """Jumps made so far."""
+        return int(self.executed.sum())
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
 @dataclass
-class State:
+class State(Simulation):
     """A simulation between two events. All arrays; `arrays` and `State(**arrays)` keep every bit.
 
     ion : (S,) int32, ion on each site, −1 where vacant.
@@ -57,21 +76,6 @@ class State:
     executed: np.ndarray
     clock: np.ndarray
     rng: np.ndarray
-
-    @property
-    def time_s(self) -> float:
-        """Time now."""
-        return float(self.clock[0])
-
-    @property
-    def events(self) -> int:
-        """Jumps made so far."""
-        return int(self.executed.sum())
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:

@@ -14,13 +14,13 @@ What interactions do to a site is kept as one factor for each species, exp(−Σ
 `kmc.py` is several times faster where there are no interactions.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.kmc import SITE, X, Y, Z, seeded, uniform
+from insilico_nmr.kmc import SITE, Simulation, X, Y, Z, seeded, uniform
 from insilico_nmr.lattice import Lattice, log_weights, sites_reached
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
@@ -163,7 +163,7 @@ def _energies(lattice: Lattice, pairs: list[dict], source: str) -> dict[tuple, n
 
 
 @dataclass
-class GasState:
+class GasState(Simulation):
     """A simulation between two events. All arrays; `arrays` and `GasState(**arrays)` keep every bit.
 
     ion : (S,) int32, ion on each site, −1 where vacant.
@@ -187,21 +187,6 @@ class GasState:
     executed: np.ndarray
     clock: np.ndarray
     rng: np.ndarray
-
-    @property
-    def time_s(self) -> float:
-        """Time now."""
-        return float(self.clock[0])
-
-    @property
-    def events(self) -> int:
-        """Jumps made so far."""
-        return int(self.executed.sum())
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _levels(n_sites: int) -> np.ndarray:
