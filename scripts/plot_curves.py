@@ -79,7 +79,7 @@ def draw(table: pd.DataFrame) -> Figure:
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    panels[0].legend(handles.values(), handles, loc="best")
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -102,6 +102,10 @@ class Lattice:
         start, end, _ = self.links
         return self.basis[end] - self.basis[start] + self.jump_image[self.used] @ self.cell
 
+    def cells_of(self, sites: np.ndarray) -> np.ndarray:
+        """Cell (n, 3) that each of these sites of the supercell, (n,), is in."""
+        return _z_order(self.supercell)[0][np.asarray(sites) // len(self.basis)]
+
     @property
     def component(self) -> np.ndarray:
         """(m,) int, label of the connected part of the network that each site of the primitive cell belongs to."""

@@ -1,7 +1,7 @@
-"""Spins, quadrupole moments and gyromagnetic ratios, from one table (resources/nuclei.csv).
+"""Spins, quadrupole moments, gyromagnetic ratios and abundances, from one table (resources/nuclei.csv).
 
-Quadrupole moments: P. Pyykkö, Mol. Phys. 116, 1328 (2018). Spins and gyromagnetic ratios: R. K. Harris et al.,
-Pure Appl. Chem. 80, 59 (2008).
+Quadrupole moments: P. Pyykkö, Mol. Phys. 116, 1328 (2018). Spins, gyromagnetic ratios and natural abundances: R. K.
+Harris et al., Pure Appl. Chem. 80, 59 (2008).
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,14 @@ MILLIBARN_M2 = 1e-31
 
 @dataclass(frozen=True)
 class Nucleus:
-    """A nuclide. `quadrupole_moment` in m², `gamma` in rad/(T s)."""
+    """A nuclide. `quadrupole_moment` in m², `gamma` in rad/(T s), natural `abundance` between 0 and 1."""
 
     isotope: str
     element: str
     spin: float
     quadrupole_moment: float
     gamma: float
+    abundance: float
 
     @property
     def coupling_per_au(self) -> float:
@@ -36,13 +37,33 @@ class Nucleus:
 
 
 @cache
+def _all() -> dict[str, Nucleus]:
+    return {
+        row.isotope: Nucleus(
+            row.isotope,
+            row.element,
+            row.spin,
+            row.Q_mb * MILLIBARN_M2,
+            row.gamma_1e7_rad_per_T_s * 1e7,
+            row.abundance_percent / 100,
+        )
+        for row in pd.read_csv(TABLE).itertuples()
+    }
+
+
 def nucleus(isotope: str) -> Nucleus:
     """Look an isotope up by a name such as "7Li". Raises InputError for an unknown one."""
-    table = pd.read_csv(TABLE, index_col="isotope")
-    if isotope not in table.index:
-        raise InputError(f"unknown isotope {isotope!r}; {TABLE.name} has {', '.join(table.index)}")
-    row = table.loc[isotope]
-    return Nucleus(isotope, row["element"], row["spin"], row["Q_mb"] * MILLIBARN_M2, row["gamma_1e7_rad_per_T_s"] * 1e7)
+    if isotope not in _all():
+        raise InputError(f"unknown isotope {isotope!r}; {TABLE.name} has {', '.join(_all())}")
+    return _all()[isotope]
+
+
+def isotopes(element: str) -> list[Nucleus]:
+    """Isotopes of an element that have a spin. Raises InputError where the table has none."""
+    found = [nucleus for nucleus in _all().values() if nucleus.element == element]
+    if not found:
+        raise InputError(f"{TABLE.name} has no isotope of {element}; expected those with a spin, with their abundance")
+    return found
 
 
 def quadrupolar_nucleus(isotope: str) -> Nucleus:
