@@ -1,9 +1,10 @@
 """In-silico solid-state NMR of an ion conductor: from DFT snapshots to spectra, echoes and diffusion.
 
-Targets: all (default), figures (drawn from tables alone), tables, uncertainty (committee spread against errors). Where the
-config has a section for them: dft (labels of further snapshots), convergence (of labels), scale (DFT against measured
-couplings), label_crystals (its DFT), learn (active learning), curves (error against the number of snapshots, tensor
-beside scalar models), silicates (the same on 29Si shieldings).
+Targets: all (default), figures (drawn from tables alone), page (agreement, figures and captions as one HTML file),
+tables, uncertainty (committee spread against errors). Where the config has a section for them: dft (labels of further
+snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn (active
+learning), curves (error against the number of snapshots, tensor beside scalar models), silicates (the same on 29Si
+shieldings).
 Configuration: config/README.md.
 """
 
@@ -22,6 +23,7 @@ include: "rules/train.smk"
 include: "rules/md.smk"
 include: "rules/kmc.smk"
 include: "rules/nmr.smk"
+include: "rules/export.smk"
 include: "rules/figures.smk"
 include: "rules/uncertainty.smk"
 
@@ -64,7 +66,9 @@ rule all:
         f"{RESULTS}/tables/agreement.csv",
         f"{RESULTS}/data/CARD.md",
         f"{RESULTS}/data/nmr_parameters.csv",
+        expand(f"{RESULTS}/exports/sites_{{temperature}}K.{{suffix}}", temperature=COLD, suffix=EXPORTED),
         f"{RESULTS}/config.json",
+        f"{RESULTS}/report.html",
         [f"{RESULTS}/reference_scale/scale.png"] if "labelled" in config.get("reference_scale", {}) else [],
 
 

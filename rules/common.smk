@@ -101,21 +101,26 @@ except InputError as error:
 
 RESULTS = f"results/{config['study']}"
 PUBLISHED = f"resources/published/{config['study']}"
+REPORT = os.path.relpath(Path(workflow.basedir) / "report")
 
 # The tables that each figure is drawn from.
 FIGURE_TABLES = {
     "dataset": ["dataset_histograms"],
     "parity": ["tensor_metrics", "parity_components", "parity_parameters"],
+    "couplings": ["couplings"],
     "rates": ["rates"],
     "echo": ["echo", "echo_fits", "correlation"],
     "spectra": ["spectra"],
     "relaxation": ["relaxation"],
+    "linewidth": ["linewidth", "relaxation"],
     "diffusion": ["diffusion"],
 }
 if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
+if "mas" in config["observables"]:
+    FIGURE_TABLES["mas"] = ["mas"]
 FIGURES = list(FIGURE_TABLES)
-TABLES = [*[name for names in FIGURE_TABLES.values() for name in names], "agreement"]
+TABLES = [*dict.fromkeys(name for names in FIGURE_TABLES.values() for name in names), "agreement"]
 
 
 def numbers(values):
@@ -255,7 +260,24 @@ def figure_tables(wildcards):
     return [f"{folder}/{table}.csv" for table in FIGURE_TABLES[wildcards.figure]]
 
 
+def page_figures():
+    """Figures of the study's page, in order: each one's image, the template of its caption, and its tables."""
+    figures = [
+        [
+            f"{RESULTS}/figures/{figure}.png",
+            f"{REPORT}/figure.rst",
+            *[f"{RESULTS}/tables/{name}.csv" for name in tables],
+        ]
+        for figure, tables in FIGURE_TABLES.items()
+    ]
+    if "labelled" in config.get("reference_scale", {}):
+        folder = f"{RESULTS}/reference_scale"
+        figures.append([f"{folder}/scale.png", f"{REPORT}/scale.rst", f"{folder}/table.csv"])
+    return figures
+
+
 LITERATURE_FLAGS = {
     "rates": f"--mark-above {config['md']['rates']['mark_above_K']:g}",
     "diffusion": "",
+    "couplings": "",
 }

@@ -2,7 +2,7 @@
 the network is also measured on both splits. No part of the study itself: they take hours.
 """
 
-CURVES = config.get("learning_curves", {"sizes": [], "repeats": 2})
+CURVES = config.get("learning_curves", {"sizes": [], "repeats": 2, "learning_rates": {}})
 SILICATES = config.get("silicates", {"sizes": [], "repeats": 0})
 SILICATE_GROUPS = os.path.relpath(Path(workflow.basedir) / "resources" / "benchmarks" / "si29_groups.json")
 
@@ -32,10 +32,12 @@ rule curve_point:
         isotope=config["material"]["isotope"],
         repeats=CURVES["repeats"],
         flags=TENSOR_FLAGS,
+        # The last of two flags of one name counts.
+        own=lambda wildcards: flags("learning_curves/learning_rates", learning_rate=wildcards.kind),
     shell:
         "python {input.code[0]} {input.dataset} --kind {wildcards.kind} --size {wildcards.size}"
         " --member {wildcards.repeat} --repeats {params.repeats} --isotope {params.isotope} {params.flags}"
-        " --resume {params.resume} --threads {threads} --out {output} > {log} 2>&1"
+        " {params.own} --resume {params.resume} --threads {threads} --out {output} > {log} 2>&1"
 
 
 rule read_silicates:

@@ -113,6 +113,32 @@ rule run_md_tensors:
         " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
 
 
+rule quench_trajectory:
+    input:
+        code=code("quench_trajectory"),
+        trajectory=rules.run_md_tensors.output.trajectory,
+        potential=rules.train_potential.output.config,
+        member=POTENTIAL_FILES[0],
+    output:
+        f"{RESULTS}/md/still_{{temperature}}K_{{arrangement}}.h5",
+    log:
+        f"{RESULTS}/logs/quench_trajectory_{{temperature}}K_{{arrangement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/quench_trajectory_{{temperature}}K_{{arrangement}}.tsv"
+    conda:
+        POTENTIAL_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        folder=subpath(input.potential, parent=True),
+        frames=flags("md/tensors", frames="frames"),
+    shell:
+        "python {input.code[0]} {input.trajectory} --potential {params.folder} {params.frames} --out {output}"
+        " > {log} 2>&1"
+
+
 rule analyse_jumps:
     input:
         code=code("analyse_jumps"),

@@ -38,11 +38,61 @@ rule average_tensors:
         " {params.frames} {params.spread} --threads {threads} --out {output} > {log} 2>&1"
 
 
+use rule average_tensors as average_still_tensors with:
+    input:
+        code=code("average_tensors"),
+        trajectories=lambda wildcards: expand(
+            rules.quench_trajectory.output,
+            temperature=wildcards.temperature,
+            arrangement=range(config["md"]["tensors"]["arrangements"]),
+        ),
+        sites=rules.make_sites.output,
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        f"{RESULTS}/nmr/still_tensors_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/average_still_tensors_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/average_still_tensors_{{temperature}}K.tsv"
+
+
+# The tensors that all observables are computed from.
+SITE_TENSORS = {"thermal": rules.average_tensors.output, "still": rules.average_still_tensors.output}[
+    config["observables"]["tensors"]
+]
+
+
+rule coupling_table:
+    input:
+        code=code("coupling_table"),
+        thermal=expand(rules.average_tensors.output, temperature=COLD),
+        still=expand(rules.average_still_tensors.output, temperature=COLD),
+        sites=rules.make_sites.output,
+    output:
+        f"{RESULTS}/tables/couplings.csv",
+    log:
+        f"{RESULTS}/logs/coupling_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/coupling_table.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        isotope=flags("material", isotope="isotope"),
+    shell:
+        "python {input.code[0]} --thermal {input.thermal} --still {input.still} --sites {input.sites} {params.isotope}"
+        " --out {output} > {log} 2>&1"
+
+
 rule simulate_nmr:
     input:
         code=code("simulate_nmr"),
         propagator=rules.run_kmc.output,
-        tensors=rules.average_tensors.output,
+        tensors=SITE_TENSORS,
     output:
         echo=f"{RESULTS}/nmr/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/correlation_{{temperature}}K.csv",
@@ -70,7 +120,7 @@ use rule simulate_nmr as simulate_nmr_shift with:
     input:
         code=code("simulate_nmr"),
         propagator=rules.run_kmc_shift.output,
-        tensors=rules.average_tensors.output,
+        tensors=SITE_TENSORS,
     output:
         echo=f"{RESULTS}/nmr/shift_{{shift}}/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/shift_{{shift}}/correlation_{{temperature}}K.csv",
@@ -85,7 +135,7 @@ rule simulate_spectra:
     input:
         code=code("simulate_spectra"),
         propagator=rules.run_kmc.output,
-        tensors=rules.average_tensors.output,
+        tensors=SITE_TENSORS,
     output:
         f"{RESULTS}/nmr/spectra_{{temperature}}K.csv",
     log:
@@ -109,7 +159,7 @@ rule simulate_relaxation:
     input:
         code=code("simulate_relaxation"),
         propagator=rules.run_kmc.output,
-        tensors=rules.average_tensors.output,
+        tensors=SITE_TENSORS,
     output:
         f"{RESULTS}/nmr/relaxation_{{temperature}}K.csv",
     log:
@@ -134,7 +184,7 @@ use rule simulate_relaxation as simulate_relaxation_shift with:
     input:
         code=code("simulate_relaxation"),
         propagator=rules.run_kmc_shift.output,
-        tensors=rules.average_tensors.output,
+        tensors=SITE_TENSORS,
     output:
         f"{RESULTS}/nmr/shift_{{shift}}/relaxation_{{temperature}}K.csv",
     log:
@@ -143,11 +193,58 @@ use rule simulate_relaxation as simulate_relaxation_shift with:
         f"{RESULTS}/benchmarks/simulate_relaxation_shift_{{shift}}_{{temperature}}K.tsv"
 
 
+rule simulate_linewidth:
+    input:
+        code=code("simulate_linewidth"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+    output:
+        f"{RESULTS}/nmr/linewidth_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_linewidth_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_linewidth_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=flags("kmc", supercell="supercell", seed="seed", max_events="max_events"),
+    shell:
+        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
+
+
+use rule simulate_linewidth as simulate_linewidth_shift with:
+    input:
+        code=code("simulate_linewidth"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        model=rules.fit_rates.output.model,
+    output:
+        f"{RESULTS}/nmr/shift_{{shift}}/linewidth_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_linewidth_shift_{{shift}}_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_linewidth_shift_{{shift}}_{{temperature}}K.tsv"
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=lambda wildcards, input: " ".join(
+            [
+                flags("kmc", supercell="supercell", replicas="shift_replicas", seed="seed", max_events="max_events"),
+                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
+            ]
+        ),
+
+
 rule simulate_exchange:
     input:
         code=code("simulate_exchange"),
         propagator=expand(rules.run_kmc.output, temperature=EXCHANGE_K),
-        tensors=expand(rules.average_tensors.output, temperature=EXCHANGE_K),
+        tensors=expand(SITE_TENSORS, temperature=EXCHANGE_K),
     output:
         f"{RESULTS}/tables/exchange.csv",
     log:
@@ -174,7 +271,10 @@ rule gather_table:
         parts=lambda wildcards: expand(
             "{root}/nmr/{folder}{table}_{temperature}K.csv",
             root=RESULTS,
-            folder=["", *[f"shift_{n}/" for n in SHIFTS if wildcards.table in ("echo_fits", "relaxation")]],
+            folder=[
+                "",
+                *[f"shift_{n}/" for n in SHIFTS if wildcards.table in ("echo_fits", "relaxation", "linewidth")],
+            ],
             table=wildcards.table,
             temperature=COLD,
         ),
@@ -185,7 +285,7 @@ rule gather_table:
     benchmark:
         f"{RESULTS}/benchmarks/gather_{{table}}.tsv"
     wildcard_constraints:
-        table="echo|echo_fits|correlation|spectra|relaxation",
+        table="echo|echo_fits|correlation|spectra|relaxation|linewidth",
     conda:
         "../envs/base.yaml"
     threads: 1

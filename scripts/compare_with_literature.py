@@ -3,12 +3,12 @@
 Energies and absolute rates are judged apart. Values at the reference temperature come from Arrhenius fits over the
 simulated temperatures. A measured value agrees where it lies, within its own uncertainty (half a unit of its last
 digit where none is stated), inside the predicted 95 % interval; else the row says how far the prediction is off. A
-value whose note in the literature table says "to be confirmed" gets no verdict. No rate of an echo is predicted where
-the line says that it would decay faster than 1/t_p.
+value whose note in the literature table says "to be confirmed" gets no verdict.
 
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
-rates measured by spin-alignment echo (SAE) with the simulated echo's decay; local energies with the lowest barrier of
-the rate model. Predictions without a measured value are listed as well.
+rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
+so that there is none, with that of the tensors' correlation function; local energies with the lowest barrier of the
+rate model. Predictions without a measured value are listed as well.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def always(study: Study, reference_K: float) -> list[tuple[str, float | None, st
         ("echo_activation_energy", None, "eV", study.energy("SAE")),
         ("attempt_frequency", None, "1/s", study.attempt_frequency()),
     ]
-    echo_rate = study.jump_rate(reference_K, "SAE")
+    echo_rate = study.echo_rate(reference_K)
     if echo_rate is not None:
         rows.append(("echo_decay_rate", reference_K, "1/s", echo_rate))
     rows += [("barrier", None, "eV", barrier(key, line, "rate model")) for key, line in study.classes.items()]

@@ -1,8 +1,12 @@
-"""Predict field gradients of any structure that ASE reads, by a committee of tensor models.
+"""Predict field gradients or shieldings of any structure that ASE reads, by committees of tensor models.
 
 Writes extended XYZ with `efg` (committee mean), `efg_sd` (root-mean-square spread of a component over the members,
 times the factor by which errors exceed it; atomic units) and `efg_outside` (which atoms most members find unlike all
-that they know: neither holds there). NaN and false for atoms of elements whose field gradients were not learnt.
+that they know: neither holds there), and with `ms`, `ms_sd` and `ms_outside` of a committee that learnt shieldings
+(ppm). NaN and false for atoms of elements whose tensors were not learnt.
+
+Where --out ends in .magres, writes the means of one frame in that format, which ASE, Soprano and MagresView read;
+atoms without tensors are left out.
 """
 
 import argparse
@@ -12,9 +16,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from insilico_nmr.crystal import FULL
-from insilico_nmr.dataset import write_frames
+from insilico_nmr.dataset import TENSORS, write_frames
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.tensor_model import load_committee, mostly_outside
+from insilico_nmr.magres_export import write_tensors
+from insilico_nmr.tensor_model import TensorModel, load_committee, mostly_outside
 
 
 def check_ordered(atoms: Atoms, source: str) -> None:
@@ -29,20 +34,38 @@ def check_ordered(atoms: Atoms, source: str) -> None:
         )
 
 
+def load_committees(folders: list[Path]) -> dict[str, list[TensorModel]]:
+    """Committees by the quantity that they learnt. Raises InputError for two of one quantity."""
+    committees = {}
+    for folder in folders:
+        committee = load_committee(folder)
+        name = committee[0].quantity.name
+        if name in committees:
+            raise InputError(f"{folder}: a second committee for {name}; expected one of each quantity")
+        committees[name] = committee
+    return committees
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("structure", type=Path, help="one or more frames in any format that ASE reads")
-    parser.add_argument("--model", type=Path, required=True, help="committee folder, with member_0, member_1, …")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        action="append",
+        help="committee folder, with member_0, member_1, …; again for one of shieldings beside one of field gradients",
+    )
     parser.add_argument(
         "--spread-factor",
         type=float,
         default=1.0,
         help="error over spread, from uncertainty/coverage.csv (%(default)g)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="extended XYZ to write")
+    parser.add_argument("--out", type=Path, required=True, help="extended XYZ or .magres to write")
     args = parser.parse_args()
 
-    committee = load_committee(args.model)
+    committees = load_committees(args.model)
     try:
         frames = ase.io.read(args.structure, index=":")
     except Exception as error:  # ASE raises whatever the bad file provokes
@@ -51,13 +74,24 @@ def main() -> None:
         if not atoms.pbc.all() or atoms.cell.rank < 3:
             raise InputError(f"{args.structure}, frame {number}: expected a periodic cell")
         check_ordered(atoms, f"{args.structure}, frame {number}")
-        members = np.array([model.predict(atoms) for model in committee])
+        predicted = {}
+        for name, committee in committees.items():
+            members = np.array([model.predict(atoms) for model in committee])
+            predicted[name] = members.mean(axis=0)
+            spread = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
+            predicted[f"{name}_sd"] = args.spread_factor * spread
+            predicted[f"{name}_outside"] = mostly_outside(committee, atoms)
         atoms.calc = None
-        atoms.arrays["efg"] = members.mean(axis=0)
-        spread = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
-        atoms.arrays["efg_sd"] = args.spread_factor * spread
-        atoms.arrays["efg_outside"] = mostly_outside(committee, atoms)
-    write_frames(args.out, frames)
+        atoms.arrays |= predicted
+    if args.out.suffix != ".magres":
+        write_frames(args.out, frames)
+    elif len(frames) == 1:
+        for name in set(TENSORS) - set(committees):
+            frames[0].arrays.pop(name, None)  # labels that the structure came with are no predictions
+        method = "; ".join(f"{name}: mean of {len(models)} tensor models" for name, models in committees.items())
+        write_tensors(args.out, frames[0], [f"Predicted for {args.structure.name}"], method)
+    else:
+        raise InputError(f"{args.structure}: {len(frames)} frames; a .magres file holds one")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {
 sites of the primitive cell, each pair in both directions, and optionally `attempt_frequency_per_s`, above which no jump
 is made. The supercell is then the one asked for: whether it is large enough is for the user to try.
 
-With --shift N the rates are those of the rate model moved by one standard deviation along the N-th of the directions in
-which its uncertainty matters most.
+With --shift N the rates are those of the rate model moved by one standard deviation (`insilico_nmr.rate_shifts`).
 """
 
 import argparse
@@ -23,11 +22,9 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
 from insilico_nmr.lattice import (
     Lattice,
-    Rates,
     build_lattice,
     converged_lattice,
     number_of_ions,
-    read_rates,
     size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas
@@ -40,8 +37,6 @@ def main() -> None:
     """Run all replicas, going on from the checkpoint folder, and write their propagator."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
-    parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
-    parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
     parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="cells, at least; grows until there are enough carriers")  # fmt: skip
@@ -52,27 +47,18 @@ def main() -> None:
         "--max-residence-times", type=float, default=1e3, help="longest lag in mean residence times (default: 1000)"
     )
     parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
-    parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
-    parser.add_argument(
-        "--shift", type=int, default=0, help="direction that the rate model is moved along (default: 0, none)"
-    )
-    parser.add_argument("--shift-temperatures", type=float, nargs="+", metavar="T",
-                        help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
+    rate_shifts.add_shift_arguments(parser)
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder to go on from after a kill")
     parser.add_argument("--out", required=True, help="propagator, NetCDF")
     arguments = parser.parse_args()
-    if arguments.temperature <= 0:
-        raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
     if arguments.seed < 0:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
-    rates = read_rates(arguments.rates, arguments.temperature)
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     sites = read_json(arguments.sites)
-    if arguments.shift:
-        rates = shifted(arguments, rates, sites, filling)
+    rates = rate_shifts.rates_asked_for(arguments, sites, filling)
     supercell = tuple(arguments.supercell)
     if arguments.interactions:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
@@ -116,18 +102,6 @@ def read_gas(lattice: Lattice, path: str, temperature_K: float) -> Gas:
     if not isinstance(ceiling, int | float):
         raise InputError(f"{path}: attempt_frequency_per_s is {ceiling!r}; expected a number")
     return build_gas(lattice, found["pairs"], temperature_K, ceiling, source=path)
-
-
-def shifted(arguments: argparse.Namespace, rates: Rates, sites: dict, filling: float) -> Rates:
-    """The rates moved as --shift asks."""
-    if arguments.rate_model is None or arguments.shift_temperatures is None:
-        raise InputError("--shift needs --rate-model and --shift-temperatures")
-    model = rate_shifts.read_rate_model(arguments.rate_model, sites)
-    steps, shares = rate_shifts.steps(model, sites, arguments.shift_temperatures, filling)
-    if not 1 <= arguments.shift <= len(steps):
-        raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(steps)}, or 0 for none")
-    print(f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance", file=sys.stderr)
-    return rate_shifts.moved_rates(rates, model, steps[arguments.shift - 1], arguments.temperature)
 
 
 def run_replicas(plan: propagator.Plan, finished: list[Path], current: Path) -> list[dict]:

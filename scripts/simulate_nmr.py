@@ -182,7 +182,8 @@ def main() -> None:
             ).reshape(len(sets), len(time_s))
             for sets in (states.members, states.samples)
         )
-        flag = "jumps_during_evolution" if echo.jumps_during_evolution(joint, time_s, evolution_time_s) else "ok"
+        jumping = echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
+        flag = "jumps_during_evolution" if jumping else "ok"
         echo_tables.append(
             pd.DataFrame(
                 {

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import contract, load_observed, plateau, tensor_kernel
+from insilico_nmr.echo import Propagator, contract, half_decay, load_observed, tensor_kernel
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.generator import effective_generator
@@ -23,22 +23,25 @@ from scipy.linalg import expm
 SPREAD_DIRECTIONS = 1000
 
 
-def generator_at_half_decay(propagator, tensors: np.ndarray) -> np.ndarray:
+def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
     """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ has fallen half-way to its plateau.
 
     Where kinetic Monte Carlo ends before, of its longest lag. Says on stderr how well its correlation function fits.
     """
-    kernel = tensor_kernel(tensors)
-    measured = contract(kernel, propagator.joint)
-    start, end = float(np.diag(kernel) @ propagator.populations), plateau(propagator.populations, kernel)
-    later = propagator.time_s > 0
-    fallen = later & (measured < (start + end) / 2)
-    chosen = int(np.argmax(fallen)) if fallen.any() else len(measured) - 1
+    lag_s = half_decay(propagator, tensors)
+    chosen = len(propagator.time_s) - 1 if np.isnan(lag_s) else int(np.searchsorted(propagator.time_s, lag_s))
     lag_s = float(propagator.time_s[chosen])
     generator = effective_generator(propagator.joint[..., chosen], propagator.populations, lag_s)
-    times = propagator.time_s[later][::3]
-    modelled = np.array([contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0] for t in times])
-    off = np.abs(modelled - measured[later][::3]).max() / start
+    kernel = tensor_kernel(tensors)
+    some = np.flatnonzero(propagator.time_s > 0)[::3]
+    modelled = np.array(
+        [
+            contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0]
+            for t in propagator.time_s[some]
+        ]
+    )
+    measured = contract(kernel, propagator.joint)
+    off = np.abs(modelled - measured[some]).max() / measured[0]
     print(
         f"generator at a lag of {lag_s:.3g} s; its correlation function differs from kinetic Monte Carlo's by at most "
         f"{off:.3f} of the start",

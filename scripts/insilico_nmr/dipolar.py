@@ -13,8 +13,6 @@ a Gaussian of M₂ at rest, a narrow Lorentzian when hops are fast. Rigid lines 
 and spins that flip each other do not narrow lines here.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from scipy import constants
@@ -23,6 +21,7 @@ from scipy.optimize import brentq
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import Lattice
 from insilico_nmr.nuclei import Nucleus, isotopes
+from insilico_nmr.relaxation import Decay
 
 POWDER = 0.8  # average of (1 − 3cos²θ)² over directions
 REACH_A = 12.0  # pairs farther apart have less than a per cent of the second moment
@@ -165,18 +164,10 @@ def pair_sums(
     images = np.ceil(reach_A / widths_of(lattice.cell)).astype(np.int64) + 1
     periods = np.array(lattice.supercell, float)
     _correlate(
-        records, lattice.cells_of(sites), watched, lattice.cell, np.linalg.inv(lattice.cell), lattice.basis, host.reshape(-1, 3),
-        host_kind.astype(np.int64), periods, reach_A**2, images, out,
+        records, lattice.cells_of(sites), watched, lattice.cell, np.linalg.inv(lattice.cell), lattice.basis,
+        host.reshape(-1, 3), host_kind.astype(np.int64), periods, reach_A**2, images, out,
     )  # fmt: skip
     return out / len(watched)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A central line: `fwhm_Hz` full width at half maximum, `forgotten`: the couplings were lost within the times given."""
-
-    fwhm_Hz: float
-    forgotten: bool
 
 
 def rigid_width(second_moment: float) -> float:
@@ -184,33 +175,26 @@ def rigid_width(second_moment: float) -> float:
     return float(2 * np.sqrt(2 * np.log(2) * second_moment) / (2 * np.pi))
 
 
-def anderson_weiss(time_s: np.ndarray, moment: np.ndarray) -> Line:
-    """The line of M₂(t), (rad/s)², at rising times (K,) from 0 on, linear between them and constant after the last.
+def anderson_weiss(decay: Decay) -> float:
+    """Full width at half maximum, Hz, of the line of M₂(t), (rad/s)², given as a sum of exponentials.
 
-    Negative values, which noise makes of a correlation function that has decayed, count as 0. Raises InputError for
-    times that do not start at 0 or do not rise, and for values that are not finite or start at 0 or below.
+    Each adds weight·τ²(e^{−t/τ} − 1 + t/τ) to −ln G(t). Raises InputError where there is no coupling.
     """
-    if not (len(time_s) > 1 and time_s[0] == 0 and (np.diff(time_s) > 0).all()):
-        raise InputError("a dipolar correlation function: times must rise from 0, two at least")
-    if not (np.isfinite(moment).all() and moment[0] > 0):
-        raise InputError("a dipolar correlation function must be finite and start above 0")
-    moment = np.maximum(moment, 0.0)
-    # K(t) = ∫₀^t (t − s) M₂(s) ds, exactly, between points and beyond the last.
-    step, slope = np.diff(time_s), np.diff(moment) / np.diff(time_s)
-    first = np.concatenate([[0], np.cumsum(step * (moment[1:] + moment[:-1]) / 2)])
-    second = np.concatenate([[0], np.cumsum(step * first[:-1] + step**2 * moment[:-1] / 2 + step**3 * slope / 6)])
-    slope = np.append(slope, 0.0)
+    if not decay.weight.sum() > 0:
+        raise InputError("a dipolar correlation function that starts at 0: no spin is within reach of another")
+    rate, weight = decay.rate_per_s, decay.weight
 
-    def decay(t: np.ndarray) -> np.ndarray:
-        k = np.searchsorted(time_s, t, side="right") - 1
-        d = t - time_s[k]
-        return second[k] + d * first[k] + d**2 * moment[k] / 2 + d**3 * slope[k] / 6
+    def exponent(t: np.ndarray) -> np.ndarray:
+        phase = np.outer(t, rate)
+        # The series where the closed form would be a difference of nearly equal numbers.
+        shape = np.where(phase < 1e-3, phase**2 / 2 - phase**3 / 6, np.expm1(-phase) + phase)
+        return shape @ (weight / rate**2)
 
-    end = 1 / np.sqrt(moment[0])
-    while decay(np.array([end]))[0] < END_OF_SIGNAL:
+    end = 1 / np.sqrt(weight.sum())
+    while exponent(np.array([end]))[0] < END_OF_SIGNAL:
         end *= 1.5
     times = np.linspace(0, end, FID_POINTS)
-    signal = np.exp(-decay(times))
+    signal = np.exp(-exponent(times))
 
     def intensity(omega: float) -> float:
         return float(np.trapezoid(signal * np.cos(omega * times), times))
@@ -218,6 +202,4 @@ def anderson_weiss(time_s: np.ndarray, moment: np.ndarray) -> Line:
     half, above = intensity(0.0) / 2, 1 / end
     while intensity(above) > half:
         above *= 2
-    omega = brentq(lambda w: intensity(w) - half, 0, above, xtol=1e-9 * above)
-    needed = float(np.interp(1.0, decay(times), times))
-    return Line(omega / np.pi, bool(time_s[-1] >= needed or moment[-1] < 0.01 * moment[0]))
+    return float(brentq(lambda omega: intensity(omega) - half, 0, above, xtol=1e-9 * above) / np.pi)

@@ -202,18 +202,21 @@ def frozen_echo(joint: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return AMPLITUDE * contract(kernel, joint)
 
 
-def changed_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float) -> float:
-    """Fraction of ions that an evolution time leaves in another state, 1 − tr P(t_p); joint (S, S, T), times (T,).
+def changed_during_evolution(
+    joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float, tensors: np.ndarray
+) -> float:
+    """Fraction of ions that an evolution time leaves with another tensor; joint (S, S, T), times (T,), (S, 3, 3).
 
-    For rare jumps it is k·t_p. Jumps that come back at once do not count: an ion whose excursions to an empty
-    neighbour last nanoseconds spends nearly all of t_p, and nearly all its phase, where it started.
+    For rare jumps between inequivalent sites it is k·t_p. Jumps between sites of one tensor do not count, for the phase
+    evolves as before; nor do those that come back at once: an ion whose excursions to an empty neighbour last
+    nanoseconds spends nearly all of t_p, and nearly all its phase, where it started.
     """
-    return float(1 - np.interp(evolution_time_s, time_s, np.einsum("aat->t", joint)))
+    return float(1 - np.interp(evolution_time_s, time_s, np.einsum("ab,abt->t", equal_tensors(tensors), joint)))
 
 
-def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float) -> bool:
+def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float, tensors: np.ndarray) -> bool:
     """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT)."""
-    return changed_during_evolution(joint, time_s, evolution_time_s) > FROZEN_LIMIT
+    return changed_during_evolution(joint, time_s, evolution_time_s, tensors) > FROZEN_LIMIT
 
 
 def matrix_echo(
@@ -264,16 +267,33 @@ def plateau(populations: np.ndarray, kernel: np.ndarray) -> float:
     return float(populations @ kernel @ populations / start) if start > 0 else 1.0
 
 
-def plateau_long_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
-    """S₂(∞)/S₂(0) at large t_p: Σ p² over electrically inequivalent tensors (S, 3, 3), those within 1e-3 being one."""
+def equal_tensors(tensors: np.ndarray) -> np.ndarray:
+    """Which of tensors (S, 3, 3) are electrically equivalent, those within 1e-3 of the largest; (S, S) bool."""
     scale = np.linalg.norm(tensors, axis=(1, 2)).max()
-    equal = np.linalg.norm(tensors[:, None] - tensors[None], axis=(2, 3)) <= 1e-3 * scale
-    return float(populations @ equal @ populations)
+    return np.linalg.norm(tensors[:, None] - tensors[None], axis=(2, 3)) <= 1e-3 * scale
+
+
+def plateau_long_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) at large t_p: Σ p² over electrically inequivalent tensors (S, 3, 3)."""
+    return float(populations @ equal_tensors(tensors) @ populations)
 
 
 def plateau_short_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
     """|V̄|²/⟨|V|²⟩: S₂(∞)/S₂(0) at small t_p, and that of ⟨V(0):V(t)⟩."""
     return plateau(populations, tensor_kernel(tensors))
+
+
+def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
+    """First time on the grid, s, at which ⟨V(0):V(t)⟩ is more than half-way to its limit; NaN where it never is.
+
+    `tensors` (S, 3, 3) in a.u.
+    """
+    kernel = tensor_kernel(tensors)
+    measured = contract(kernel, propagator.joint)
+    start = float(np.diag(kernel) @ propagator.populations)
+    half_way = start * (1 + plateau(propagator.populations, kernel)) / 2
+    fallen = (measured < half_way) & (propagator.time_s > 0)
+    return float(propagator.time_s[fallen.argmax()]) if fallen.any() else np.nan
 
 
 def _orientations(

@@ -1,6 +1,7 @@
 """Measured values: the literature table, brought to the units of the study."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,26 @@ UNITS = {
     "m2/s": {"m2/s": 1.0, "cm2/s": 1e-4},
     "1/s": {"1/s": 1.0, "s^-1": 1.0, "1/ms": 1e3, "1/us": 1e6},
     "S/cm": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},
+    "kHz": {"kHz": 1.0, "Hz": 1e-3, "MHz": 1e3},
+    "1e21 V/m2": {"1e21 V/m2": 1.0},
+    "K": {"K": 1.0},
 }
-UNIT_OF = {
+# Quantities that are laid beside predictions and drawn, with their unit.
+PREDICTED = {
     "activation_energy": "eV",
     "diffusion_coefficient": "m2/s",
     "jump_rate": "1/s",
     "attempt_frequency": "1/s",
     "ionic_conductivity": "S/cm",
 }
+# Quantities that the table may hold as well.
+RECORDED = {
+    "abs_CQ": "kHz",
+    "abs_Vzz": "1e21 V/m2",
+    "interlayer_diffusion_coefficient": "m2/s",
+    "narrowing_onset_temperature": "K",
+}
+UNIT_OF = PREDICTED | RECORDED
 LITERATURE = ["material", "phase", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
 LITERATURE += ["note"]
 UNCONFIRMED = "to be confirmed"  # in a note: a value that nothing is to be concluded from
@@ -41,8 +54,10 @@ def convert(value: float, unit: str, quantity: str) -> float:
     return value * known[unit]
 
 
-def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
-    """Measured values of one material and phase that this study can predict, in its units.
+def read_literature(
+    path: Path, material: str, phase: str, quantities: Collection[str] = tuple(PREDICTED)
+) -> pd.DataFrame:
+    """Measured values of one material and phase in the study's units: of `quantities`, those it predicts if not given.
 
     Columns quantity, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit, method,
     reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated), given
@@ -52,7 +67,7 @@ def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
     table = read_table(path, [], LITERATURE)
     rows = []
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
-        if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in UNIT_OF:
+        if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in quantities:
             continue
         try:
             unit = UNIT_OF[row["quantity"]]
@@ -86,11 +101,13 @@ def read_literature(path: Path, material: str, phase: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=MEASURED)
 
 
-def for_figure(path: Path | None, material: str, phase: str) -> pd.DataFrame:
+def for_figure(
+    path: Path | None, material: str, phase: str, quantities: Collection[str] = tuple(PREDICTED)
+) -> pd.DataFrame:
     """Measured values to draw: none where no table is given; says on stderr where the table has none."""
     if path is None:
         return pd.DataFrame(columns=MEASURED)
-    found = read_literature(path, material, phase)
+    found = read_literature(path, material, phase, quantities)
     if found.empty:
         print(f"{path}: no value of {material} {phase}: drawn without", file=sys.stderr)
     return found

@@ -64,11 +64,12 @@ def _advance(engine: Engine, steps: int, target: float, last: np.ndarray) -> np.
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0) -> Atoms:
-    """Minimise the energy at fixed cell, returning a copy."""
+    """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]`."""
     with open_engine(atoms, potential, timestep_fs) as engine:
         engine.minimise()
         relaxed = atoms.copy()
         relaxed.positions = engine.positions()
+        relaxed.info["energy"] = engine.potential_energy()
     return relaxed
 
 

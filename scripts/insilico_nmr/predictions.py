@@ -129,29 +129,50 @@ def usable_echoes(fits: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class EchoLine:
-    """Arrhenius line of the echo's 1/τ, the t_p (µs) it is read at, its temperatures, and what its interval holds."""
+class DecayLine:
+    """Arrhenius line of the 1/τ of decays, its temperatures, what it is read from in words and what its interval holds.
+
+    `evolution_us`: t_p of echoes, 0 of the tensors' correlation function.
+    """
 
     line: ArrheniusFit
     evolution_us: float
     temperatures_K: np.ndarray
+    basis: str
     interval: str
 
 
-def echo_line(fits: pd.DataFrame) -> EchoLine:
+def echo_line(fits: pd.DataFrame) -> DecayLine:
     """Line through the usable echoes (`usable_echoes`) of one evolution time: that with most temperatures, the longest.
 
-    Rows with `shift` are simulated with the rate model moved; see `arrhenius`. Where they have fewer than two
-    temperatures in common with the others, the interval goes without. Raises InputError for fewer than two
-    temperatures.
+    Raises InputError for fewer than two temperatures.
     """
-    good = usable_echoes(fits).sort_values("temperature_K")
+    good = usable_echoes(fits)
     base = good[good["shift"] == 0]
     if base.empty:
         raise InputError("no usable echo fit")
     number = base.groupby("evolution_time_us")["temperature_K"].nunique()
     evolution_us = float(number[number == number.max()].index.max())
-    good = good[good["evolution_time_us"] == evolution_us].set_index("temperature_K")
+    basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
+    return decay_line(good[good["evolution_time_us"] == evolution_us], evolution_us, basis)
+
+
+def correlation_line(fits: pd.DataFrame) -> DecayLine:
+    """Line through decays of the tensors' correlation function. Raises InputError for fewer than two temperatures."""
+    good = fits["status"].str.startswith("ok") & (fits["rate_ci_low_per_s"] > 0)
+    good &= fits["observable"] == "tensor_correlation"
+    if not good.any():
+        raise InputError("no usable fit of the tensors' correlation function")
+    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function (no echo: they change too fast)")
+
+
+def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine:
+    """Line through fits of decays.
+
+    Rows with `shift` are simulated with the rate model moved; see `arrhenius`. Where they have fewer than two
+    temperatures in common with the others, the interval goes without.
+    """
+    good = good.sort_values("temperature_K").set_index("temperature_K")
     base = good[good["shift"] == 0]
     relative = np.log(base["rate_ci_high_per_s"] / base["rate_ci_low_per_s"]) / (2 * 1.96)
     relative = np.hypot(relative, (base["rate_sd_model_per_s"] / base["rate_per_s"]).fillna(0.0))
@@ -166,7 +187,7 @@ def echo_line(fits: pd.DataFrame) -> EchoLine:
             moved = line_of(rows["rate_per_s"][both], error[both])
             covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
     interval = "sampling and rate model, tensors" if with_model else "sampling, tensors"
-    return EchoLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), interval)
+    return DecayLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), basis, interval)
 
 
 class Study:
@@ -183,6 +204,7 @@ class Study:
         self.conductivity = self._try("conductivity", lambda: conductivity_line(diffusion))
         self.exit = self._try("exit rate", lambda: arrhenius(diffusion, "exit_rate_per_s"))
         self.echo = self._try("echo", lambda: echo_line(fits))
+        self.correlation = self._try("correlation function", lambda: correlation_line(fits))
         model = rates[rates["origin"] == "model"]
         keys = ["class", "from", "to"]
         self.classes = {key: rate_line(rows) for key, rows in model.groupby(keys, sort=False)}
@@ -198,11 +220,11 @@ class Study:
     def energy(self, method: str) -> Prediction | None:
         """Activation energy that a measurement by `method` is to be compared with, eV."""
         if "SAE" in method:
-            if self.echo is None:
+            decay = self.echo or self.correlation
+            if decay is None:
                 return None
-            line = self.echo.line
-            basis = f"1/τ of the echo at t_p {self.echo.evolution_us:g} µs, {span(self.echo.temperatures_K)}"
-            return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, self.echo.interval)
+            basis, line = f"{decay.basis}, {span(decay.temperatures_K)}", decay.line
+            return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, decay.interval)
         if "local" in method.lower() or "low-t flank" in method.lower():
             return self.lowest_barrier()
         if self.tracer is None:
@@ -219,17 +241,23 @@ class Study:
         key, line = min(self.classes.items(), key=lambda item: item[1].activation_energy_eV)
         return barrier(key, line, "lowest barrier of the rate model")
 
+    def echo_rate(self, temperature_K: float) -> Prediction | None:
+        """1/τ of the echo, 1/s; None where its line says that it decays faster than 1/t_p: there is no echo then."""
+        if self.echo is None:
+            return None
+        decay = at(self.echo.line, temperature_K, self.echo.temperatures_K, self.echo.basis, self.echo.interval)
+        return decay if decay.value * self.echo.evolution_us * 1e-6 < 1 else None
+
     def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
         """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate.
 
-        None for an echo where its line says that it decays faster than 1/t_p: there is no echo then.
+        Where there is no echo, that of the tensors' correlation function, which an echo of short t_p would show.
         """
         if "SAE" in method:
-            if self.echo is None:
-                return None
-            basis = f"1/τ of the echo at t_p {self.echo.evolution_us:g} µs"
-            decay = at(self.echo.line, temperature_K, self.echo.temperatures_K, basis, self.echo.interval)
-            return decay if decay.value * self.echo.evolution_us * 1e-6 < 1 else None
+            found, of_tensors = self.echo_rate(temperature_K), self.correlation
+            if found is not None or of_tensors is None:
+                return found
+            return at(of_tensors.line, temperature_K, of_tensors.temperatures_K, of_tensors.basis, of_tensors.interval)
         if self.exit is None:
             return None
         return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion", self.interval)

@@ -1,20 +1,27 @@
 """The rate model moved by one standard deviation: what its uncertainty does to everything that ions' motion makes.
 
 Parameters θ (ln ν, site energies, barrier tops) have a covariance C. Kinetic Monte Carlo cannot be run for every
-direction of it, so the few are taken along which the outcome moves most: with G the derivatives of ln D and of the
-logarithmic exit rate of one ion among mean occupations at all temperatures, the leading right singular vectors u of
-G C^½, and the steps C^½ u. Mean fields only choose the directions; what the moves do is simulated.
+direction of it, so the few are taken along which the outcome moves most: with G the derivatives, at all temperatures,
+of the logarithms of D, of the exit rate and of the slowest rate at which one ion among mean occupations forgets its
+site, the leading right singular vectors u of G C^½, and the steps C^½ u. Mean fields only choose the directions; what
+the moves do is simulated.
 """
 
+import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.generator import occupations
-from insilico_nmr.lattice import Rates
+from insilico_nmr.lattice import Rates, read_rates
+
+SMALLEST_MODE = 1e-12  # of the fastest: below, an eigenvalue is noise
 
 
 def read_rate_model(path: str | Path, sites: dict) -> dict:
@@ -36,11 +43,12 @@ def parameters_of(model: dict) -> np.ndarray:
 
 
 def mean_field(sites: dict, model: dict, parameters: np.ndarray, temperature_K: float, filling: float) -> np.ndarray:
-    """ln of tracer D (m²/s) and of the exit rate (1/s) of one ion among mean occupations, shape (2,).
+    """ln of tracer D (m²/s), of the exit rate and of the slowest mode (1/s) of one ion among mean occupations, (3,).
 
-    The walk is reversible, so that D is the smallest value of Σ_ij p_i k_ij |d_ij + g_j − g_i|²/6 over vectors g at the
-    sites (the effective conductivity of a network of resistors): no difference of large numbers, however unequal the
-    rates are.
+    The slowest mode is that of the sites of one primitive cell, images of a site being one; NaN where there is none, or
+    where rounding hides it. The walk is reversible, so that D is the smallest value of Σ_ij p_i k_ij |d_ij + g_j −
+    g_i|²/6 over vectors g at the sites (the effective conductivity of a network of resistors): no difference of large
+    numbers, however unequal the rates are.
     """
     named = dict(zip(model["parameters"], parameters, strict=True))
     kT = BOLTZMANN_EV_PER_K * temperature_K
@@ -60,7 +68,14 @@ def mean_field(sites: dict, model: dict, parameters: np.ndarray, temperature_K: 
     difference[np.arange(len(step)), start] -= 1
     shift = np.linalg.lstsq(weight[:, None] * difference, -weight[:, None] * step, rcond=1e-13)[0]
     left = weight[:, None] * (step + difference @ shift)
-    return np.log([(left**2).sum() / 6 * flux.max() * 1e-20, flux.sum()])
+    population = filled / filled.sum()
+    among = coo_array((flux, (start, end)), shape=(len(orbit),) * 2).toarray()
+    among = (among + among.T) / 2  # detailed balance: the same but for rounding
+    np.fill_diagonal(among, -(among.sum(axis=1) - np.diag(among)))
+    modes = np.sort(-np.linalg.eigvalsh(among / np.sqrt(np.outer(population, population))))
+    parts = connected_components(coo_array((flux, (start, end)), shape=(len(orbit),) * 2), directed=False)[0]
+    slowest = modes[parts] if parts < len(modes) and modes[parts] > SMALLEST_MODE * modes[-1] else np.nan
+    return np.log([(left**2).sum() / 6 * flux.max() * 1e-20, flux.sum(), slowest])
 
 
 def steps(model: dict, sites: dict, temperatures_K: list[float], filling: float) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +93,8 @@ def steps(model: dict, sites: dict, temperatures_K: list[float], filling: float)
             for sign in (1, -1)
         ]
         columns.append((np.subtract(*outcomes) / 0.2).ravel())
-    gradient = np.array(columns).T  # rows: ln D and ln exit rate at each temperature
+    gradient = np.array(columns).T  # rows: the three logarithms at each temperature
+    gradient = gradient[np.isfinite(gradient).all(axis=1)]
     _, sizes, right = np.linalg.svd(gradient, full_matrices=False)
     sign = -np.sign(gradient[0] @ right.T)
     return (root @ right.T).T * np.where(sign == 0, 1, sign)[:, None], sizes**2 / (sizes**2).sum()
@@ -92,3 +108,32 @@ def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: floa
         (name, start, end): rate * np.exp(moved["ln_prefactor"] - (moved[name] - moved.get(start, 0.0)) / kT)
         for (name, start, end), rate in rates.items()
     }
+
+
+def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the programs that simulate with rates: the table's, or those of the model moved."""
+    parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
+    parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
+    parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
+    parser.add_argument(
+        "--shift", type=int, default=0, help="direction that the rate model is moved along (default: 0, none)"
+    )
+    parser.add_argument("--shift-temperatures", type=float, nargs="+", metavar="T",
+                        help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
+
+
+def rates_asked_for(arguments: argparse.Namespace, sites: dict, filling: float) -> Rates:
+    """Rates that `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
+    if arguments.temperature <= 0:
+        raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
+    rates = read_rates(arguments.rates, arguments.temperature)
+    if not arguments.shift:
+        return rates
+    if arguments.rate_model is None or arguments.shift_temperatures is None:
+        raise InputError("--shift needs --rate-model and --shift-temperatures")
+    model = read_rate_model(arguments.rate_model, sites)
+    moves, shares = steps(model, sites, arguments.shift_temperatures, filling)
+    if not 1 <= arguments.shift <= len(moves):
+        raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(moves)}, or 0 for none")
+    print(f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance", file=sys.stderr)
+    return moved_rates(rates, model, moves[arguments.shift - 1], arguments.temperature)

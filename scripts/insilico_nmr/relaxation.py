@@ -63,14 +63,16 @@ class Decay:
         return float((self.weight * self.rate_per_s / (self.rate_per_s**2 + frequency_rad_per_s**2)).sum())
 
 
-def fit_decay(time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, error: np.ndarray) -> Decay:
+def fit_decay(
+    time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, error: np.ndarray, slowest: float = 1.0
+) -> Decay:
     """Non-negative exponentials through C at times (T,) from 0 on, with standard errors (T,).
 
     C(t) is given twice, as `remaining` and as `decayed`, C(0) − C(t): of each time the smaller is fitted, so that the
     first small part of a decay, which high frequencies see, counts as much as its end. Where C is exactly 0, its
-    propagator is held at the limit, which it has come near (propagator.DECORRELATED). Slower exponentials than the last
-    time, or the first where it is held, are not looked for. Raises InputError for times that do not begin at 0 or do
-    not increase, and for values that are not finite.
+    propagator is held at the limit, which it has come near (propagator.DECORRELATED). Exponentials are looked for up to
+    `slowest` times the last time, or the first where it is held. Raises InputError for times that do not begin at 0 or
+    do not increase, and for values that are not finite.
     """
     if not (time_s[0] == 0 and (np.diff(time_s) > 0).all() and len(time_s) > 2):
         raise InputError("a correlation function: times must increase from 0, three at least")
@@ -80,7 +82,7 @@ def fit_decay(time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, er
         return Decay(np.ones(1), np.zeros(1))
     held = remaining == 0
     last = time_s[held.argmax()] if held.any() else time_s[-1]
-    low, high = np.log10(1 / last), np.log10(10 / time_s[1])
+    low, high = -np.log10(slowest * last), np.log10(10 / time_s[1])
     rates = np.logspace(low, high, int((high - low) * RATES_PER_DECADE) + 1)
     phase = np.outer(time_s, rates)
     early = (time_s > 0) & (decayed < remaining)

@@ -179,7 +179,7 @@ def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
         assert frozen / exact - 1 == pytest.approx(excess, abs=tolerance)
         time_s = np.linspace(0, 2 * evolution_time_s, 201)
         joint = joint_of(generator, HALVES, time_s)
-        assert echo.jumps_during_evolution(joint, time_s, evolution_time_s) == (jumps > 0.02)
+        assert echo.jumps_during_evolution(joint, time_s, evolution_time_s, TWO_SITES) == (jumps > 0.02)
 
 
 def test_excursions_that_return_at_once_are_no_jumps_during_evolution():
@@ -193,8 +193,22 @@ def test_excursions_that_return_at_once_are_no_jumps_during_evolution():
     time_s = np.linspace(0, 1e-4, 51)
     joint = joint_of(column_generator(rates), populations, time_s)
     assert out * 1e-5 > 1
-    assert not echo.jumps_during_evolution(joint, time_s, 1e-5)
-    assert echo.jumps_during_evolution(joint_of(column_generator(rates * 1e4), populations, time_s), time_s, 1e-5)
+    states = random_tensors(4)
+    faster = joint_of(column_generator(rates * 1e4), populations, time_s)
+    assert not echo.jumps_during_evolution(joint, time_s, 1e-5, states)
+    assert echo.jumps_during_evolution(faster, time_s, 1e-5, states)
+
+
+def test_jumps_between_equal_tensors_are_no_jumps_during_evolution():
+    """Sites 0 and 1 exchange fast and have one tensor; site 2 has another and is reached rarely."""
+    rates = np.zeros((3, 3))
+    rates[0, 1] = rates[1, 0] = 1e9
+    rates[1, 2] = rates[2, 1] = 10.0
+    states = random_tensors(3)
+    time_s = np.linspace(0, 1e-4, 51)
+    joint = joint_of(column_generator(rates), np.ones(3) / 3, time_s)
+    assert echo.jumps_during_evolution(joint, time_s, 1e-5, states)
+    assert not echo.jumps_during_evolution(joint, time_s, 1e-5, states[[0, 0, 2]])
 
 
 def test_matrix_form_is_the_frozen_form_for_rare_jumps():

@@ -11,6 +11,7 @@ from insilico_nmr.md_checks import HostUnit, check_run
 from insilico_nmr.potential import calculator
 from insilico_nmr.trajectory import Trajectory, read_trajectory, write_trajectory
 from insilico_nmr.uf3 import Basis, write_lammps
+from programs import run
 
 BASIS = Basis(("Li",), 0.5, 6.0, 20, 1.2, 2.0, 4, 4)
 
@@ -53,6 +54,20 @@ def test_thermostat_holds_the_temperature(potential, tmp_path):
     assert check_run(trajectory, 0.0, None)["mean_temperature_K"] == trajectory.temperature_K.mean()
     write_trajectory(tmp_path / "t.h5", trajectory)
     assert np.allclose(read_trajectory(tmp_path / "t.h5").positions, trajectory.positions, atol=1e-5)
+
+
+def test_quenched_frames_are_the_crystal_at_rest(potential, tmp_path):
+    """Every frame of a warm crystal goes back to its sites: the energies are all the minimum's, and distances too."""
+    crystal = relax(synthetic_crystal(), potential)
+    write_trajectory(tmp_path / "warm.h5", run_md(crystal, potential, RUN, tmp_path / "state"))
+    code, said = run("quench_trajectory", tmp_path / "warm.h5", "--potential", potential, "--frames", 4, "--out",
+                     tmp_path / "still.h5")  # fmt: skip
+    assert (code, said) == (0, "")
+    warm, still = read_trajectory(tmp_path / "warm.h5"), read_trajectory(tmp_path / "still.h5")
+    assert still.potential_energy_eV == pytest.approx(np.full(4, crystal.info["energy"]), abs=1e-3)
+    assert warm.potential_energy_eV.mean() > still.potential_energy_eV.max() + 0.1
+    assert still.frame(-1).get_all_distances(mic=True) == pytest.approx(crystal.get_all_distances(mic=True), abs=0.02)
+    assert np.array_equal(still.time_ps, warm.time_ps[[0, 33, 66, 99]])
 
 
 def test_an_interrupted_run_ends_with_the_same_numbers(potential, tmp_path):

@@ -64,7 +64,7 @@ def test_any_spin_has_the_factor_of_the_books():
     """(2I + 3)/[I²(2I − 1)] of one coupling and one frequency."""
     rates = {}
     for spin in (1.0, 1.5, 2.5, 3.5):
-        nucleus = Nucleus("made up", "X", spin, -40 * MILLIBARN_M2, 1e8)
+        nucleus = Nucleus("made up", "X", spin, -40 * MILLIBARN_M2, 1e8, 1)
         rates[spin] = relaxation_rates(exponential(1e-4, 1e-9), nucleus, 9.4)
         assert set(rates[spin]) == ({"R1"} if spin != 1.5 else set(rates[1.5]))
     for spin, found in rates.items():
@@ -105,7 +105,7 @@ def spin_operators() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_recovery_of_populations_is_that_of_the_stochastic_liouville_equation(rate_over_larmor):
     """A spin 3/2 that jumps between V and −V at k, field along z; everything but second order is in the equation."""
     larmor, tensor = 1e8, TENSORS[0]
-    nucleus = Nucleus("made up", "X", 1.5, -40 * MILLIBARN_M2, larmor)
+    nucleus = Nucleus("made up", "X", 1.5, -40 * MILLIBARN_M2, larmor, 1)
     jump = rate_over_larmor * larmor
     operators = spin_operators()
     pairs = sum(

@@ -1,5 +1,7 @@
 """Units, digits and verdicts of the comparison with literature, and the table of diffusion, against hand numbers."""
 
+from pathlib import Path
+
 import compare_with_literature as comparison
 import diffusion_table
 import numpy as np
@@ -10,12 +12,14 @@ from insilico_nmr import rate_shifts
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
-from insilico_nmr.literature import convert, read_literature
+from insilico_nmr.literature import PREDICTED, UNIT_OF, convert, read_literature
 from insilico_nmr.predictions import Prediction, Study, rate_line, shown_interval, usable_echoes
+from insilico_nmr.registry import check_registered
 from insilico_nmr.significant_figures import last_digit, significant_digits
 from scipy import constants
 
 SIMULATED_K = np.array([150.0, 200.0, 250.0])
+SHIPPED = Path(__file__).parents[2] / "resources" / "experiment" / "literature.csv"
 HEADER = "material,phase,nucleus,quantity,value,uncertainty,unit,temperature_K,method,reference,note\n"
 
 
@@ -77,6 +81,8 @@ def literature(tmp_path, *rows: str) -> pd.DataFrame:
         (0.01, "S/m", "ionic_conductivity", 1e-4),
         (0.1, "mS/cm", "ionic_conductivity", 1e-4),
         (2.5, "1/ms", "jump_rate", 2500),
+        (0.582, "MHz", "abs_CQ", 582),
+        (1e-13, "cm2/s", "interlayer_diffusion_coefficient", 1e-17),
     ],
 )
 def test_units(value, unit, quantity, expected):
@@ -86,6 +92,41 @@ def test_units(value, unit, quantity, expected):
 def test_an_unknown_unit_is_refused_with_file_and_row(tmp_path):
     with pytest.raises(InputError, match=r"synthetic_literature.csv: row 3: jump_rate in 'furlong': expected 1/s"):
         literature(tmp_path, "Y,p,,jump_rate,1,,furlong,,SAE,r,", "X,p,,jump_rate,1,,furlong,,SAE,r,")
+
+
+def test_quantities_without_a_prediction_are_read_when_asked_for_and_not_compared(tmp_path):
+    rows = (
+        "X,p,,narrowing_onset_temperature,180,,K,,muSR,r,",
+        "X,p,,interlayer_diffusion_coefficient,1e-17,,m2/s,318,SAE,r,",
+        "X,p,,activation_energy,0.25,,eV,,PFG,r,",
+    )
+    measured = literature(tmp_path, *rows)
+    assert measured["quantity"].tolist() == ["activation_energy"]
+    assert set(comparison.agreement(study(), measured, 298.0)["measured"]) == {"0.25", ""}
+    path = tmp_path / "synthetic_literature.csv"
+    asked = read_literature(path, "X", "p", ["narrowing_onset_temperature"])
+    assert asked[["value", "unit"]].to_numpy().tolist() == [[180.0, "K"]]
+    path.write_text(HEADER + "X,p,,narrowing_onset_temperature,180,,eV,,muSR,r,\n")
+    assert read_literature(path, "X", "p").empty
+    with pytest.raises(InputError, match="row 2: narrowing_onset_temperature in 'eV': expected K"):
+        read_literature(path, "X", "p", UNIT_OF)
+
+
+def test_every_row_of_the_shipped_table_is_read_and_laid_beside_predictions():
+    table = pd.read_csv(SHIPPED, dtype=str, keep_default_na=False)
+    number = 0
+    for (material, phase), rows in table.groupby(["material", "phase"]):
+        read = read_literature(SHIPPED, material, phase, UNIT_OF)
+        number += len(read)
+        assert read["quantity"].tolist() == rows["quantity"].tolist()
+        compared = read_literature(SHIPPED, material, phase)
+        assert len(compared) == rows["quantity"].isin(list(PREDICTED)).sum()
+        verdicts = comparison.agreement(study(), compared, 298.0)["verdict"].tolist()[: len(compared)]
+        for confirmed, verdict in zip(compared["confirmed"], verdicts, strict=True):
+            assert verdict == "no prediction" or confirmed == (verdict != "measured value to be confirmed")
+    assert number == len(table)
+    assert not table.duplicated([name for name in table if name not in ("uncertainty", "nucleus")]).any()
+    check_registered(SHIPPED, SHIPPED.parents[1] / "registry.csv")
 
 
 def test_broken_numbers_are_refused(tmp_path):
@@ -299,9 +340,10 @@ def test_mean_field_diffusion_of_a_chain_of_unequal_barriers_is_harmonic(tops):
     model = model_of(tops)
     k = arrhenius(1e12, np.array(tops), T)
     parameters = np.array([np.log(1e12), 0.0, *tops])
-    log_D, log_exit = rate_shifts.mean_field(chain([2.0, 2.0]), model, parameters, T, filling)
+    log_D, log_exit, log_slowest = rate_shifts.mean_field(chain([2.0, 2.0]), model, parameters, T, filling)
     assert np.exp(log_D) == pytest.approx(4e-20 * 2 * k[0] * k[1] / k.sum() / 3, rel=1e-5)
     assert np.exp(log_exit) == pytest.approx(k.sum(), rel=1e-5)
+    assert np.exp(log_slowest) == pytest.approx(2 * k.sum(), rel=1e-5)  # the two sites of the cell exchange at k₁ + k₂
 
 
 def test_leading_direction_of_a_common_error_of_all_barriers():

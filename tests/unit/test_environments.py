@@ -55,7 +55,7 @@ def test_conda_environment_has_the_pinned_versions(path: Path) -> None:
 
 
 def test_an_environment_is_there_for_every_family_of_rules() -> None:
-    assert {path.stem for path in ENVIRONMENTS} == {"base", "dft", "figures", "md", "ml"}
+    assert {path.stem for path in ENVIRONMENTS} == {"base", "dft", "figures", "md", "ml", "mrsimulator"}
 
 
 def test_schnetpack_is_the_same_by_conda_and_by_pip() -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plot_couplings
 import plot_dataset
 import plot_diffusion
 import plot_echo
 import plot_learning
+import plot_linewidth
+import plot_mas
 import plot_parity
 import plot_rates
 import plot_scale
@@ -99,6 +102,19 @@ def synthetic_spectra() -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def synthetic_mas() -> pd.DataFrame:
+    """A static spectrum and one spinning at 20 kHz, with lines there; the fast limit is one line."""
+    x = np.linspace(-100, 100, 801)
+    parts = []
+    for rate, lines in ((0.0, np.linspace(-50, 50, 101)), (20.0, [-40, -20, 0, 20, 40])):
+        rigid = sum(np.exp(-((x - line) ** 2)) / (1 + line**2 / 100) for line in lines)
+        columns = {"rigid_per_kHz": rigid, "fast_per_kHz": 2 * np.exp(-(x**2))}
+        columns |= dict.fromkeys(plot_mas.SPREADS, 0.02)
+        fixed = {"temperature_K": 300.0, "field_T": 9.4, "half_decay_s": 1.5e-7, "spin_rate_kHz": rate}
+        parts.append(pd.DataFrame({**fixed, "frequency_kHz": x, **columns}))
+    return pd.concat(parts)
+
+
 def synthetic_diffusion() -> pd.DataFrame:
     """D = 1e-8 m²/s exp(−0.25 eV/k_BT), known to 10 %; one MD row without a positive value, one without interval."""
     rows = []
@@ -115,13 +131,36 @@ def synthetic_diffusion() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def synthetic_linewidth() -> list[pd.DataFrame]:
+    """Rigid, half narrowed and narrow; the rate model moved halves the last two; relaxation of one temperature."""
+    widths = pd.DataFrame({"temperature_K": COLD_K, "fwhm_Hz": [4e3, 2e3, 1.0], "rigid_fwhm_Hz": 4e3, "complete": 1})
+    widths = widths.assign(shift=0, se_sampling_Hz=0.01 * widths["fwhm_Hz"])
+    moved = widths.iloc[1:].assign(shift=1, fwhm_Hz=widths["fwhm_Hz"].iloc[1:] / 2)
+    rate = {"temperature_K": 300.0, "field_T": 4.7, "shift": 0, "rate_per_s": 5.0, "valid": 1, "quantity": "R2_central"}
+    return [pd.concat([widths, moved]), pd.DataFrame([rate, rate | {"quantity": "R1"}])]
+
+
+def synthetic_couplings() -> pd.DataFrame:
+    """Two orbits, one with V_zz of the other sign; motion takes a tenth of the couplings."""
+    rows = []
+    for orbit, coupling in (("A", 300.0), ("B", -100.0)):
+        for average, part in (("still", 1.0), ("thermal", 0.9)):
+            row = {"orbit": orbit, "average": average, "C_Q_kHz": part * coupling, "eta": 0.2}
+            row |= {"C_Q_ci_low_kHz": part * coupling - 9, "C_Q_ci_high_kHz": part * coupling + 9}
+            rows += [row | {"temperature_K": T, "eta_ci_low": 0.0, "eta_ci_high": 0.5} for T in COLD_K]
+    return pd.DataFrame(rows)
+
+
 TABLES = {
     plot_dataset: lambda: [synthetic_histograms()],
     plot_parity: synthetic_parity,
     plot_rates: lambda: [synthetic_rates()],
     plot_echo: lambda: list(synthetic_echoes()),
     plot_spectra: lambda: [synthetic_spectra()],
+    plot_mas: lambda: [synthetic_mas()],
     plot_diffusion: lambda: [synthetic_diffusion()],
+    plot_linewidth: synthetic_linewidth,
+    plot_couplings: lambda: [synthetic_couplings()],
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
 NO_LITERATURE = for_figure(None, "", "")
@@ -150,7 +189,7 @@ def test_equal_tables_give_equal_bytes(module, tmp_path, monkeypatch):
         pdf, png = tmp_path / f"{turn}.pdf", tmp_path / f"{turn}.png"
         tables = module.read(*paths)
         tables = list(tables) if isinstance(tables, tuple) else [tables]
-        if module in (plot_rates, plot_diffusion):
+        if module in (plot_rates, plot_diffusion, plot_couplings):
             tables.append(NO_LITERATURE)
         style.save(module.draw(*tables), pdf, png)
         bytes_of.append((pdf.read_bytes(), png.read_bytes()))
@@ -376,3 +415,22 @@ def test_the_learning_curve_starts_at_zero_and_shows_every_round(tmp_path):
         assert axes.get_ylim()[0] == 0
         assert axes.get_ylim()[1] > table[column].max()
         assert f"{table[column.replace('rmse', 'rms')].iloc[0]:.3g}" in axes.get_title()
+
+
+def test_the_band_of_line_widths_holds_the_rate_model_and_ends_at_the_rigid_line():
+    rows = plot_linewidth.with_intervals(synthetic_linewidth()[0])
+    assert rows.loc[300.0, "low"] == pytest.approx(2**-1.96, rel=0.01)
+    assert rows.loc[300.0, "high"] == pytest.approx(2**1.96, rel=0.01)
+    assert rows.loc[200.0, "high"] == 4e3
+    assert rows.loc[150.0, "low"] == pytest.approx(4e3, rel=0.03)
+
+
+def test_couplings_are_drawn_by_size_with_their_bars():
+    axes = plot_couplings.draw(synthetic_couplings(), NO_LITERATURE).axes[0]
+    drawn = []
+    for bar in axes.containers:
+        segments = bar.lines[2][0].get_segments()
+        for value, segment in zip(bar.lines[0].get_ydata(), segments, strict=True):
+            assert segment[:, 1] == pytest.approx([value - 9, value + 9])
+            drawn.append(value)
+    assert sorted(drawn) == pytest.approx([90] * 3 + [100] * 3 + [270] * 3 + [300] * 3)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from insilico_nmr.dataset import efg, write_dataset
+from insilico_nmr.dataset import efg, ms, write_dataset, write_frames
 from insilico_nmr.files import read_json, sha256, write_json
 from insilico_nmr.networks import TensorArchitecture
+from insilico_nmr.readers.magres import read as read_magres
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, load_committee, save_model
 from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
@@ -109,6 +110,38 @@ def test_structures_that_are_no_ordered_crystals_are_refused(crystal, committee)
         assert (code, len(said.splitlines())) == (2, 1)
         assert message in said
     assert not (crystal / "out.extxyz").exists()
+
+
+def test_predictions_in_a_magres_file_are_those_of_the_frame(crystal, committee):
+    """Field gradients and, from a second committee, shieldings; F, of which nothing was learnt, is left out."""
+    size = TensorArchitecture(cutoff=4.0, features=8, interactions=1, radial=8, harmonics=4)
+    known = []
+    for seed in range(30):
+        atoms = snapshot(seed)
+        atoms.arrays["ms"] = np.full((2, 3, 3), np.nan)
+        atoms.arrays["ms"][0] = np.diag([90.0, 91.0, 95.0])
+        known.append(atoms)
+    model = TensorModel(Description("ms", "so3net", size, (3, 9), {3: Normalisation(90.0, (1e4, 1e7, 1e4))}))
+    model.know_domain(known[:20], known[20:])
+    save_model(crystal / "shieldings" / "member_0", model, {})
+    write_frames(crystal / "bent.extxyz", [snapshot(3)])
+    both = ("--model", crystal / "model", "--model", crystal / "shieldings")
+    for name in ("out.extxyz", "out.magres"):
+        assert run("predict_tensors", crystal / "bent.extxyz", *both, "--out", crystal / name) == (0, "")
+    expected, found = ase.io.read(crystal / "out.extxyz"), read_magres(crystal / "out.magres")
+    assert str(found.symbols) == "Li"
+    assert ase.io.read(crystal / "out.magres").arrays["ms"].shape == (1, 3, 3)  # ASE reads the file
+    np.testing.assert_allclose(efg(found)[0], efg(expected)[0], atol=1e-7)
+    np.testing.assert_allclose(ms(found)[0], ms(expected)[0], atol=1e-6)
+    assert np.abs(ms(found)[0] - ms(found)[0].T).max() > 1e-3  # antisymmetric part, the right way round
+    assert expected.arrays["ms_sd"][0] == 0  # of one member
+    assert "1 atoms without a tensor (F) are left out" in (crystal / "out.magres").read_text()
+    code, said = run("predict_tensors", crystal / "bent.extxyz", *both, *both[:2], "--out", crystal / "out.magres")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "a second committee for efg" in said
+    write_frames(crystal / "two.extxyz", [snapshot(1), snapshot(2)])
+    code, said = run("predict_tensors", crystal / "two.extxyz", *both, "--out", crystal / "two.magres")
+    assert (code, said) == (2, f"error: {crystal / 'two.extxyz'}: 2 frames; a .magres file holds one\n")
 
 
 class AxisAlong:

@@ -23,5 +23,6 @@ def test_li3n_from_its_folder(tmp_path):
         assert zz == pytest.approx(-2 * xx, abs=1e-9)
     agreement = pd.read_csv(results / "tables" / "agreement.csv")
     assert len(agreement)
+    assert "</html>" in (results / "report.html").read_text()
     again = snakemake("--cores", "2", "--configfile", config, folder=tmp_path)
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -23,7 +23,8 @@ EXPECTED = {"lattice": "Angstrom", "atom": "Angstrom", "ms": UNITS["ms"], "efg":
 SPELLINGS = {"lattice": {"angstrom", "angstroms"}, "atom": {"angstrom", "angstroms"}, "ms": {"ppm"}, "efg": {"au"}}
 CUTOFF_IN_EV = {"ev": 1.0, "ry": Rydberg, "hartree": Hartree}
 # Codes whose order of the nine numbers of a shielding is proved, see `read`.
-PROVED = ("CASTEP", "QE-GIPAW")
+OWN = "insilico-nmr"  # magres_export.py
+PROVED = ("CASTEP", "QE-GIPAW", OWN)
 
 
 def recognises(head: str) -> bool:

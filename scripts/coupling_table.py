@@ -1,0 +1,47 @@
+"""Quadrupole couplings of the sites, averaged over molecular dynamics and of still structures: a row an orbit.
+
+`average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign;
+`C_Q_sd_model_kHz` is the standard deviation over the committee, `C_Q_se_sampling_kHz` the standard error over ions and
+runs, and the interval holds both; so for η.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from insilico_nmr.errors import run_script
+from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.site_spins import load_site_spins
+from insilico_nmr.site_table import site_table
+
+KEPT = ["orbit"]
+KEPT += [f"C_Q{part}_kHz" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "_ci_high")]
+KEPT += [f"eta{part}" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "_ci_high")]
+
+
+def rows_of(path: Path, sites: dict, isotope: str, average: str) -> pd.DataFrame:
+    """One row for each orbit's representative."""
+    spins = load_site_spins(path, isotope, site_count=len(sites["sites"]))
+    table = site_table(sites, spins, quadrupolar_nucleus(isotope))
+    table = table.loc[sorted({site["representative"] for site in sites["sites"]}), KEPT]
+    return table.assign(average=average, temperature_K=spins.tensors.temperature_K)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--thermal", type=Path, nargs="+", required=True, help="site tensors of runs, JSON")
+    parser.add_argument("--still", type=Path, nargs="+", required=True, help="site tensors of minima, JSON")
+    parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
+    parser.add_argument("--isotope", required=True, help="for example 7Li")
+    parser.add_argument("--out", type=Path, required=True, help="CSV")
+    args = parser.parse_args()
+    sites = read_json(args.sites)
+    parts = [rows_of(path, sites, args.isotope, "thermal") for path in args.thermal]
+    parts += [rows_of(path, sites, args.isotope, "still") for path in args.still]
+    with atomic_path(args.out) as temporary:
+        pd.concat(parts).to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    run_script(main)

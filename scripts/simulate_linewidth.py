@@ -1,0 +1,137 @@
+"""Width of the central line by dipolar couplings at one temperature, from kinetic Monte Carlo of all ions.
+
+Replicas start from equilibrium; each follows the couplings of some ions to all others, and to host atoms at their
+places in the crystal, from one origin on: until they are lost, the signal has decayed, or the budget of jumps ends.
+Their correlation function, as a sum of exponentials, gives the line by Anderson and Weiss (`insilico_nmr.dipolar`).
+
+One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
+`second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`like_part`), `correlation_time_s`,
+and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part above 0.02 is left
+and the signal would outlast it: motion that is not seen then narrows the line further. `shift` is that of the rate
+model.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import pandas as pd
+from insilico_nmr import dipolar, kmc
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, equilibrium_occupation, number_of_ions
+from insilico_nmr.nuclei import nucleus
+from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
+from insilico_nmr.relaxation import Decay, fit_decay
+from insilico_nmr.sites import concentration
+
+WATCHED = 150  # ions a replica whose surroundings are followed
+TIMES_PER_DECADE = 10
+LONGEST_RESIDENCES = 1e4
+SIGNAL_LENGTHS = 10  # in 1/√M₂ of ions at rest, after which no signal is left
+LEFT = 0.02
+
+
+def wide_enough(cell: np.ndarray, supercell: list[int]) -> tuple[int, int, int]:
+    """The supercell, or a larger one that holds all pairs within reach."""
+    needed = np.ceil(2 * dipolar.REACH_A / dipolar.widths_of(cell) - 1e-9).astype(int)
+    return tuple(int(n) for n in np.maximum(supercell, needed))
+
+
+def times_of(lattice: Lattice, n_ions: int, rigid_moment: float, max_events: int) -> tuple[np.ndarray, bool]:
+    """Times from 0 on, s, and whether they reach the end of the signal of ions at rest."""
+    residence_s = 1 / equilibrium(lattice, n_ions).exit_rate
+    signal_s = SIGNAL_LENGTHS / np.sqrt(rigid_moment)
+    followed_s = min(LONGEST_RESIDENCES, max_events / n_ions) * residence_s
+    last = min(signal_s, followed_s)
+    first = 0.01 * min(residence_s, last)
+    count = int(TIMES_PER_DECADE * np.log10(last / first)) + 1
+    return np.concatenate([[0.0], np.geomspace(first, last, count)]), signal_s <= followed_s
+
+
+def moments_of_replicas(
+    lattice: Lattice, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and what `times_of` says."""
+    observed = nucleus(isotope)
+    elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
+    strengths = np.array([dipolar.strength(observed, element) for element in [sites["mobile"], *elements]])
+    host = np.array([atom["position"] for atom in sites["host"]], float).reshape(-1, 3) @ lattice.cell
+    kind = np.array([elements.index(atom["element"]) for atom in sites["host"]], int)
+    watched = np.arange(min(n_ions, WATCHED))
+
+    def followed(replica: int, times: np.ndarray) -> np.ndarray:
+        rng = np.random.default_rng([seed, replica])
+        start = equilibrium_occupation(lattice, n_ions, rng)
+        state = kmc.start(lattice, start, int(rng.integers(2**64, dtype=np.uint64)))
+        records = kmc.run_snapshots(lattice, state, times)
+        return dipolar.pair_sums(lattice, start, records, host, kind, watched) * strengths
+
+    at_rest = np.mean([followed(replica, np.zeros(1))[0].sum() for replica in range(replicas)])
+    if not at_rest > 0:
+        raise InputError(f"{isotope} has no neighbour with a spin within {dipolar.REACH_A:g} Å: no dipolar width")
+    times, to_the_end = times_of(lattice, n_ions, at_rest, max_events)
+    return times, np.array([followed(replica, times) for replica in range(replicas)]), to_the_end
+
+
+def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_end: bool) -> Decay:
+    """M₂(t), (T,), as exponentials; as slow as may be where ions have hardly moved when the signal ends."""
+    return fit_decay(times, moments, moments[0] - moments, errors, slowest=1e3 if to_the_end else 1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sites", metavar="SITES", help="sites.json: sites, jumps and host atoms of the primitive cell")
+    add_shift_arguments(parser)
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
+    parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
+                        help="cells, at least; grows to hold all pairs and enough carriers")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
+    parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: %(default)s)")
+    parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica, at most (default: 1e7)")
+    parser.add_argument("--out", required=True, help="CSV of one row")
+    arguments = parser.parse_args()
+    if arguments.replicas < 2:
+        raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
+
+    sites, filling = read_json(arguments.sites), concentration(arguments.sites)
+    rates = rates_asked_for(arguments, sites, filling)
+    smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell)
+    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
+    n_ions = number_of_ions(lattice, filling)
+    times, moments, to_the_end = moments_of_replicas(
+        lattice, n_ions, sites, arguments.isotope, arguments.seed, arguments.replicas, arguments.max_events
+    )
+    by_replica = moments.sum(axis=-1)
+    mean, errors = by_replica.mean(axis=0), error_over_replicas(by_replica)
+    decay = decay_of(times, mean, errors, to_the_end)
+    widths = [
+        dipolar.anderson_weiss(decay_of(times, one, np.sqrt(arguments.replicas) * errors, to_the_end))
+        for one in by_replica
+    ]
+    remaining = mean[-1] / mean[0]
+    row = {
+        "temperature_K": arguments.temperature,
+        "shift": arguments.shift,
+        "fwhm_Hz": dipolar.anderson_weiss(decay),
+        "se_sampling_Hz": float(error_over_replicas(np.array(widths))),
+        "rigid_fwhm_Hz": dipolar.rigid_width(mean[0]),
+        "second_moment_rad2_per_s2": mean[0],
+        "like_part": moments[:, 0, 0].mean() / mean[0],
+        "correlation_time_s": decay.correlation_time_s,
+        "remaining": remaining,
+        "complete": int(to_the_end or remaining < LEFT),
+    }
+    print(
+        f"{n_ions} ions in a supercell {lattice.supercell}; central line {row['fwhm_Hz']:.4g} ± "
+        f"{row['se_sampling_Hz']:.2g} Hz, at rest {row['rigid_fwhm_Hz']:.4g} Hz; pairs beyond {dipolar.REACH_A:g} Å "
+        f"are left out; {100 * remaining:.2g} % of the second moment are left after {times[-1]:.3g} s",
+        file=sys.stderr,
+    )
+    with atomic_path(arguments.out) as temporary:
+        pd.DataFrame([row]).to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    run_script(main)

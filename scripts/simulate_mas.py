@@ -1,0 +1,144 @@
+"""Spectra of a static or spinning powder: central line and satellites in first and second order, by mrsimulator.
+
+`rigid` are ions at rest on their sites, weighed by populations; `fast` is the limit of jumps much faster than the
+couplings, the spectrum of the population-averaged tensor. What lies between is not modelled: the log says after what
+time an ion's tensor has forgotten half of what it forgets, beside the period of the widest splitting. Where a state of
+the site tensors has the key `shielding`, shieldings are in the spectra, relative to --reference-ppm or else to their
+mean. Dipolar couplings enter as the broadening given.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path
+from insilico_nmr.mas import frequency_axis, mas_spectrum
+from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.powder import frequency_unit, transitions
+from insilico_nmr.site_spins import SiteSpins, load_site_spins
+from insilico_nmr.spectra import broaden
+
+
+def say_regime(spins: SiteSpins, nucleus: Nucleus) -> None:
+    """Say on stderr which of the two limits is nearer."""
+    splitting = frequency_unit(nucleus) * transitions(nucleus.spin)[0].max()
+    widest = abs(splitting) * np.abs(np.linalg.eigvalsh(spins.tensors.mean)).max()
+    forgotten = f"after {spins.half_decay_s:.2g} s" if np.isfinite(spins.half_decay_s) else "at no known time"
+    print(
+        f"{spins.tensors.temperature_K:g} K: tensors have forgotten half {forgotten}; "
+        f"the widest splitting's period is {1 / widest:.2g} s",
+        file=sys.stderr,
+    )
+
+
+def mean_tensor(populations: np.ndarray, tensors: np.ndarray) -> np.ndarray:
+    """Σ p_a T_a of tensors (S, 3, 3), shape (1, 3, 3)."""
+    return np.einsum("s,sij->ij", populations, tensors)[None]
+
+
+def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, arguments: argparse.Namespace) -> pd.DataFrame:
+    """Rows of one spin rate."""
+    widths = arguments.lorentz_Hz, arguments.gauss_Hz
+    central, shieldings = arguments.transitions == "central", spins.shieldings
+    isotropic = np.zeros(1) if shieldings is None else np.trace(shieldings, axis1=1, axis2=2) / 3
+    reference_ppm = arguments.reference_ppm
+    if reference_ppm is None:
+        reference_ppm = float(spins.populations @ isotropic) if shieldings is not None else 0.0
+    largest = 0.0
+    if shieldings is not None:
+        symmetric = (shieldings + shieldings.swapaxes(1, 2)) / 2 - reference_ppm * np.eye(3)
+        largest = np.abs(np.linalg.eigvalsh(symmetric)).max()
+    sets = {"mean": spins.tensors.mean[None], "members": spins.tensors.members, "samples": spins.tensors.samples}
+    if len(sets[arguments.tensors]) == 0:
+        raise InputError(f"{arguments.site_tensors}: its states have no {arguments.tensors}")
+    every = np.concatenate(list(sets.values()))
+    axis_Hz = frequency_axis(every, nucleus, arguments.field_T, spin_rate_Hz, *widths, largest, central)
+
+    def spectrum(populations, tensors, shifted):
+        parts = mas_spectrum(
+            populations,
+            tensors,
+            nucleus,
+            arguments.field_T,
+            spin_rate_Hz,
+            axis_Hz,
+            shifted,
+            reference_ppm,
+            central,
+        )
+        return {name: 1e3 * broaden(part, axis_Hz, *widths) for name, part in parts.items()}
+
+    found = [spectrum(spins.populations, tensors, shieldings) for tensors in sets[arguments.tensors]]
+    shares = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    means = [mean_tensor(spins.populations, tensors) for tensors in sets[arguments.tensors]]
+    shift = None if shieldings is None else mean_tensor(spins.populations, shieldings)
+    fast = [sum(spectrum(np.ones(1), mean, shift).values()) for mean in means]
+    table = pd.DataFrame(
+        {
+            "temperature_K": spins.tensors.temperature_K,
+            "half_decay_s": spins.half_decay_s,
+            "field_T": arguments.field_T,
+            "spin_rate_kHz": spin_rate_Hz / 1e3,
+            "frequency_kHz": axis_Hz / 1e3,
+            "rigid_per_kHz": sum(shares.values()),
+            "rigid_central_per_kHz": shares["central"],
+            "fast_per_kHz": np.mean(fast, axis=0),
+        }
+    )
+    for error, name in (("sd_model", "members"), ("se_sampling", "samples")):
+        others = {"rigid": [], "fast": []}
+        for tensors in sets[name]:
+            others["rigid"].append(sum(spectrum(spins.populations, tensors, shieldings).values()))
+            others["fast"].append(sum(spectrum(np.ones(1), mean_tensor(spins.populations, tensors), shift).values()))
+        for motion, several in others.items():
+            spread = np.std(several, axis=0, ddof=1) if len(several) > 1 else np.nan
+            table[f"{motion}_{error}_per_kHz"] = spread
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--site-tensors", required=True, help="site tensors (JSON)")
+    parser.add_argument("--propagator", help="two-time propagator at their temperature (NetCDF); default: equal shares")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--field-T", type=float, default=9.4, help="magnetic field (default: %(default)s)")
+    parser.add_argument(
+        "--spin-rates-kHz",
+        type=float,
+        nargs="+",
+        default=[0.0, 10.0],
+        help="about the magic angle; 0 is static (default: 0 10)",
+    )
+    parser.add_argument(
+        "--transitions", choices=["all", "central"], default="all", help="central: that line alone, of area 1"
+    )
+    parser.add_argument(
+        "--tensors",
+        choices=["mean", "members", "samples"],
+        default="mean",
+        help="sites' mean tensors, or a distribution: the average spectrum of committee members or of replicates",
+    )
+    parser.add_argument("--reference-ppm", type=float, help="isotropic shielding of the reference compound")
+    parser.add_argument(
+        "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gauss-Hz", type=float, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
+    )
+    parser.add_argument("--out", required=True, help="CSV of the spectra, area 1 each, and their errors")
+    arguments = parser.parse_args()
+
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    spins = load_site_spins(arguments.site_tensors, nucleus.isotope, arguments.propagator)
+    if arguments.reference_ppm is not None and spins.shieldings is None:
+        raise InputError(f"{arguments.site_tensors}: --reference-ppm is given, but no state has a shielding")
+    say_regime(spins, nucleus)
+    tables = [spectra_of(spins, nucleus, 1e3 * rate, arguments) for rate in arguments.spin_rates_kHz]
+    with atomic_path(arguments.out) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.4g")
+
+
+if __name__ == "__main__":
+    run_script(main)

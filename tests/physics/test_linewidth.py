@@ -1,0 +1,71 @@
+"""simulate_linewidth.py as a user runs it, on a half filled simple cubic lattice with a host of phosphorus."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from insilico_nmr.dipolar import rigid_width, strength
+from insilico_nmr.nuclei import nucleus
+from lattices import network
+from programs import run
+
+
+@pytest.fixture
+def line_at(tmp_path):
+    """The program's row at a jump rate (1/s), or its message."""
+    sites = network([[3, 0, 0], [0, 3, 0], [0, 0, 3]], [[0, 0, 0]], "A", {"nn": 3.0})
+    sites |= {"mobile": "Li", "concentration": 0.5, "host": [{"element": "P", "position": [0.5, 0.5, 0.5]}]}
+
+    def simulated(rate_per_s: float, *flags: object, element: str = "Li") -> pd.Series | str:
+        (tmp_path / "sites.json").write_text(json.dumps(sites | {"mobile": element}))
+        header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+        (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,{rate_per_s},,,model\n")
+        code, said = run(
+            "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
+            "--isotope", "7Li", "--supercell", 2, 2, 2, "--out", tmp_path / "line.csv", "--replicas", 3,
+            "--max-events", 200_000, *flags,
+        )  # fmt: skip
+        return pd.read_csv(tmp_path / "line.csv").iloc[0] if code == 0 else said
+
+    return simulated
+
+
+def test_ions_at_rest_have_the_rigid_line(line_at):
+    """Slow hops leave the Gaussian; lithium has a half of what the full lattice has, phosphorus all of it."""
+    line = line_at(1e-3)
+    assert line["fwhm_Hz"] == pytest.approx(line["rigid_fwhm_Hz"], rel=1e-3)
+    assert line["rigid_fwhm_Hz"] == pytest.approx(rigid_width(line["second_moment_rad2_per_s2"]), rel=1e-4)
+    assert line["complete"] == 1
+    cubes = 3.0 * np.array(list(product(range(-4, 5), repeat=3)))
+    sums = []
+    for shift in (0.0, 1.5):
+        r = np.linalg.norm(cubes + shift, axis=1)
+        sums.append((r[(r > 0) & (r <= 12)] ** -6).sum())
+    Li7 = nucleus("7Li")
+    lithium, phosphorus = strength(Li7, "Li") * sums[0] / 2, strength(Li7, "P") * sums[1]
+    assert line["second_moment_rad2_per_s2"] == pytest.approx(lithium + phosphorus, rel=0.02)
+    assert line["like_part"] == pytest.approx(lithium / (lithium + phosphorus), rel=0.02)
+
+
+def test_fast_hops_narrow_in_proportion(line_at):
+    """In the narrowed regime the width goes with the inverse jump rate."""
+    slow, fast = line_at(1e7), line_at(1e8)
+    assert slow["fwhm_Hz"] < 0.05 * slow["rigid_fwhm_Hz"]
+    assert slow["fwhm_Hz"] / fast["fwhm_Hz"] == pytest.approx(10, rel=0.15)
+    assert fast["complete"] == 1
+
+
+def test_same_seed_same_numbers(line_at):
+    first, again, other = (line_at(1e6, "--seed", seed)["fwhm_Hz"] for seed in (4, 4, 5))
+    assert first == again
+    assert first != other
+
+
+def test_an_element_without_isotopes_is_named(line_at):
+    assert "no isotope of Xe" in line_at(1e6, element="Xe")
+
+
+def test_too_few_jumps_are_said_to_be_incomplete(line_at):
+    assert line_at(1e5, "--max-events", 300)["complete"] == 0
