@@ -109,6 +109,7 @@ FIGURE_TABLES = {
     "parity": ["tensor_metrics", "parity_components", "parity_parameters"],
     "couplings": ["couplings"],
     "rates": ["rates"],
+    "histories": ["histories"],
     "echo": ["echo", "echo_fits", "correlation"],
     "spectra": ["spectra"],
     "relaxation": ["relaxation"],

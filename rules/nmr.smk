@@ -88,6 +88,33 @@ rule coupling_table:
         " --out {output} > {log} 2>&1"
 
 
+rule correlate_trajectory:
+    input:
+        code=code("correlate_trajectory"),
+        trajectory=rules.run_md_rates.output.trajectory,
+        propagator=rules.run_kmc_hot.output,
+        sites=rules.make_sites.output,
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        f"{RESULTS}/nmr/histories_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/correlate_trajectory_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/correlate_trajectory_{{temperature}}K.tsv"
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+    shell:
+        "python {input.code[0]} {input.trajectory} --sites {input.sites} --model {params.folder}"
+        " --propagator {input.propagator} --threads {threads} --out {output} > {log} 2>&1"
+
+
 rule simulate_nmr:
     input:
         code=code("simulate_nmr"),
@@ -294,6 +321,18 @@ rule gather_table:
         runtime=10,
     shell:
         "python {input.code[0]} {input.parts} --out {output} > {log} 2>&1"
+
+
+use rule gather_table as gather_histories with:
+    input:
+        code=code("gather_tables"),
+        parts=expand(rules.correlate_trajectory.output, temperature=HOT),
+    output:
+        f"{RESULTS}/tables/histories.csv",
+    log:
+        f"{RESULTS}/logs/gather_histories.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_histories.tsv"
 
 
 rule diffusion_table:

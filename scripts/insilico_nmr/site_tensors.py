@@ -56,7 +56,6 @@ def collect(
     targets = sorted({trajectory.target_temperature_K for trajectory in trajectories})
     if len(targets) > 1:
         raise InputError(f"runs at {' and '.join(f'{target:g}' for target in targets)} K; expected one temperature")
-    rotation = np.array([site["rotation"] for site in sites["sites"]])
     representative = np.array([site["representative"] for site in sites["sites"]])
     collected: dict[int, Histories] = {int(index): {} for index in np.unique(representative)}
     history = 0
@@ -67,15 +66,42 @@ def collect(
         tensors = np.array(
             [[model.predict(trajectory.frame(frame))[mobile] for frame in frames] for model in committee]
         )
-        turned = rotation[assignment.site[frames]]
-        # The inverse of V = R V0 Rᵀ.
-        tensors = np.einsum("fnki,mfnkl,fnlj->mfnij", turned, tensors, turned)
+        tensors = in_frame_of_representative(sites, assignment.site[frames], tensors)
         home = representative[assignment.site[frames]]
         for ion in range(tensors.shape[2]):
             for index in np.unique(home[:, ion]):
                 collected[int(index)][history] = tensors[:, home[:, ion] == index, ion]
             history += 1
     return collected
+
+
+def site_means(sites: dict, of_orbits: dict[int, np.ndarray]) -> np.ndarray:
+    """Mean tensor of every site, (S, 3, 3), from tensors (k, 3, 3) in the frame of each orbit's representative.
+
+    Symmetric under the site's point group. Raises InputError for an orbit without a tensor.
+    """
+    means = []
+    for site in sites["sites"]:
+        tensors = of_orbits.get(site["representative"], np.empty((0, 3, 3)))
+        if len(tensors) == 0:
+            raise InputError(f"site {site['orbit']} was not visited: it has no tensor")
+        mean = symmetrised(tensors.mean(axis=0), np.array(sites["stabilisers"][str(site["representative"])]))
+        turn = np.array(site["rotation"])
+        means.append(turn @ mean @ turn.T)
+    return np.array(means)
+
+
+def collected_by_orbit(sites: dict, site: np.ndarray, tensors: np.ndarray) -> dict[int, np.ndarray]:
+    """Tensors (F, N, 3, 3) of ions on sites (F, N), by representative of the orbit and in its frame, (k, 3, 3)."""
+    turned = in_frame_of_representative(sites, site, tensors)
+    home = np.array([entry["representative"] for entry in sites["sites"]])[site]
+    return {int(index): turned[home == index] for index in np.unique(home)}
+
+
+def in_frame_of_representative(sites: dict, site: np.ndarray, tensors: np.ndarray) -> np.ndarray:
+    """Tensors (..., F, N, 3, 3) of ions on sites (F, N), turned into the frame of their orbit's representative."""
+    turn = np.array([entry["rotation"] for entry in sites["sites"]])[site]
+    return np.einsum("fnki,...fnkl,fnlj->...fnij", turn, tensors, turn)  # the inverse of V = R V0 Rᵀ
 
 
 def sampled(trajectory: Trajectory, n_frames: int) -> np.ndarray:

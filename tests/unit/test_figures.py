@@ -10,6 +10,7 @@ import plot_couplings
 import plot_dataset
 import plot_diffusion
 import plot_echo
+import plot_histories
 import plot_learning
 import plot_linewidth
 import plot_mas
@@ -151,6 +152,18 @@ def synthetic_couplings() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def synthetic_histories() -> pd.DataFrame:
+    """Vibrations gone after the first point, the slow part on 10 ps and 3 ps."""
+    parts = []
+    for T, slow in ((500.0, 10.0), (700.0, 3.0)):
+        time = 0.1 * np.arange(100)
+        columns = {"direct_au2": np.where(time > 0, 0.3, 1.0) * np.exp(-time / slow)}
+        columns |= {"sites_au2": 0.2 * np.exp(-time / slow), "kmc_au2": 0.2 * np.exp(-time / slow)}
+        columns |= {f"{way}_se_au2": 0.01 for way in plot_histories.WAYS}
+        parts.append(pd.DataFrame({"temperature_K": T, "time_ps": time, **columns}))
+    return pd.concat(parts)
+
+
 TABLES = {
     plot_dataset: lambda: [synthetic_histograms()],
     plot_parity: synthetic_parity,
@@ -161,6 +174,7 @@ TABLES = {
     plot_diffusion: lambda: [synthetic_diffusion()],
     plot_linewidth: synthetic_linewidth,
     plot_couplings: lambda: [synthetic_couplings()],
+    plot_histories: lambda: [synthetic_histories()],
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
 NO_LITERATURE = for_figure(None, "", "")
@@ -434,3 +448,14 @@ def test_couplings_are_drawn_by_size_with_their_bars():
             assert segment[:, 1] == pytest.approx([value - 9, value + 9])
             drawn.append(value)
     assert sorted(drawn) == pytest.approx([90] * 3 + [100] * 3 + [270] * 3 + [300] * 3)
+
+
+def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
+    table = synthetic_histories()
+    table[[column for column in table if column.endswith("_au2")]] *= 1e-4
+    first = plot_histories.draw(table).axes[0]
+    (direct,) = [line for line in first.lines if line.get_gid() == "direct"]
+    (sites,) = [line for line in first.lines if line.get_gid() == "sites"]
+    assert direct.get_ydata()[0] == pytest.approx(1)
+    assert sites.get_ydata()[0] == pytest.approx(0.2)
+    assert direct.get_xdata()[0] > 0

@@ -1,0 +1,60 @@
+"""Draw tensor correlation in molecular dynamics beside that of sites and kinetic Monte Carlo, a panel a temperature."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from insilico_nmr.errors import run_script
+from insilico_nmr.style import BLACK, DOUBLE_MM, PALETTE, figure_arguments, letter, new_figure, save
+from insilico_nmr.tables import read_table
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WAYS = {
+    "direct": ("ions' momentary tensors", {"color": BLACK}),
+    "sites": ("mean tensors of the sites that ions are on", {"color": PALETTE[0]}),
+    "kmc": ("the same by kinetic Monte Carlo", {"color": PALETTE[1], "linestyle": "--"}),
+}
+NUMBERS = ["temperature_K", "time_ps", *[f"{way}{part}_au2" for way in WAYS for part in ("", "_se")]]
+MOST_PANELS = 4
+LOWEST = 5e-3
+
+
+def panel(axes: Axes, rows: pd.DataFrame) -> None:
+    """Curves over the momentary tensors' start, with bands of 95 %; the start itself is at the left edge."""
+    start, time = rows["direct_au2"].iloc[0], rows["time_ps"].to_numpy()
+    time = np.maximum(time, time[1] / 2)
+    for way, (label, look) in WAYS.items():
+        value, half = rows[f"{way}_au2"] / start, 1.96 * rows[f"{way}_se_au2"] / start
+        low = np.maximum(value - half, LOWEST)
+        axes.fill_between(time, low, value + half, color=look["color"], alpha=0.18, linewidth=0)
+        axes.plot(time, value, label=label, gid=way, **look)
+    axes.set(xscale="log", yscale="log", xlim=(time[0], time[-1]), ylim=(LOWEST, 1.2), xlabel="time t (ps)")
+    axes.annotate(f"{rows['temperature_K'].iloc[0]:g} K", (0.95, 0.95), xycoords="axes fraction", ha="right", va="top")
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """One panel a temperature, the hottest MOST_PANELS."""
+    temperatures = sorted(table["temperature_K"].unique())[-MOST_PANELS:]
+    figure = new_figure(DOUBLE_MM, 68)
+    panels = figure.subplots(1, len(temperatures), sharey=True, squeeze=False)[0]
+    for axes, temperature, name in zip(panels, temperatures, "abcd", strict=False):
+        panel(axes, table[table["temperature_K"] == temperature].sort_values("time_ps"))
+        letter(axes, name)
+    panels[0].set_ylabel("⟨V(0):V(t)⟩ / ⟨V:V⟩")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table of correlations."""
+    return read_table(path, NUMBERS)
+
+
+def main() -> None:
+    args = figure_arguments(__doc__, ["histories"]).parse_args()
+    save(draw(read(args.histories)), args.out_pdf, args.out_png)
+
+
+if __name__ == "__main__":
+    run_script(main)
