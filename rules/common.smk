@@ -105,6 +105,7 @@ REPORT = os.path.relpath(Path(workflow.basedir) / "report")
 
 # The tables that each figure is drawn from.
 FIGURE_TABLES = {
+    "summary": ["parity_parameters", "spectra", "echo", "echo_fits", "diffusion", "linewidth", "relaxation"],
     "dataset": ["dataset_histograms"],
     "parity": ["tensor_metrics", "parity_components", "parity_parameters"],
     "couplings": ["couplings"],
@@ -281,4 +282,5 @@ LITERATURE_FLAGS = {
     "rates": f"--mark-above {config['md']['rates']['mark_above_K']:g}",
     "diffusion": "",
     "couplings": "",
+    "summary": "",
 }

@@ -18,6 +18,7 @@ import plot_parity
 import plot_rates
 import plot_scale
 import plot_spectra
+import plot_summary
 import pytest
 from insilico_nmr import style
 from insilico_nmr.errors import InputError
@@ -459,3 +460,28 @@ def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
     assert direct.get_ydata()[0] == pytest.approx(1)
     assert sites.get_ydata()[0] == pytest.approx(0.2)
     assert direct.get_xdata()[0] > 0
+
+
+def test_maxima_of_relaxation_tell_the_rate_of_the_model_that_made_them():
+    """R₁ of one correlation time (Bloembergen, Purcell, Pound): the point lies on the Arrhenius line that went in."""
+    temperatures = np.arange(150.0, 400.0, 10.0)
+    rate = 1e13 * np.exp(-0.25 / BOLTZMANN_EV_PER_K / temperatures)
+    rows = []
+    for field, larmor_MHz in ((4.7, 77.8), (9.4, 155.6)):
+        phase = 2e6 * np.pi * larmor_MHz / rate
+        R1 = (1 / rate) * (1 / (1 + phase**2) + 4 / (1 + 4 * phase**2))
+        row = {"temperature_K": temperatures, "field_T": field, "larmor_MHz": larmor_MHz, "rate_per_s": R1}
+        rows.append(pd.DataFrame(row | {"quantity": "R1", "shift": 0, "valid": 1}))
+    points = plot_summary.relaxation_maxima(pd.concat(rows))
+    assert len(points) == 2
+    for inverse, found in points:
+        assert found == pytest.approx(1e13 * np.exp(-0.25 / BOLTZMANN_EV_PER_K * inverse / 1000), rel=0.05)
+    assert plot_summary.relaxation_maxima(rows[0].iloc[:5]) == []
+
+
+def test_the_half_narrowed_line_is_found_between_temperatures():
+    table = pd.DataFrame({"temperature_K": [100.0, 125.0, 200.0], "fwhm_Hz": [4e3, 4e3, 1e3], "rigid_fwhm_Hz": 4e3})
+    ((inverse, rate),) = plot_summary.narrowing(table.assign(shift=0))
+    assert inverse == pytest.approx(6.5)  # half is half-way to a quarter, on a logarithmic scale
+    assert rate == pytest.approx(2 * np.pi * 4e3)
+    assert plot_summary.narrowing(table.assign(shift=0, fwhm_Hz=4e3)) == []
