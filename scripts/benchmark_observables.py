@@ -1,0 +1,136 @@
+"""Seconds that each observable of one temperature takes after its propagator, and how powder averages converge.
+
+Powder averages: largest error, over all pairs of sites, of the mean of sin(ω_a t_p)·sin(ω_b t_p) relative to its
+largest diagonal element, by directions on a hemisphere, for Lebedev's rules and for ZCW sets, against Lebedev's rule of
+degree 131; and of a static pattern (area between it and one of 400 subdivisions) for the octahedron's interpolation
+and for ZCW sets without interpolation, as binned. The first line of a scheme that stays below 0.1 % is marked.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from insilico_nmr import echo, powder, spectra
+from insilico_nmr.errors import run_script
+from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
+from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.tensors import efg_principal
+from simulate_relaxation import completed, rows_of
+from simulate_spectra import generator_at_half_decay
+
+CONVERGED = 1e-3
+EVOLUTION_TIMES_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
+BINS = 513  # odd: the central line lies in the middle of one
+
+
+def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucleus) -> dict[str, float]:
+    """Seconds for each observable, with its errors over replicas, committee and samples where the study has them."""
+    sets = [states.mean, *states.members, *states.samples]
+
+    def echoes() -> None:
+        for evolution in EVOLUTION_TIMES_S:
+            for tensors in sets:
+                kernel = echo.evolution_kernel(tensors, evolution, nucleus)
+                echo.frozen_echo(propagator.joint, kernel)
+            echo.frozen_echo(propagator.replicas, echo.evolution_kernel(states.mean, evolution, nucleus))
+
+    def correlation() -> None:
+        for tensors in sets:
+            echo.contract(echo.tensor_kernel(tensors), propagator.joint)
+
+    def exchange() -> None:
+        axis = frequency_axis(states.mean, nucleus, 64)
+        joint = joint_at(propagator, propagator.time_s[len(propagator.time_s) // 2])
+        exchange_spectrum(joint, states.mean, nucleus, axis, 2000.0)
+
+    def line_shapes() -> None:
+        generator = generator_at_half_decay(propagator, states.mean)
+        spectra.motional_spectra(generator, propagator.populations, states.mean, nucleus, 500.0)
+
+    def rates() -> None:
+        rows_of(completed(propagator), states, nucleus, [4.7, 9.4], None)
+
+    work = {"echoes at five evolution times": echoes, "tensor correlation": correlation, "2D exchange": exchange}
+    work |= {"relaxation in two fields": rates, "spectra (rigid, exchange, fast)": line_shapes}
+    seconds = {}
+    for name, run in work.items():
+        run()  # compiles
+        started = time.perf_counter()
+        run()
+        seconds[name] = time.perf_counter() - started
+    return seconds
+
+
+def kernel_errors(tensors: np.ndarray, nucleus: Nucleus, evolution_s: float) -> list[tuple[str, int, float]]:
+    """Scheme, directions and error of the echo's powder average."""
+
+    def kernel(directions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        sines = np.sin(2 * np.pi * evolution_s * powder.quadrupolar_frequency(tensors, directions, nucleus))
+        return (sines * weights[:, None]).T @ sines
+
+    reference = kernel(*powder.lebedev(131))
+    scale = np.diag(reference).max()
+    grids = [("Lebedev", powder.lebedev(degree)) for degree in (9, 15, 21, 29, 41, 59, 83)]
+    grids += [("ZCW", powder.zcw(count)) for count in (50, 200, 1000, 5000, 20000)]
+    return [(name, len(grid[1]), float(np.abs(kernel(*grid) - reference).max() / scale)) for name, grid in grids]
+
+
+def pattern_errors(tensor: np.ndarray, nucleus: Nucleus) -> list[tuple[str, int, float]]:
+    """Scheme, directions and error of a static pattern without broadening."""
+    values = efg_principal(tensor)[0]
+    widest = 1.2 * abs(powder.frequency_unit(nucleus)) * np.abs(values).max()
+    axis = np.linspace(-widest, widest, BINS)
+    step = axis[1] - axis[0]
+    reference = spectra.powder_pattern(values, axis, nucleus, subdivisions=400)
+    found = []
+    for subdivisions in (8, 16, 32, 64, 96):
+        pattern = spectra.powder_pattern(values, axis, nucleus, subdivisions=subdivisions)
+        corners = (subdivisions + 1) * (subdivisions + 2) // 2
+        found.append(("octahedron, interpolated", corners, float(np.abs(pattern - reference).sum() * step)))
+    multipliers, intensities = powder.transitions(nucleus.spin)
+    edges = np.append(axis - step / 2, axis[-1] + step / 2)
+    for count in (1000, 10000, 100000, 1000000):
+        directions, weights = powder.zcw(count)
+        splitting = powder.quadrupolar_frequency(tensor, directions, nucleus)
+        pattern = sum(
+            share * np.histogram(multiplier * splitting, edges, weights=weights)[0]
+            for multiplier, share in zip(multipliers, intensities, strict=True)
+        )
+        found.append(("ZCW, binned", len(weights), float(np.abs(pattern / step - reference).sum() * step)))
+    return found
+
+
+def show(title: str, errors: list[tuple[str, int, float]]) -> None:
+    """Print a table of errors; the first below CONVERGED after which a scheme stays there is marked."""
+    print(f"\n{title}\n{'scheme':26} {'directions':>10} {'error / %':>10}")
+    marked = set()
+    for number, (name, count, error) in enumerate(errors):
+        settled = all(later < CONVERGED for other, _, later in errors[number:] if other == name)
+        mark = " <" if settled and name not in marked else ""
+        marked |= {name} if mark else set()
+        print(f"{name:26} {count:10d} {100 * error:10.2g}{mark}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
+    parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 3/2 (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    propagator, states = echo.load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
+    seconds = timings(propagator, states, nucleus)
+    print(f"{len(states.mean)} states, {len(propagator.time_s)} times, {len(propagator.replicas)} replicas, "
+          f"{len(states.members)} committee members, {len(states.samples)} samples")  # fmt: skip
+    for name, value in seconds.items():
+        print(f"{name:34} {value:7.3f} s")
+    print(f"{'all':34} {sum(seconds.values()):7.3f} s")
+    for evolution in (1e-5, 1e-4):
+        errors = kernel_errors(states.mean, nucleus, evolution)
+        show(f"echo, t_p = {1e6 * evolution:g} µs", errors)
+    show("static pattern of the first site", pattern_errors(states.mean[0], nucleus))
+
+
+if __name__ == "__main__":
+    run_script(main)
