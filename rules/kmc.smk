@@ -127,16 +127,3 @@ use rule run_kmc as run_kmc_shift with:
                 f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
             ]
         ),
-
-
-# At the temperatures of hot molecular dynamics, to be laid beside it.
-use rule run_kmc as run_kmc_hot with:
-    output:
-        f"{RESULTS}/kmc/hot/propagator_{{temperature}}K.nc",
-    log:
-        f"{RESULTS}/logs/run_kmc_hot_{{temperature}}K.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/run_kmc_hot_{{temperature}}K.tsv"
-    params:
-        resume=lambda wildcards: resume("run_kmc", "hot", wildcards.temperature),
-        flags=kmc_flags("shift_replicas"),

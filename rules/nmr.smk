@@ -92,7 +92,7 @@ rule correlate_trajectory:
     input:
         code=code("correlate_trajectory"),
         trajectory=rules.run_md_rates.output.trajectory,
-        propagator=rules.run_kmc_hot.output,
+        rates=rules.fit_rates.output.rates,
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
@@ -110,9 +110,10 @@ rule correlate_trajectory:
         runtime=60,
     params:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+        flags=flags("kmc", supercell="supercell", seed="seed"),
     shell:
-        "python {input.code[0]} {input.trajectory} --sites {input.sites} --model {params.folder}"
-        " --propagator {input.propagator} --threads {threads} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.trajectory} --sites {input.sites} --model {params.folder} --rates {input.rates}"
+        " {params.flags} --threads {threads} --out {output} > {log} 2>&1"
 
 
 rule simulate_nmr:

@@ -1,33 +1,50 @@
-"""Tensor correlation of the ions of a molecular-dynamics run, three ways: does the chain hold?
+"""Tensor correlation of the ions of a molecular-dynamics run, five ways: does the chain hold?
 
-direct  ⟨V(0):V(t)⟩ of the model's tensors along each ion's history: vibrations, surroundings that change, jumps.
-sites   the same with each momentary tensor replaced by the mean of the site that the ion is nearest to, so that what
-        the difference from `direct` keeps at long times are tensors that depend on the surroundings.
-kmc     the sites' means contracted with the propagator of kinetic Monte Carlo at this temperature: the difference from
-        `sites` is that of the rate model's jumps from those of molecular dynamics.
+direct        ⟨V(0):V(t)⟩ of the model's tensors along each ion's history: vibrations, surroundings, jumps.
+sites         the same with each momentary tensor replaced by the mean of the site that the ion is nearest to.
+surroundings  replaced by one that depends on which neighbouring sites are filled (`insilico_nmr.surroundings`).
+kmc_sites, kmc_surroundings  those two along histories of kinetic Monte Carlo at this temperature.
 
-Rows: temperature_K, time_ps, and for each way `…_au2` and its standard error `…_se_au2`, over ions for the first two
-and over replicas for the third. Times up to a quarter of the run.
+What `surroundings` has beyond `sites` are tensors that depend on the arrangement of ions; what kinetic Monte Carlo
+differs by from molecular dynamics is the rate model. Rows: temperature_K, time_ps, and for each way `…_au2` and its
+standard error `…_se_au2`, over ions or replicas. Times up to a quarter of the run.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from insilico_nmr.echo import contract, load_propagator, tensor_kernel
+from insilico_nmr import kmc, surroundings
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.histories import by_ion
+from insilico_nmr.histories import autocorrelation, by_ion
+from insilico_nmr.lattice import converged_lattice, equilibrium_occupation, number_of_ions, read_rates
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import read_sites
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.trajectory import read_trajectory
 
 PART = 4  # of the run: longer lags have few origins
+
+
+def simulated(
+    sites: dict, rates: dict, supercell: list[int], times_s: np.ndarray, seed: int, replicas: int, source: str
+) -> list[tuple[tuple[int, int, int], np.ndarray, np.ndarray]]:
+    """Histories of kinetic Monte Carlo from equilibrium: box, sites (T, N) and cells (T, N, 3) of each replica."""
+    lattice = converged_lattice(sites, rates, tuple(supercell), sites["concentration"], source)
+    found = []
+    for replica in range(replicas):
+        rng = np.random.default_rng([seed, replica])
+        start = equilibrium_occupation(lattice, number_of_ions(lattice, sites["concentration"]), rng)
+        state = kmc.start(lattice, start, int(rng.integers(2**64, dtype=np.uint64)))
+        records = kmc.run_snapshots(lattice, state, times_s)
+        found.append((lattice.supercell, records[..., kmc.SITE], lattice.cells_of(start) + records[..., 1:]))
+    return found
 
 
 def main() -> None:
@@ -37,36 +54,56 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, required=True, help="committee of tensor models, of which the first is used"
     )
-    parser.add_argument("--propagator", type=Path, required=True, help="two-time propagator at the run's temperature")
+    parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
+    parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
+                        help="of kinetic Monte Carlo, cells at least")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="of kinetic Monte Carlo (default: %(default)s)")
+    parser.add_argument("--replicas", type=int, default=8, help="of kinetic Monte Carlo (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--out", type=Path, required=True, help="CSV")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.replicas < 2:
+        raise InputError(f"--replicas is {args.replicas}; standard errors need at least 2")
 
     run, sites = read_trajectory(args.trajectory), read_sites(args.sites)
-    propagator = load_propagator(args.propagator)
-    if abs(propagator.temperature_K - run.target_temperature_K) > 0.5:
-        raise InputError(
-            f"{args.propagator} is at {propagator.temperature_K:g} K, {args.trajectory} at "
-            f"{run.target_temperature_K:g} K: they must be of one temperature"
-        )
+    rates = read_rates(args.rates, run.target_temperature_K)
     model = load_committee(args.model)[0]
     mobile = run.frame(0).symbols == sites["mobile"]
     tensors = np.array([model.predict(run.frame(number))[mobile] for number in range(len(run.time_ps))])
-    site = assign(run, sites, np.inf).site
+    assignment = assign(run, sites, np.inf)
+    site = assignment.site
     means = site_means(sites, collected_by_orbit(sites, site, tensors))
+    near = surroundings.neighbours(sites)
+    occupied = surroundings.filled(near, assignment.repeat, site, assignment.cell)
+    coefficients = surroundings.fit(sites, near, site, occupied, tensors)
+    around = surroundings.tensors_of(sites, coefficients, site, occupied)
+    say_explained(tensors, means[site], around)
+
     count = max(2, len(run.time_ps) // PART)
-    lag_s = 1e-12 * (run.time_ps[:count] - run.time_ps[0])
-    table = {"temperature_K": run.target_temperature_K, "time_ps": 1e12 * lag_s}
-    for name, histories in (("direct", tensors), ("sites", means[site])):
+    lags_s = 1e-12 * (run.time_ps - run.time_ps[0])
+    table = {"temperature_K": run.target_temperature_K, "time_ps": 1e12 * lags_s[:count]}
+    for name, histories in (("direct", tensors), ("sites", means[site]), ("surroundings", around)):
         of_ions = by_ion(histories)[:, :count]
         table[f"{name}_au2"] = of_ions.mean(axis=0)
         table[f"{name}_se_au2"] = of_ions.std(axis=0, ddof=1) / np.sqrt(len(of_ions))
-    replicas = contract(tensor_kernel(means), propagator.replicas)
-    at_lags = np.array([np.interp(lag_s, propagator.time_s, curve) for curve in replicas])
-    table["kmc_au2"], table["kmc_se_au2"] = at_lags.mean(axis=0), error_over_replicas(at_lags)
+    curves = {"kmc_sites": [], "kmc_surroundings": []}
+    for box, there, cells in simulated(sites, rates, args.supercell, lags_s, args.seed, args.replicas, str(args.sites)):
+        full = surroundings.filled(near, box, there, cells)
+        of_ways = means[there], surroundings.tensors_of(sites, coefficients, there, full)
+        for way, histories in zip(curves, of_ways, strict=True):
+            curves[way].append(autocorrelation(histories)[:count])
+    for name, values in curves.items():
+        table[f"{name}_au2"], table[f"{name}_se_au2"] = np.mean(values, axis=0), error_over_replicas(np.array(values))
     with atomic_path(args.out) as temporary:
         pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def say_explained(tensors: np.ndarray, of_sites: np.ndarray, around: np.ndarray) -> None:
+    """Say on stderr which part of the momentary tensors' mean square both descriptions hold."""
+    whole = (tensors**2).sum()
+    parts = [100 * (1 - ((tensors - some) ** 2).sum() / whole) for some in (of_sites, around)]
+    print(f"of ⟨V:V⟩ the sites' means hold {parts[0]:.1f} %, with surroundings {parts[1]:.1f} %", file=sys.stderr)
 
 
 if __name__ == "__main__":

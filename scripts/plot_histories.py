@@ -1,4 +1,4 @@
-"""Draw tensor correlation in molecular dynamics beside that of sites and kinetic Monte Carlo, a panel a temperature."""
+"""Draw tensor correlation in molecular dynamics and kinetic Monte Carlo, by several tensors, a panel a temperature."""
 
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 WAYS = {
-    "direct": ("ions' momentary tensors", {"color": BLACK}),
-    "sites": ("mean tensors of the sites that ions are on", {"color": PALETTE[0]}),
-    "kmc": ("the same by kinetic Monte Carlo", {"color": PALETTE[1], "linestyle": "--"}),
+    "surroundings": ("sites and filled neighbours, MD", {"color": PALETTE[1]}),
+    "kmc_surroundings": ("the same, kinetic Monte Carlo", {"color": PALETTE[1], "linestyle": "--"}),
+    "sites": ("means of sites, MD", {"color": PALETTE[0]}),
+    "kmc_sites": ("the same, kinetic Monte Carlo", {"color": PALETTE[0], "linestyle": "--"}),
+    "direct": ("momentary tensors, MD", {"color": BLACK}),
 }
 NUMBERS = ["temperature_K", "time_ps", *[f"{way}{part}_au2" for way in WAYS for part in ("", "_se")]]
 MOST_PANELS = 4
@@ -42,7 +44,7 @@ def draw(table: pd.DataFrame) -> Figure:
         panel(axes, table[table["temperature_K"] == temperature].sort_values("time_ps"))
         letter(axes, name)
     panels[0].set_ylabel("⟨V(0):V(t)⟩ / ⟨V:V⟩")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
 
 

@@ -159,7 +159,8 @@ def synthetic_histories() -> pd.DataFrame:
     for T, slow in ((500.0, 10.0), (700.0, 3.0)):
         time = 0.1 * np.arange(100)
         columns = {"direct_au2": np.where(time > 0, 0.3, 1.0) * np.exp(-time / slow)}
-        columns |= {"sites_au2": 0.2 * np.exp(-time / slow), "kmc_au2": 0.2 * np.exp(-time / slow)}
+        for number, way in enumerate(list(plot_histories.WAYS)[:-1]):
+            columns[f"{way}_au2"] = (0.2 - 0.01 * number) * np.exp(-time / slow)
         columns |= {f"{way}_se_au2": 0.01 for way in plot_histories.WAYS}
         parts.append(pd.DataFrame({"temperature_K": T, "time_ps": time, **columns}))
     return pd.concat(parts)
@@ -458,7 +459,7 @@ def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
     (direct,) = [line for line in first.lines if line.get_gid() == "direct"]
     (sites,) = [line for line in first.lines if line.get_gid() == "sites"]
     assert direct.get_ydata()[0] == pytest.approx(1)
-    assert sites.get_ydata()[0] == pytest.approx(0.2)
+    assert sites.get_ydata()[0] == pytest.approx(0.18)
     assert direct.get_xdata()[0] > 0
 
 

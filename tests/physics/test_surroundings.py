@@ -1,0 +1,111 @@
+"""Tensors that depend on filled neighbours: symmetry, what a fit gives back, what cannot be told apart.
+
+The crystal of test_site_tensors.py with fewer sites: point group 432, Li on threefold axes (8 a cell).
+"""
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from insilico_nmr import surroundings
+from insilico_nmr.crystal import make_crystal
+from insilico_nmr.errors import InputError
+from insilico_nmr.sites import build_sites
+
+EDGE, REPEAT, REACH = 8.0, (2, 2, 2), 4.0
+
+
+@pytest.fixture(scope="module")
+def sites() -> dict:
+    signed = [np.diag(s) @ np.eye(3)[list(p)] for p in permutations(range(3)) for s in product((1, -1), repeat=3)]
+    group = np.array([matrix for matrix in signed if np.linalg.det(matrix) > 0])
+    atoms = [("Axial", "Li", 0.6, np.full(3, 0.22)), ("F", "F", 1.0, np.zeros(3))]
+    return build_sites(make_crystal(EDGE * np.eye(3), group, np.zeros((24, 3)), atoms), "Li", 4.0)
+
+
+@pytest.fixture(scope="module")
+def near(sites) -> surroundings.Neighbours:
+    return surroundings.neighbours(sites, REACH)
+
+
+def arrangements(sites: dict, frames: int, filling: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    """Sites and cells of as many ions in every frame, anew in each."""
+    rng = np.random.default_rng(3)
+    places = [(site, *cell) for cell in product(*map(range, REPEAT)) for site in range(len(sites["sites"]))]
+    count = round(filling * len(places))
+    drawn = np.array([[places[n] for n in rng.permutation(len(places))[:count]] for _ in range(frames)])
+    return drawn[..., 0], drawn[..., 1:]
+
+
+def pair_tensors(sites: dict, near: surroundings.Neighbours, site: np.ndarray, occupied: np.ndarray) -> np.ndarray:
+    """Σ (3rr − r²1)/r⁵ over the filled neighbours: what unit charges on them do; built without the code under test."""
+    cell = np.array(sites["cell"])
+    places = np.array([entry["position"] for entry in sites["sites"]]) @ cell
+    r = places[near.site] + near.image @ cell - places[:, None]
+    length = np.linalg.norm(r, axis=-1)[..., None, None]
+    each = (3 * np.einsum("ski,skj->skij", r, r) - length**2 * np.eye(3)) / length**5
+    return np.einsum("fnk,fnkij->fnij", occupied, each[site])
+
+
+def test_charges_on_neighbours_are_given_back_exactly(sites, near):
+    site, cell = arrangements(sites, 60)
+    occupied = surroundings.filled(near, REPEAT, site, cell)
+    tensors = pair_tensors(sites, near, site, occupied)
+    coefficients = surroundings.fit(sites, near, site, occupied, tensors)
+    found = surroundings.tensors_of(sites, coefficients, site, occupied)
+    assert np.abs(found - tensors).max() < 0.01 * np.abs(tensors).max()  # the ridge takes less than a per cent
+    # In arrangements that were not fitted, too.
+    site, cell = arrangements(sites, 80)
+    occupied = surroundings.filled(near, REPEAT, site[60:], cell[60:])
+    found = surroundings.tensors_of(sites, coefficients, site[60:], occupied)
+    assert np.abs(found - pair_tensors(sites, near, site[60:], occupied)).max() < 0.01 * np.abs(tensors).max()
+
+
+def test_coefficients_obey_the_point_group_of_the_site(sites, near):
+    """Even of noise: an operation turns the tensor of a neighbour into that of the neighbour it leads to."""
+    site, cell = arrangements(sites, 5)
+    occupied = surroundings.filled(near, REPEAT, site, cell)
+    noise = np.random.default_rng(4).normal(size=(*site.shape, 3, 3))
+    coefficients = surroundings.fit(sites, near, site, occupied, noise + noise.swapaxes(-1, -2))
+    for index, orders in near.permutations.items():
+        assert len(orders) == 3
+        own, each = coefficients[index, 0], coefficients[index, 1 : 1 + near.count[index]]
+        for turn, order in zip(np.array(sites["stabilisers"][str(index)]), orders, strict=True):
+            assert turn @ own @ turn.T == pytest.approx(own, abs=1e-12)
+            assert each[order] == pytest.approx(turn @ each @ turn.T, abs=1e-12)
+
+
+def test_filled_neighbours_are_counted_from_both_sides(sites, near):
+    """A full lattice fills all; in any other an ion is its neighbours' neighbour: pairs counted twice."""
+    site, cell = arrangements(sites, 3, filling=1.0)
+    full = surroundings.filled(near, REPEAT, site, cell)
+    assert full.sum(axis=-1) == pytest.approx(near.count[site])
+    site, cell = arrangements(sites, 3)
+    there = np.array([entry["position"] for entry in sites["sites"]])[site] + cell
+    apart = there[:, :, None] - there[:, None]
+    apart = (apart - 2 * np.rint(apart / 2)) * EDGE
+    distance = np.linalg.norm(apart, axis=-1)
+    expected = ((distance < REACH) & (distance > 0)).sum(axis=(1, 2))
+    assert surroundings.filled(near, REPEAT, site, cell).sum(axis=(1, 2)) == pytest.approx(expected)
+
+
+def test_neighbours_that_are_always_filled_belong_to_the_site(sites, near):
+    site, cell = arrangements(sites, 4, filling=1.0)
+    occupied = surroundings.filled(near, REPEAT, site, cell)
+    tensors = pair_tensors(sites, near, site, occupied)
+    coefficients = surroundings.fit(sites, near, site, occupied, tensors)
+    assert np.abs(coefficients[:, 1:]).max() < 1e-12
+    assert surroundings.tensors_of(sites, coefficients, site, occupied) == pytest.approx(tensors)
+
+
+def test_a_site_out_of_place_is_named(sites):
+    moved = sites | {"sites": [dict(entry) for entry in sites["sites"]]}
+    moved["sites"][3]["position"] = np.add(moved["sites"][3]["position"], [0.03, 0, 0]).tolist()
+    with pytest.raises(InputError, match="neighbours"):
+        surroundings.neighbours(moved, REACH)
+
+
+def test_an_orbit_that_no_ion_visits_is_named(sites, near):
+    empty = np.empty((2, 0), int)
+    with pytest.raises(InputError, match="Axial was not visited"):
+        surroundings.fit(sites, near, empty, np.empty((2, 0, near.site.shape[1])), np.empty((2, 0, 3, 3)))
