@@ -12,7 +12,7 @@ STAMP := $(VENV)/pins-installed
 # Rules call `python scripts/...`: it has to be the environment's
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help install study test lint report
+.PHONY: help install study test lint
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,9 +33,6 @@ $(STAMP): requirements.txt requirements-schnetpack.txt
 
 study: $(STAMP)  ## the whole study: results/ and its figures (CORES=2)
 	$(VENV)/bin/snakemake --cores $(CORES)
-
-report: study  ## the study's figures and captions as one page, report.html
-	$(VENV)/bin/snakemake --report report.html
 
 test: $(STAMP)  ## the tests, with the slowest named
 	$(VENV)/bin/pytest -q --durations=10

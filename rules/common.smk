@@ -278,6 +278,9 @@ def page_figures():
     return figures
 
 
+# Figures whose intervals can be chosen.
+WITH_INTERVALS = ["summary", "couplings", "echo", "spectra", "relaxation", "linewidth", "mas"]
+
 LITERATURE_FLAGS = {
     "rates": f"--mark-above {config['md']['rates']['mark_above_K']:g}",
     "diffusion": "",

@@ -32,8 +32,11 @@ rule figure:
             if wildcards.figure in LITERATURE_FLAGS
             else ""
         ),
+        intervals=lambda wildcards: (
+            flags("observables", intervals="intervals") if wildcards.figure in WITH_INTERVALS else ""
+        ),
     shell:
-        "python {input.code[0]} {input.tables} {params.compare} --out-pdf {output.pdf} --out-png {output.png}"
+        "python {input.code[0]} {input.tables} {params.compare} {params.intervals} --out-pdf {output.pdf} --out-png {output.png}"
         " > {log} 2>&1"
 
 

@@ -32,7 +32,7 @@ rule average_tensors:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         isotope=flags("material", isotope="isotope"),
         frames=flags("md/tensors", frames="frames"),
-        spread=flags("tensor_model", spread_factor="spread_factor"),
+        spread=flags("tensor_model", spread_factor="spread_factor", dft_error="dft_error"),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} {params.isotope}"
         " {params.frames} {params.spread} --threads {threads} --out {output} > {log} 2>&1"

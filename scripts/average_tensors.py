@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--isotope", required=True, help="for example 7Li")
     parser.add_argument("--frames", type=int, required=True, help="frames taken from each run")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="on the committee's spread (default: 1)")
+    parser.add_argument(
+        "--dft-error", type=float, default=0.0, help="relative standard deviation of DFT from experiment (default: 0)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="site tensors, JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -47,6 +50,7 @@ def main() -> None:
             "method": f"mean over {args.frames} frames of {len(runs)} MD runs, symmetry-completed",
             "outside_domain": outside,
             "spread_factor": args.spread_factor,
+            "dft_error": args.dft_error,
             "states": states,
         },
     )

@@ -2,7 +2,7 @@
 
 `average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign;
 `C_Q_sd_model_kHz` is the standard deviation over the committee, `C_Q_se_sampling_kHz` the standard error over ions and
-runs, and the interval holds both; so for η.
+runs, and the interval holds both; so for η. `C_Q_sd_dft_kHz` is the standard deviation of DFT from experiment.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from insilico_nmr.site_spins import load_site_spins
 from insilico_nmr.site_table import site_table
 
 KEPT = ["orbit"]
-KEPT += [f"C_Q{part}_kHz" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "_ci_high")]
+KEPT += [f"C_Q{part}_kHz" for part in ("", "_sd_model", "_se_sampling", "_sd_dft", "_ci_low", "_ci_high")]
 KEPT += [f"eta{part}" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "_ci_high")]
 
 

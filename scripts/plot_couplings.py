@@ -7,26 +7,33 @@ import pandas as pd
 from insilico_nmr.errors import run_script
 from insilico_nmr.literature import for_figure
 from insilico_nmr.style import BLACK, DOUBLE_MM, PALETTE, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-NUMBERS = ["temperature_K", "C_Q_kHz", "C_Q_ci_low_kHz", "C_Q_ci_high_kHz", "eta", "eta_ci_low", "eta_ci_high"]
+NUMBERS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kHz", "C_Q_sd_dft_kHz"]
+NUMBERS += ["eta", "eta_sd_model", "eta_se_sampling"]
 ASIDE = 0.012  # of the span of temperatures, by which still points stand beside the others
 LOOKS = {"thermal": {"fmt": "o-"}, "still": {"fmt": "s--", "markerfacecolor": "white"}}
 NAMES = {"thermal": "averaged over motion", "still": "still"}
 
 
 def curves(axes: Axes, table: pd.DataFrame, value: str, unit: str) -> None:
-    """|value| of each orbit with its interval, still and averaged."""
+    """|value| of each orbit with 95 % of committee and sampling, of DFT as pale bars, still and averaged."""
     aside = ASIDE * np.ptp(table["temperature_K"])
     for orbit, colour in zip(table["orbit"].unique(), PALETTE, strict=False):
         for average, look in LOOKS.items():
             rows = table[(table["orbit"] == orbit) & (table["average"] == average)].sort_values("temperature_K")
             x, y = rows["temperature_K"] + aside * (average == "still"), rows[f"{value}{unit}"]
-            bars = np.abs([y - rows[f"{value}_ci_low{unit}"], rows[f"{value}_ci_high{unit}"] - y])
-            axes.errorbar(x, y.abs(), bars, color=colour, linewidth=0.8, elinewidth=0.6, **look)
+            half = 1.96 * total(rows, [f"{value}_sd_model{unit}", f"{value}_se_sampling{unit}"])
+            ends = np.clip([y.abs() - half, y.abs() + half], 0, 1 if value == "eta" else np.inf)
+            axes.errorbar(
+                x, y.abs(), np.abs(ends - y.abs().to_numpy()), color=colour, linewidth=0.8, elinewidth=0.6, **look
+            )
+            if value == "C_Q" and rows["C_Q_sd_dft_kHz"].notna().any():
+                dft = 1.96 * rows["C_Q_sd_dft_kHz"]
+                axes.errorbar(x, y.abs(), dft, fmt="none", ecolor=colour, elinewidth=3, capsize=0, alpha=0.2, zorder=0)
 
 
 def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
@@ -62,9 +69,9 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["couplings"], literature=True).parse_args()
+    args = figure_arguments(__doc__, ["couplings"], literature=True, intervals=True).parse_args()
     measured = for_figure(args.literature, args.material, args.phase, ["abs_CQ"])
-    save(draw(read(args.couplings), measured), args.out_pdf, args.out_png)
+    save(draw(only_errors(read(args.couplings), args.intervals), measured), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

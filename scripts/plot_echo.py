@@ -23,7 +23,7 @@ from insilico_nmr.style import (
     save,
     temperature_colours,
 )
-from insilico_nmr.tables import complete, read_table
+from insilico_nmr.tables import complete, only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -42,6 +42,7 @@ FITS = [
 ]
 FITS += [
     "rate_sd_model_per_s",
+    "rate_sd_dft_per_s",
     "exit_rate_per_s",
     "tau_s",
     "beta",
@@ -53,6 +54,7 @@ FITS += [
     "slow_tau_s",
 ]
 FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
+TENSORS = ["S2_normalised_sd_model", "S2_normalised_sd_dft"]
 CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
 CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
@@ -63,9 +65,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Curves, fits of echoes and fits of tensor correlation functions; echoes and their fits belong together.
 
-    The committee's spread (S2_normalised_sd_model) may be empty. Fits made with the rate model moved are left out.
+    The committee's spread and the error of DFT (S2_normalised_sd_…) may be empty. Fits made with the rate model moved
+    are left out.
     """
-    curves = complete(read_table(echo, [*ECHO, "S2_normalised_sd_model"], ["flag"]), ECHO, echo, "points")
+    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["flag"]), ECHO, echo, "points")
     rows = read_table(fits, FITS, ["observable", "flag", "status"])
     rows = rows[rows["shift"] == 0]
     of_echo = rows[rows["observable"] == "spin_alignment_echo"]
@@ -151,9 +154,8 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
         sampling = 1.96 * curve["S2_normalised_se_sampling"].to_numpy()
-        model = curve["S2_normalised_sd_model"].to_numpy()
-        if np.isfinite(model).all():
-            axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
+        model = total(curve, TENSORS).to_numpy()
+        axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
         axes.fill_between(
             time, signal - sampling, signal + sampling, color=colours[temperature], alpha=0.45, linewidth=0
         )
@@ -198,10 +200,9 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
             echoes += 1
             pale += not good(row)
             x, rate, colour = 1000 / row["temperature_K"], row["rate_per_s"], colours[row["temperature_K"]]
-            if np.isfinite(row["rate_sd_model_per_s"]):
-                low = max(rate - 1.96 * row["rate_sd_model_per_s"], rate / 10)
-                axes.plot([x, x], [low, rate + 1.96 * row["rate_sd_model_per_s"]], color=colour, alpha=0.3,
-                          linewidth=2.5, solid_capstyle="butt")  # fmt: skip
+            of_tensors = 1.96 * np.sqrt(np.nansum([row["rate_sd_model_per_s"] ** 2, row["rate_sd_dft_per_s"] ** 2]))
+            axes.plot([x, x], [max(rate - of_tensors, rate / 10), rate + of_tensors], color=colour, alpha=0.3,
+                      linewidth=2.5, solid_capstyle="butt")  # fmt: skip
             bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
             gid, alpha = ("echo_rate", 1.0) if good(row) else ("echo_rate_incomplete", 0.45)
             axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look)
@@ -325,7 +326,7 @@ def draw(
         keys += [Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
                  Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="continued from here"),
                  Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
-                 Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensor committee")]  # fmt: skip
+                 Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensors")]  # fmt: skip
     figure.legend(handles=keys, loc="outside upper center", ncols=8)
 
     panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")
@@ -339,14 +340,17 @@ def draw(
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["echo", "echo_fits"])
+    parser = figure_arguments(__doc__, ["echo", "echo_fits"], intervals=True)
     parser.add_argument("correlation", type=Path, nargs="?", metavar="CORRELATION.csv", help="table correlation.csv")
     parser.add_argument(
         "--evolution-time-us", type=float, help="t_p of the decays drawn (default: the one with most usable echoes)"
     )
     args = parser.parse_args()
-    tables = read(args.echo, args.echo_fits)
-    save(draw(*tables, read_correlation(args.correlation), args.evolution_time_us), args.out_pdf, args.out_png)
+    tables = [only_errors(table, args.intervals) for table in read(args.echo, args.echo_fits)]
+    correlation = read_correlation(args.correlation)
+    if correlation is not None:
+        correlation = only_errors(correlation, args.intervals)
+    save(draw(*tables, correlation, args.evolution_time_us), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

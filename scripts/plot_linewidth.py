@@ -15,7 +15,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,7 +29,7 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     moved = table[table["shift"] > 0].set_index("temperature_K")
     change = np.log(moved["fwhm_Hz"] / rows["fwhm_Hz"].reindex(moved.index))
     of_model = (change**2).groupby(level=0).sum().reindex(rows.index).fillna(0)
-    log_sd = np.sqrt(np.log1p((rows["se_sampling_Hz"] / rows["fwhm_Hz"]) ** 2) + of_model)
+    log_sd = np.sqrt(np.log1p((total(rows, ["se_sampling_Hz"]) / rows["fwhm_Hz"]) ** 2) + of_model)
     factor = np.exp(1.96 * log_sd)
     return rows.assign(low=rows["fwhm_Hz"] / factor, high=np.minimum(rows["fwhm_Hz"] * factor, rows["rigid_fwhm_Hz"]))
 
@@ -78,8 +78,9 @@ def read(path: Path, relaxation: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["linewidth", "relaxation"]).parse_args()
-    save(draw(*read(args.linewidth, args.relaxation)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["linewidth", "relaxation"], intervals=True).parse_args()
+    widths, relaxation = read(args.linewidth, args.relaxation)
+    save(draw(only_errors(widths, args.intervals), relaxation), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

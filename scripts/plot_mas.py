@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.style import DOUBLE_MM, GREY, PALETTE, SMALL, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MOTIONS = {"rigid": (GREY, "ions at rest"), "fast": (PALETTE[0], "fast exchange")}
 COLUMNS = ["temperature_K", "field_T", "spin_rate_kHz", "frequency_kHz", *(f"{name}_per_kHz" for name in MOTIONS)]
-ERRORS = ("sd_model", "se_sampling")
+ERRORS = ("sd_model", "se_sampling", "sd_dft")
 SPREADS = [f"{name}_{error}_per_kHz" for name in MOTIONS for error in ERRORS]
 CENTRE = 0.06  # of the wide panel's width, left and right of the tallest line
 
@@ -32,8 +32,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def spread(spectrum: pd.DataFrame, motion: str) -> pd.Series:
-    """One standard deviation of committee and sampling together."""
-    return np.sqrt(sum(spectrum[f"{motion}_{error}_per_kHz"].fillna(0) ** 2 for error in ERRORS))
+    """One standard deviation of committee, sampling and DFT together."""
+    return total(spectrum, [f"{motion}_{error}_per_kHz" for error in ERRORS])
 
 
 def half_width(table: pd.DataFrame) -> float:
@@ -107,8 +107,8 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["mas"]).parse_args()
-    save(draw(read(args.mas)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["mas"], intervals=True).parse_args()
+    save(draw(only_errors(read(args.mas), args.intervals)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

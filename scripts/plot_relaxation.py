@@ -14,12 +14,12 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 NUMBERS = ["temperature_K", "field_T", "larmor_MHz", "rate_per_s", "se_sampling_per_s", "sd_model_per_s"]
-NUMBERS += ["valid", "complete", "shift"]
+NUMBERS += ["sd_dft_per_s", "valid", "complete", "shift"]
 NAMES = {
     "R1": r"R$_1$ (initial slope)",
     "R1Q": r"R$_{1Q}$",
@@ -31,7 +31,7 @@ NAMES = {
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the rate model as it is, valid ones, with `low` and `high`: 95 % of all errors that the table has.
 
-    Errors of sampling and committee are those of a log-normal distribution; each direction that the rate model was
+    Errors of sampling, committee and DFT are those of a log-normal distribution; each direction that the rate model was
     moved along adds the square of the change of the logarithm.
     """
     keys = ["temperature_K", "field_T", "quantity"]
@@ -40,7 +40,7 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     both = shifted.merge(rows, on=keys, suffixes=("", "_as_it_is"))
     change = np.log(both["rate_per_s"] / both["rate_per_s_as_it_is"])
     of_model = both.assign(square=change**2).groupby(keys)["square"].sum()
-    relative = np.hypot(rows["se_sampling_per_s"].fillna(0), rows["sd_model_per_s"].fillna(0)) / rows["rate_per_s"]
+    relative = total(rows, ["se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s"]) / rows["rate_per_s"]
     moved = of_model.reindex(pd.MultiIndex.from_frame(rows[keys])).fillna(0).to_numpy()
     log_sd = np.sqrt(np.log1p(relative**2) + moved)
     return rows.assign(low=rows["rate_per_s"] * np.exp(-1.96 * log_sd), high=rows["rate_per_s"] * np.exp(1.96 * log_sd))
@@ -86,8 +86,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["relaxation"]).parse_args()
-    save(draw(read(args.relaxation)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["relaxation"], intervals=True).parse_args()
+    save(draw(only_errors(read(args.relaxation), args.intervals)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

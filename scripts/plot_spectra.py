@@ -15,14 +15,14 @@ from insilico_nmr.style import (
     save,
     temperature_colours,
 )
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MOTIONS = ["rigid_per_kHz", "exchange_per_kHz", "fast_per_kHz"]
 COLUMNS = ["temperature_K", "frequency_kHz", *MOTIONS]
-# Over the tensor committee, and over replicates of the site tensors; empty where there is only one.
-SPREADS = ["exchange_sd_model_per_kHz", "exchange_se_sampling_per_kHz"]
+# Over the tensor committee, over replicates of the site tensors (empty where there is only one), of DFT.
+SPREADS = ["exchange_sd_model_per_kHz", "exchange_se_sampling_per_kHz", "exchange_sd_dft_per_kHz"]
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: floa
         rigid, exchange, fast = (np.minimum(spectrum[name], cut) + base for name in MOTIONS)
         order = 10 + 3 * (len(colours) - number)
         axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.15, linewidth=0, zorder=order)
-        error = np.sqrt((spectrum[SPREADS] ** 2).sum(axis=1))
+        error = total(spectrum, SPREADS)
         low, high = (np.clip(spectrum[MOTIONS[1]] + sign * error, 0, cut) + base for sign in (-1, 1))
         axes.fill_between(x, low, high, color=colours[temperature], alpha=0.35, linewidth=0, zorder=order, gid="spread")
         axes.plot(x, rigid, color=GREY, linewidth=0.7, zorder=order + 1)
@@ -94,8 +94,8 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["spectra"]).parse_args()
-    save(draw(read(args.spectra)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["spectra"], intervals=True).parse_args()
+    save(draw(only_errors(read(args.spectra), args.intervals)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from insilico_nmr.style import (
     save,
     temperature_colours,
 )
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -202,8 +202,9 @@ def read(
 
 def main() -> None:
     names = ["parity_parameters", "spectra", "echo", "echo_fits", "diffusion", "linewidth", "relaxation"]
-    args = figure_arguments(__doc__, names, literature=True).parse_args()
+    args = figure_arguments(__doc__, names, literature=True, intervals=True).parse_args()
     tables = read(*[getattr(args, name) for name in names])
+    tables = {name: only_errors(table, args.intervals) for name, table in tables.items()}
     measured = for_figure(args.literature, args.material, args.phase, ["jump_rate", "diffusion_coefficient"])
     save(draw(tables, measured), args.out_pdf, args.out_png)
 

@@ -53,7 +53,7 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
     sets = {"mean": spins.tensors.mean[None], "members": spins.tensors.members, "samples": spins.tensors.samples}
     if len(sets[arguments.tensors]) == 0:
         raise InputError(f"{arguments.site_tensors}: its states have no {arguments.tensors}")
-    every = np.concatenate(list(sets.values()))
+    every = np.concatenate([*sets.values(), spins.tensors.scaled])
     axis_Hz = frequency_axis(every, nucleus, arguments.field_T, spin_rate_Hz, *widths, largest, central)
 
     def spectrum(populations, tensors, shifted):
@@ -87,9 +87,13 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
             "fast_per_kHz": np.mean(fast, axis=0),
         }
     )
-    for error, name in (("sd_model", "members"), ("se_sampling", "samples")):
+    for error, some in (
+        ("sd_model", spins.tensors.members),
+        ("se_sampling", spins.tensors.samples),
+        ("sd_dft", spins.tensors.scaled),
+    ):
         others = {"rigid": [], "fast": []}
-        for tensors in sets[name]:
+        for tensors in some:
             others["rigid"].append(sum(spectrum(spins.populations, tensors, shieldings).values()))
             others["fast"].append(sum(spectrum(np.ones(1), mean_tensor(spins.populations, tensors), shift).values()))
         for motion, several in others.items():

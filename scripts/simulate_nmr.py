@@ -3,8 +3,9 @@
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
 the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
 over the replicates of the site tensors;
-*_sd_model is the standard deviation over the tensor committee. Both are given for normalised curves too, of members and
-replicates each over its own start.
+*_sd_model is the standard deviation over the tensor committee, *_sd_dft that of DFT from experiment (empty where the
+site tensors do not say). All are given for normalised curves too, of members, replicates and scaled tensors each over
+its own start; there the correlation function has no error of DFT, which is a common factor.
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
@@ -34,9 +35,15 @@ def left_of_decay(mean: np.ndarray, limit: float) -> float:
 
 
 def fit_row(
-    time_s: np.ndarray, replicas: np.ndarray, members: np.ndarray, t1q_s: float | None, left: float
+    time_s: np.ndarray,
+    replicas: np.ndarray,
+    members: np.ndarray,
+    t1q_s: float | None,
+    left: float,
+    scaled: np.ndarray | None = None,
 ) -> dict[str, float | str]:
-    """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T).
+    """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T) and
+    over those of `scaled` tensors (2, T).
 
     A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`. One of a
     curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there.
@@ -70,18 +77,23 @@ def fit_row(
         row["status"] = f"incomplete: {100 * left:.0f} % of the decay lies beyond the last mixing time"
     elif fit.reduced_chi_square > LARGEST_CHI_SQUARE:
         row["status"] = f"poor fit: reduced chi-squared {fit.reduced_chi_square:.2g}"
-    if len(members) > 1:
-        error = error_over_replicas(replicas)
-        try:
-            rates = [1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s for curve in members]
-            row["rate_sd_model_per_s"] = np.std(rates, ddof=1)
-        except FitFailed as failure:
-            row["status"] += f"; of the mean only, a committee member: {failure}"
+    error = error_over_replicas(replicas)
+    for column, curves, who in (
+        ("rate_sd_model_per_s", members, "a committee member"),
+        ("rate_sd_dft_per_s", np.empty((0, len(time_s))) if scaled is None else scaled, "scaled tensors"),
+    ):
+        if len(curves) > 1:
+            try:
+                rates = [1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s for curve in curves]
+                row[column] = np.std(rates, ddof=1)
+            except FitFailed as failure:
+                row["status"] += f"; of the mean only, {who}: {failure}"
     return row
 
 
-def member_spread(curves: np.ndarray) -> np.ndarray | None:
-    """Standard deviation over committee members of curves (M, T); None (an empty column) for fewer than two."""
+def spread(curves: np.ndarray) -> np.ndarray | None:
+    """Standard deviation over curves (M, T) of committee members or scaled tensors; None (an empty column) of fewer
+    than two."""
     return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else None
 
 
@@ -143,12 +155,13 @@ def main() -> None:
             "mixing_time_s": time_s,
             "tensor_correlation_au2": correlation,
             "tensor_correlation_se_sampling_au2": error,
-            "tensor_correlation_sd_model_au2": member_spread(members),
+            "tensor_correlation_sd_model_au2": spread(members),
+            "tensor_correlation_sd_dft_au2": spread(echo.contract(echo.tensor_kernel(states.scaled), joint)),
             "frequency_correlation_Hz2": factor * correlation,
             "frequency_correlation_se_sampling_Hz2": factor * error,
             "normalised": correlation / start,
             "normalised_se_sampling": sampling_error(replicas / start, samples / samples[:, :1]),
-            "normalised_sd_model": member_spread(normalised),
+            "normalised_sd_model": spread(normalised),
             "continued": continued,
             "complete": int(left <= INCOMPLETE_ABOVE),
         }
@@ -173,14 +186,14 @@ def main() -> None:
         replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
         ratio = echo.plateau(propagator.populations, kernel)
         left = left_of_decay(frozen, ratio * frozen[0])
-        members, samples = (
+        members, samples, scaled = (
             np.array(
                 [
                     damping * echo.frozen_echo(joint, echo.evolution_kernel(tensors, evolution_time_s, nucleus))
                     for tensors in sets
                 ]
             ).reshape(len(sets), len(time_s))
-            for sets in (states.members, states.samples)
+            for sets in (states.members, states.samples, states.scaled)
         )
         jumping = echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
         flag = "jumps_during_evolution" if jumping else "ok"
@@ -192,9 +205,11 @@ def main() -> None:
                     "mixing_time_s": time_s,
                     "S2": damping * frozen,
                     "S2_se_sampling": sampling_error(replicas, samples),
-                    "S2_sd_model": member_spread(members),
+                    "S2_sd_model": spread(members),
+                    "S2_sd_dft": spread(scaled),
                     "S2_normalised_se_sampling": sampling_error(replicas / frozen[0], samples / samples[:, :1]),
-                    "S2_normalised_sd_model": member_spread(members / members[:, :1]),
+                    "S2_normalised_sd_model": spread(members / members[:, :1]),
+                    "S2_normalised_sd_dft": spread(scaled / scaled[:, :1]),
                     "continued": continued,
                     "complete": int(left <= INCOMPLETE_ABOVE),
                     "flag": flag,
@@ -208,7 +223,7 @@ def main() -> None:
                 "evolution_time_us": evolution_time_us,
                 "t1q_s": arguments.t1q_s,
                 **jumps,
-                **fit_row(time_s, replicas, members, arguments.t1q_s, left),
+                **fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled),
                 "plateau_ratio": ratio,
                 "flag": flag,
             }
@@ -225,6 +240,7 @@ def main() -> None:
             "rate_ci_low_per_s",
             "rate_ci_high_per_s",
             "rate_sd_model_per_s",
+            "rate_sd_dft_per_s",
             "exit_rate_per_s",
             "mean_jump_time_s",
             "tau_s",
@@ -247,7 +263,7 @@ def main() -> None:
         ]
     )
     # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
-    fit_table.insert(11, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
+    fit_table.insert(12, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
     fit_table["plateau_ratio_short_evolution"] = echo.plateau_short_evolution(propagator.populations, states.mean)
     fit_table["plateau_ratio_long_evolution"] = echo.plateau_long_evolution(propagator.populations, states.mean)
     for path, table in (

@@ -3,9 +3,9 @@
 One row a field and quantity: R1 (initial slope), R1_fast and R1_slow (weights 1/5 and 4/5 of the recovery), R1Q,
 R2_central, R2_satellites; the last five for spin 3/2. `se_sampling_per_s` is the standard error over replicas of
 kinetic Monte Carlo (Student's t) and replicates of the site tensors, `sd_model_per_s` the standard deviation over the
-committee. `valid` is 0 where hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended
-before the tensors had forgotten, so that slow parts of the motion are missing. `shift` is that of the propagator: 0,
-or the direction along which the rate model was moved.
+committee, `sd_dft_per_s` that of DFT from experiment. `valid` is 0 where hops are too slow for second-order theory,
+`complete` 0 where kinetic Monte Carlo ended before the tensors had forgotten, so that slow parts of the motion are
+missing. `shift` is that of the propagator: 0, or the direction along which the rate model was moved.
 """
 
 import argparse
@@ -67,18 +67,18 @@ def rows_of(
             decays_of(time_s, propagator.joint, limit, relaxation.fluctuation_kernels(tensors, direction), errors)
             for tensors in getattr(states, name)
         ]
-        for name in ("members", "samples")
+        for name in ("members", "samples", "scaled")
     }
     left = contract(kernels[0], propagator.joint - limit[..., None])
     rows = []
     for field in fields_T:
         rates = relaxation.relaxation_rates(decays, nucleus, field)
-        of_replicas, of_members, of_samples = (
+        of_replicas, of_members, of_samples, of_scaled = (
             pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in sets], columns=list(rates))
-            for sets in (by_replica, by_set["members"], by_set["samples"])
+            for sets in (by_replica, by_set["members"], by_set["samples"], by_set["scaled"])
         )
         for name, rate in rates.items():
-            spread = {kind: some[name].std(ddof=1) for kind, some in (("m", of_members), ("s", of_samples))}
+            model, tensors, dft = (some[name].std(ddof=1) for some in (of_members, of_samples, of_scaled))
             rows.append(
                 {
                     "temperature_K": propagator.temperature_K,
@@ -88,9 +88,10 @@ def rows_of(
                     "quantity": name,
                     "rate_per_s": rate,
                     "se_sampling_per_s": np.hypot(
-                        float(error_over_replicas(of_replicas[name].to_numpy())), np.nan_to_num(spread["s"])
+                        float(error_over_replicas(of_replicas[name].to_numpy())), np.nan_to_num(tensors)
                     ),
-                    "sd_model_per_s": spread["m"],
+                    "sd_model_per_s": model,
+                    "sd_dft_per_s": dft,
                     "correlation_time_s": decays[0].correlation_time_s,
                     "valid": int(relaxation.second_order_holds(rate, decays)),
                     "complete": int(abs(left[-1]) <= LEFT * left[0]),

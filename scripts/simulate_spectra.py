@@ -72,7 +72,7 @@ def main() -> None:
     table = pd.DataFrame({"temperature_K": propagator.temperature_K, "frequency_kHz": axis_Hz / 1e3})
     for motion, intensity in spectra.items():
         table[f"{motion}_per_kHz"] = intensity * 1e3
-    for error, sets in (("sd_model", states.members), ("se_sampling", states.samples)):
+    for error, sets in (("sd_model", states.members), ("se_sampling", states.samples), ("sd_dft", states.scaled)):
         others = []
         for tensors in sets:
             axis, found = motional_spectra(

@@ -50,13 +50,23 @@ class Propagator:
 @dataclass(frozen=True)
 class SiteTensors:
     """Field gradients of the states in a.u.: committee mean (S, 3, 3), its members (M, S, 3, 3), and replicates of the
-    mean (N, S, 3, 3) whose scatter is the mean's sampling error (see site_tensors.py)."""
+    mean (N, S, 3, 3) whose scatter is the mean's sampling error (see site_tensors.py). `dft_error`: relative standard
+    deviation of DFT's field gradients from measured ones."""
 
     mean: np.ndarray
     members: np.ndarray
     samples: np.ndarray
     temperature_K: float
     isotope: str
+    dft_error: float
+
+    @property
+    def scaled(self) -> np.ndarray:
+        """Two sets (2, S, 3, 3), larger and smaller, of which the standard deviation (one less than their number in the
+        divisor) is that of DFT from experiment; none where that is 0."""
+        if self.dft_error == 0:
+            return np.empty((0, *self.mean.shape))
+        return self.mean * (1 + np.array([1, -1]) * self.dft_error / np.sqrt(2))[:, None, None, None]
 
 
 def load_propagator(path: str | Path) -> Propagator:
@@ -132,7 +142,10 @@ def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
         trace = np.abs(np.trace(tensors, axis1=-2, axis2=-1)).max(initial=0)
         if max(asymmetry, trace) > 1e-5 * max(np.abs(mean).max(), 1e-6):
             raise InputError(f"{path}: a field gradient must be symmetric and traceless")
-    return SiteTensors(mean, members, samples, float(content["temperature_K"]), str(content["isotope"]))
+    dft_error = content.get("dft_error", 0.0)
+    if not (isinstance(dft_error, int | float) and 0 <= dft_error < 1):
+        raise InputError(f"{path}: dft_error is {dft_error}; expected a number from 0 to below 1")
+    return SiteTensors(mean, members, samples, float(content["temperature_K"]), str(content["isotope"]), dft_error)
 
 
 def load_observed(propagator_path: str, tensors_path: str, isotope: str) -> tuple[Propagator, SiteTensors]:

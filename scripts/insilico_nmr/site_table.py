@@ -1,9 +1,9 @@
 """What NMR reads from the tensors of the sites, with the errors of committee and sampling: one row a site.
 
-Errors are kept apart: `sd_model`, the standard deviation over the committee's members, and `se_sampling`, that over the
-replicates of the mean (site_tensors.py). Intervals hold both: 95 %, 1.96 times the root of the sum of squares. The sign
-of C_Q is that of V_zz, which is arbitrary where η is near 1: errors are those of its size, and `same_sign` is the part
-of members and replicates that have the mean's sign.
+Errors are kept apart: `sd_model`, the standard deviation over the committee's members, `se_sampling`, that over the
+replicates of the mean (site_tensors.py), and of C_Q, `sd_dft`, that of DFT from experiment. Intervals hold the first
+two: 95 %, 1.96 times the root of the sum of squares. The sign of C_Q is that of V_zz, which is arbitrary where η is
+near 1: errors are those of its size, and `same_sign` is the part of members and replicates that have the mean's sign.
 """
 
 import numpy as np
@@ -49,6 +49,7 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
         signs.append(np.sign(others[..., 2]) == np.sign(values[:, 2]))
     table["C_Q_kHz"] = coupling
     _add_errors(table, "C_Q", errors["C_Q"], "_kHz", coupling, -np.inf, np.inf)
+    table["C_Q_sd_dft_kHz"] = spins.tensors.dft_error * np.abs(coupling) if spins.tensors.dft_error else np.nan
     agree = np.concatenate(signs)
     table["same_sign"] = agree.mean(axis=0) if len(agree) else np.nan
     table["eta"] = eta

@@ -13,6 +13,7 @@ run) that it was averaged over. The content of a site_tensors.json:
     method          in words
     outside_domain  part of the ions in the frames that most members find unlike all that they know
     spread_factor   by which the members' deviations from their mean were multiplied
+    dft_error       relative standard deviation of DFT's field gradients from measured ones
     states          one a site of the primitive cell, in the Cartesian frame of the cell of sites.json, atomic units:
         index, orbit
         tensor      3×3, mean over the committee

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from insilico_nmr.files import atomic_path
+from insilico_nmr.tables import KINDS
 
 SINGLE_MM, DOUBLE_MM = 85, 170
 BLACK, GREY = "#000000", "#8c8c8c"
@@ -104,13 +105,17 @@ def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin
     top.set_xlabel("T (K)")
 
 
-def figure_arguments(description: str, tables: list[str], literature: bool = False) -> argparse.ArgumentParser:
-    """Arguments that all figure programs take: tables in order, the two outputs, and what is compared with."""
+def figure_arguments(
+    description: str, tables: list[str], literature: bool = False, intervals: bool = False
+) -> argparse.ArgumentParser:
+    """Arguments of figure programs: tables in order, the two outputs, what is compared with, which errors are drawn."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in tables:
         parser.add_argument(name, type=Path, metavar=f"{name.upper()}.csv", help=f"table {name}.csv")
     parser.add_argument("--out-pdf", type=Path, required=True, help="figure to write, PDF")
     parser.add_argument("--out-png", type=Path, required=True, help="figure to write, PNG")
+    if intervals:
+        parser.add_argument("--intervals", nargs="*", choices=KINDS, default=KINDS, help="errors drawn (default: all)")
     if literature:
         parser.add_argument("--literature", type=Path, help="table of measured values; needs --material and --phase")
         parser.add_argument("--material", default="", help="its rows of this material")

@@ -37,6 +37,24 @@ def read_table(path: str | Path, numbers: Iterable[str], texts: Iterable[str] = 
     return table
 
 
+# Kinds of errors, by what the names of their columns hold; that of the rate model are rows of another `shift`.
+ERRORS = {"sampling": "se_sampling", "model": "sd_model", "dft": "sd_dft"}
+KINDS = ("sampling", "model", "rates", "dft")
+
+
+def only_errors(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
+    """The table with errors of these kinds only, of KINDS; columns of the others are empty, rows left out."""
+    kinds = set(kinds)
+    left = [part for kind, part in ERRORS.items() if kind not in kinds]
+    table = table.assign(**{name: np.nan for name in table if any(part in name for part in left)})
+    return table if "rates" in kinds or "shift" not in table else table[table["shift"] == 0]
+
+
+def total(table: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Root of the sum of squares of errors in these columns, an empty cell being none."""
+    return np.sqrt((table[columns].fillna(0.0) ** 2).sum(axis=1))
+
+
 def complete(table: pd.DataFrame, columns: list[str], path: str | Path, what: str) -> pd.DataFrame:
     """Rows that have a value in all `columns`; says on stderr how many have none and are not drawn.
 

@@ -16,6 +16,7 @@ import plot_linewidth
 import plot_mas
 import plot_parity
 import plot_rates
+import plot_relaxation
 import plot_scale
 import plot_spectra
 import plot_summary
@@ -24,6 +25,7 @@ from insilico_nmr import style
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
+from insilico_nmr.tables import only_errors
 from matplotlib.container import ErrorbarContainer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -82,12 +84,14 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             common = {"temperature_K": T, "evolution_time_us": evolution}
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
             curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
-            curves.append(curve.assign(**common, flag=flag, continued=time > 1e-2, S2_normalised_sd_model=2e-3))
+            errors = {"S2_normalised_sd_model": 2e-3, "S2_normalised_sd_dft": np.nan}
+            curves.append(curve.assign(**common, **errors, flag=flag, continued=time > 1e-2))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
             )
             fit |= {"rate_ci_low_per_s": 0.9 * rate, "rate_ci_high_per_s": 1.1 * rate, "exit_rate_per_s": 3 * rate}
-            fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05, "rate_sd_model_per_s": 0.1 * rate}
+            fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05}
+            fit |= {"rate_sd_model_per_s": 0.1 * rate, "rate_sd_dft_per_s": np.nan}
             fit |= {"shift": 0, "complete": 1, "slow_amplitude": 0.0}
             fits.append(fit | {"observable": "spin_alignment_echo", "flag": flag, "status": "ok"})
     return pd.concat(curves), pd.DataFrame(fits)
@@ -148,8 +152,8 @@ def synthetic_couplings() -> pd.DataFrame:
     for orbit, coupling in (("A", 300.0), ("B", -100.0)):
         for average, part in (("still", 1.0), ("thermal", 0.9)):
             row = {"orbit": orbit, "average": average, "C_Q_kHz": part * coupling, "eta": 0.2}
-            row |= {"C_Q_ci_low_kHz": part * coupling - 9, "C_Q_ci_high_kHz": part * coupling + 9}
-            rows += [row | {"temperature_K": T, "eta_ci_low": 0.0, "eta_ci_high": 0.5} for T in COLD_K]
+            row |= {"C_Q_sd_model_kHz": 3 / 1.96, "C_Q_se_sampling_kHz": 4 / 1.96, "C_Q_sd_dft_kHz": 10 / 1.96}
+            rows += [row | {"temperature_K": T, "eta_sd_model": 0.3, "eta_se_sampling": np.nan} for T in COLD_K]
     return pd.DataFrame(rows)
 
 
@@ -335,6 +339,23 @@ def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_p
     assert "curve incomplete, fit extrapolated (open): 150 K" in figure.get_supxlabel()
 
 
+def test_errors_that_are_not_asked_for_are_not_drawn():
+    """One kind after the other: the interval of R₁ is that of what is left."""
+    row = {"temperature_K": 300.0, "field_T": 4.7, "quantity": "R1", "valid": 1, "rate_per_s": 10.0, "shift": 0}
+    row |= {"se_sampling_per_s": 0.3, "sd_model_per_s": 0.4, "sd_dft_per_s": 2.0}
+    table = pd.DataFrame([row, row | {"shift": 1, "rate_per_s": 12.0}])
+
+    def log_sd(*kinds: str) -> float:
+        (found,) = plot_relaxation.with_intervals(only_errors(table, kinds)).itertuples()
+        return np.log(found.high / found.low) / (2 * 1.96)
+
+    assert log_sd("sampling") == pytest.approx(0.03, rel=1e-3)
+    assert log_sd("sampling", "model") == pytest.approx(0.05, rel=1e-2)
+    assert log_sd("dft") == pytest.approx(0.2, rel=0.02)
+    assert log_sd("rates") == pytest.approx(np.log(1.2))
+    assert log_sd() == 0
+
+
 def test_the_band_of_the_committee_starts_at_nothing(tmp_path):
     curves, fits = synthetic_echoes()
     curves["S2_normalised_sd_model"] = np.where(curves["mixing_time_s"] < 1e-6, 0.0, 0.1)
@@ -446,8 +467,11 @@ def test_couplings_are_drawn_by_size_with_their_bars():
     drawn = []
     for bar in axes.containers:
         segments = bar.lines[2][0].get_segments()
+        if bar.lines[0] is None:  # those of DFT, pale
+            assert np.ptp(segments[0][:, 1]) == pytest.approx(20)
+            continue
         for value, segment in zip(bar.lines[0].get_ydata(), segments, strict=True):
-            assert segment[:, 1] == pytest.approx([value - 9, value + 9])
+            assert segment[:, 1] == pytest.approx([value - 5, value + 5])
             drawn.append(value)
     assert sorted(drawn) == pytest.approx([90] * 3 + [100] * 3 + [270] * 3 + [300] * 3)
 
