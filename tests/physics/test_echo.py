@@ -1,5 +1,6 @@
 """Correlation functions and spin-alignment echoes against closed forms and an independent simulation."""
 
+import dataclasses
 import json
 import sys
 
@@ -410,3 +411,21 @@ def test_tensor_basis_agrees_with_the_kernel():
     states = random_tensors(5)
     components = tensors.to_components(states)
     np.testing.assert_allclose(components @ components.T, echo.tensor_kernel(states), atol=1e-15)
+
+
+def test_scaled_tensors_stand_for_the_error_of_dft():
+    """Their standard deviation is that part of every component; without an error there are none."""
+    fields = random_tensors(3)
+    states = echo.SiteTensors(fields, fields[None], fields[None], 300.0, "7Li", 0.1)
+    assert states.scaled.std(axis=0, ddof=1) == pytest.approx(0.1 * np.abs(fields))
+    assert states.scaled.mean(axis=0) == pytest.approx(fields)
+    assert len(dataclasses.replace(states, dft_error=0.0).scaled) == 0
+
+
+@pytest.mark.parametrize("error", [-0.1, 1.0, "much"])
+def test_an_error_of_dft_that_cannot_be_is_refused(tmp_path, error):
+    state = {"index": 0, "orbit": "A", "tensor": np.zeros((3, 3)).tolist()}
+    content = {"temperature_K": 300.0, "isotope": "7Li", "states": [state], "dft_error": error}
+    (tmp_path / "tensors.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"dft_error is {error}"):
+        echo.read_site_tensors(tmp_path / "tensors.json", 1)
