@@ -240,7 +240,7 @@ rule simulate_linewidth:
         runtime=60,
     params:
         isotope=flags("material", isotope="isotope"),
-        flags=flags("kmc", supercell="supercell", seed="seed", max_events="max_events"),
+        flags=flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"

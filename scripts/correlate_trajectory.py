@@ -2,12 +2,14 @@
 
 direct        ⟨V(0):V(t)⟩ of the model's tensors along each ion's history: vibrations, surroundings, jumps.
 sites         the same with each momentary tensor replaced by the mean of the site that the ion is nearest to.
-surroundings  replaced by one that depends on which neighbouring sites are filled (`insilico_nmr.surroundings`).
+surroundings  replaced by one that depends on which neighbouring sites are filled (`insilico_nmr.surroundings`), as
+              fitted to the other half of the run.
 kmc_sites, kmc_surroundings  those two along histories of kinetic Monte Carlo at this temperature.
 
 What `surroundings` has beyond `sites` are tensors that depend on the arrangement of ions; what kinetic Monte Carlo
-differs by from molecular dynamics is the rate model. Rows: temperature_K, time_ps, and for each way `…_au2` and its
-standard error `…_se_au2`, over ions or replicas. Times up to a quarter of the run.
+differs by from molecular dynamics is the rate model, and those crossings to the nearest site that are no jumps. Rows:
+temperature_K, time_ps, and for each way `…_au2` and its standard error `…_se_au2`, over ions or replicas. Times up to a
+quarter of the run.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import autocorrelation, by_ion
 from insilico_nmr.lattice import converged_lattice, equilibrium_occupation, number_of_ions, read_rates
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
-from insilico_nmr.sites import read_sites
+from insilico_nmr.sites import concentration, read_sites
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.trajectory import read_trajectory
 
@@ -36,11 +38,12 @@ def simulated(
     sites: dict, rates: dict, supercell: list[int], times_s: np.ndarray, seed: int, replicas: int, source: str
 ) -> list[tuple[tuple[int, int, int], np.ndarray, np.ndarray]]:
     """Histories of kinetic Monte Carlo from equilibrium: box, sites (T, N) and cells (T, N, 3) of each replica."""
-    lattice = converged_lattice(sites, rates, tuple(supercell), sites["concentration"], source)
+    filling = concentration(source)
+    lattice = converged_lattice(sites, rates, tuple(supercell), filling, source)
     found = []
     for replica in range(replicas):
         rng = np.random.default_rng([seed, replica])
-        start = equilibrium_occupation(lattice, number_of_ions(lattice, sites["concentration"]), rng)
+        start = equilibrium_occupation(lattice, number_of_ions(lattice, filling), rng)
         state = kmc.start(lattice, start, int(rng.integers(2**64, dtype=np.uint64)))
         records = kmc.run_snapshots(lattice, state, times_s)
         found.append((lattice.supercell, records[..., kmc.SITE], lattice.cells_of(start) + records[..., 1:]))
@@ -77,7 +80,7 @@ def main() -> None:
     near = surroundings.neighbours(sites)
     occupied = surroundings.filled(near, assignment.repeat, site, assignment.cell)
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
-    around = surroundings.tensors_of(sites, coefficients, site, occupied)
+    around = of_other_half(sites, near, site, occupied, tensors)
     say_explained(tensors, means[site], around)
 
     count = max(2, len(run.time_ps) // PART)
@@ -97,6 +100,18 @@ def main() -> None:
         table[f"{name}_au2"], table[f"{name}_se_au2"] = np.mean(values, axis=0), error_over_replicas(np.array(values))
     with atomic_path(args.out) as temporary:
         pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def of_other_half(
+    sites: dict, near: surroundings.Neighbours, site: np.ndarray, occupied: np.ndarray, tensors: np.ndarray
+) -> np.ndarray:
+    """Tensors (F, N, 3, 3) by surroundings, each half of the frames from coefficients of the other half."""
+    first, second = slice(0, len(site) // 2), slice(len(site) // 2, None)
+    parts = []
+    for shown, fitted in ((first, second), (second, first)):
+        coefficients = surroundings.fit(sites, near, site[fitted], occupied[fitted], tensors[fitted])
+        parts.append(surroundings.tensors_of(sites, coefficients, site[shown], occupied[shown]))
+    return np.concatenate(parts)
 
 
 def say_explained(tensors: np.ndarray, of_sites: np.ndarray, around: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Draw quadrupole couplings and asymmetries of the sites against temperature: still, averaged over motion, measured."""
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ NAMES = {"thermal": "averaged over motion", "still": "still"}
 def curves(axes: Axes, table: pd.DataFrame, value: str, unit: str) -> None:
     """|value| of each orbit with 95 % of committee and sampling, of DFT as pale bars, still and averaged."""
     aside = ASIDE * np.ptp(table["temperature_K"])
-    for orbit, colour in zip(table["orbit"].unique(), PALETTE, strict=False):
+    for orbit, colour in zip(table["orbit"].unique(), cycle(PALETTE), strict=False):
         for average, look in LOOKS.items():
             rows = table[(table["orbit"] == orbit) & (table["average"] == average)].sort_values("temperature_K")
             x, y = rows["temperature_K"] + aside * (average == "still"), rows[f"{value}{unit}"]
@@ -49,7 +50,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     left.set(xlabel="T (K)", ylabel=r"|C$_Q$| (kHz)", ylim=(0, None))
     right.set(xlabel="T (K)", ylabel="η", ylim=(-0.03, 1.03))
     orbits = table["orbit"].unique()
-    handles = [Line2D([], [], color=colour, label=orbit) for orbit, colour in zip(orbits, PALETTE, strict=False)]
+    handles = [Line2D([], [], color=colour, label=orbit) for orbit, colour in zip(orbits, cycle(PALETTE), strict=False)]
     handles += [
         Line2D([], [], color="grey", marker=look["fmt"][0], linestyle=look["fmt"][1:], label=NAMES[average],
                markerfacecolor=look.get("markerfacecolor", "grey"))

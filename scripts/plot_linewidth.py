@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 NUMBERS = ["temperature_K", "shift", "fwhm_Hz", "se_sampling_Hz", "rigid_fwhm_Hz", "complete"]
-RELAXATION = ["temperature_K", "field_T", "shift", "rate_per_s", "valid"]
+RELAXATION = ["temperature_K", "field_T", "shift", "rate_per_s", "valid", "complete"]
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,8 +35,9 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lifetime_widths(relaxation: pd.DataFrame) -> pd.DataFrame:
-    """Width of the central line in Hz by its own relaxation, R₂/π, where second order holds; lowest field."""
-    known = (relaxation["quantity"] == "R2_central") & (relaxation["shift"] == 0) & (relaxation["valid"] == 1)
+    """Width of the central line in Hz by its own relaxation, R₂/π, where that is known; lowest field."""
+    known = (relaxation["quantity"] == "R2_central") & (relaxation["shift"] == 0)
+    known &= (relaxation["valid"] == 1) & (relaxation["complete"] == 1) & (relaxation["rate_per_s"] > 0)
     rows = relaxation[known]
     rows = rows[rows["field_T"] == rows["field_T"].min()].sort_values("temperature_K")
     return pd.DataFrame({"temperature_K": rows["temperature_K"], "fwhm_Hz": rows["rate_per_s"] / np.pi})

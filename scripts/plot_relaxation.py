@@ -62,6 +62,11 @@ def draw(table: pd.DataFrame) -> Figure:
     rows = with_intervals(table)
     figure = new_figure(DOUBLE_MM, 75)
     left, right = figure.subplots(1, 2)
+    if rows.empty:
+        for axes in (left, right):
+            axes.set_axis_off()
+        figure.suptitle("no relaxation by hops that second-order theory holds for")
+        return figure
     fields = sorted(rows["field_T"].unique())
     for field, colour in zip(fields, PALETTE, strict=False):
         some = rows[(rows["field_T"] == field) & (rows["quantity"] == "R1")]

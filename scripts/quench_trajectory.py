@@ -32,7 +32,7 @@ def main() -> None:
     print(f"{len(minima)} minima, {np.sqrt((moved**2).sum(axis=-1).mean()):.3f} Å (root mean square) from the run")
     still = replace(
         run.first(len(minima)),
-        positions=run.positions[frames] + moved,
+        positions=np.array([minimum.positions for minimum in minima]),
         time_ps=run.time_ps[frames],
         temperature_K=np.zeros(len(minima)),
         potential_energy_eV=np.array([minimum.info["energy"] for minimum in minima]),

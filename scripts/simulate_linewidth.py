@@ -5,10 +5,10 @@ places in the crystal, from one origin on: until they are lost, the signal has d
 Their correlation function, as a sum of exponentials, gives the line by Anderson and Weiss (`insilico_nmr.dipolar`).
 
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
-`second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`like_part`), `correlation_time_s`,
-and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part above 0.02 is left
-and the signal would outlast it: motion that is not seen then narrows the line further. `shift` is that of the rate
-model.
+`second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
+`correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
+above 0.02 is left and so is signal: motion that is not seen then narrows the line further. `shift` is that of the rate
+model. Elements that resources/nuclei.csv does not have are taken to have no spin, and named.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, equilibrium_occupation, number_of_ions
-from insilico_nmr.nuclei import nucleus
+from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
 from insilico_nmr.relaxation import Decay, fit_decay
 from insilico_nmr.sites import concentration
@@ -31,6 +31,7 @@ TIMES_PER_DECADE = 10
 LONGEST_RESIDENCES = 1e4
 SIGNAL_LENGTHS = 10  # in 1/√M₂ of ions at rest, after which no signal is left
 LEFT = 0.02
+SPENT = 6.0  # −ln of the signal from where on what is left of it does not shape the line
 
 
 def wide_enough(cell: np.ndarray, supercell: list[int]) -> tuple[int, int, int]:
@@ -56,6 +57,9 @@ def moments_of_replicas(
     """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and what `times_of` says."""
     observed = nucleus(isotope)
     elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
+    unknown = [element for element in [sites["mobile"], *elements] if not isotopes(element)]
+    if unknown:
+        print(f"{', '.join(unknown)}: not in resources/nuclei.csv, taken to have no spin", file=sys.stderr)
     strengths = np.array([dipolar.strength(observed, element) for element in [sites["mobile"], *elements]])
     host = np.array([atom["position"] for atom in sites["host"]], float).reshape(-1, 3) @ lattice.cell
     kind = np.array([elements.index(atom["element"]) for atom in sites["host"]], int)
@@ -85,6 +89,7 @@ def main() -> None:
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites, jumps and host atoms of the primitive cell")
     add_shift_arguments(parser)
     parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
+    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="cells, at least; grows to hold all pairs and enough carriers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
@@ -95,7 +100,8 @@ def main() -> None:
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
 
-    sites, filling = read_json(arguments.sites), concentration(arguments.sites)
+    sites = read_json(arguments.sites)
+    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     rates = rates_asked_for(arguments, sites, filling)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell)
     lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
@@ -118,10 +124,10 @@ def main() -> None:
         "se_sampling_Hz": float(error_over_replicas(np.array(widths))),
         "rigid_fwhm_Hz": dipolar.rigid_width(mean[0]),
         "second_moment_rad2_per_s2": mean[0],
-        "like_part": moments[:, 0, 0].mean() / mean[0],
+        "mobile_part": moments[:, 0, 0].mean() / mean[0],
         "correlation_time_s": decay.correlation_time_s,
         "remaining": remaining,
-        "complete": int(to_the_end or remaining < LEFT),
+        "complete": int(remaining < LEFT or dipolar.exponent(decay, times[-1:])[0] > SPENT),
     }
     print(
         f"{n_ions} ions in a supercell {lattice.supercell}; central line {row['fwhm_Hz']:.4g} ± "

@@ -20,6 +20,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 
+NOTHING = 1e-9  # of ⟨V:V⟩: rounding, where tensors do not fluctuate
 LEFT = 0.02  # of C(0), that may be left at the last time of a complete correlation function
 
 
@@ -70,6 +71,7 @@ def rows_of(
         for name in ("members", "samples", "scaled")
     }
     left = contract(kernels[0], propagator.joint - limit[..., None])
+    whole = float(np.diag(kernels[0]) @ propagator.populations)
     rows = []
     for field in fields_T:
         rates = relaxation.relaxation_rates(decays, nucleus, field)
@@ -94,7 +96,7 @@ def rows_of(
                     "sd_dft_per_s": dft,
                     "correlation_time_s": decays[0].correlation_time_s,
                     "valid": int(relaxation.second_order_holds(rate, decays)),
-                    "complete": int(abs(left[-1]) <= LEFT * left[0]),
+                    "complete": int(abs(left[-1]) <= max(LEFT * left[0], NOTHING * whole)),
                 }
             )
     return rows

@@ -62,8 +62,11 @@ class SiteTensors:
 
     @property
     def scaled(self) -> np.ndarray:
-        """Two sets (2, S, 3, 3), larger and smaller, of which the standard deviation (one less than their number in the
-        divisor) is that of DFT from experiment; none where that is 0."""
+        """Two sets (2, S, 3, 3), all tensors larger by one factor and smaller, none where the error of DFT is 0.
+
+        Their standard deviation (one less than their number in the divisor) is that error. What differs from site to
+        site, and errors of η and of axes, are not in it.
+        """
         if self.dft_error == 0:
             return np.empty((0, *self.mean.shape))
         return self.mean * (1 + np.array([1, -1]) * self.dft_error / np.sqrt(2))[:, None, None, None]
@@ -302,9 +305,11 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
     `tensors` (S, 3, 3) in a.u.
     """
     kernel = tensor_kernel(tensors)
+    end = plateau(propagator.populations, kernel)
+    if end > 1 - 1e-6:
+        return np.nan
     measured = contract(kernel, propagator.joint)
-    start = float(np.diag(kernel) @ propagator.populations)
-    half_way = start * (1 + plateau(propagator.populations, kernel)) / 2
+    half_way = float(np.diag(kernel) @ propagator.populations) * (1 + end) / 2
     fallen = (measured < half_way) & (propagator.time_s > 0)
     return float(propagator.time_s[fallen.argmax()]) if fallen.any() else np.nan
 

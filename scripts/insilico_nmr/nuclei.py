@@ -59,11 +59,8 @@ def nucleus(isotope: str) -> Nucleus:
 
 
 def isotopes(element: str) -> list[Nucleus]:
-    """Isotopes of an element that have a spin. Raises InputError where the table has none."""
-    found = [nucleus for nucleus in _all().values() if nucleus.element == element]
-    if not found:
-        raise InputError(f"{TABLE.name} has no isotope of {element}; expected those with a spin, with their abundance")
-    return found
+    """Isotopes of an element that the table has: those with a spin."""
+    return [nucleus for nucleus in _all().values() if nucleus.element == element]
 
 
 def quadrupolar_nucleus(isotope: str) -> Nucleus:

@@ -163,7 +163,7 @@ def correlation_line(fits: pd.DataFrame) -> DecayLine:
     good &= fits["observable"] == "tensor_correlation"
     if not good.any():
         raise InputError("no usable fit of the tensors' correlation function")
-    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function (no echo: they change too fast)")
+    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function, for want of an echo")
 
 
 def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine:

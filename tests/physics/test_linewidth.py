@@ -46,7 +46,7 @@ def test_ions_at_rest_have_the_rigid_line(line_at):
     Li7 = nucleus("7Li")
     lithium, phosphorus = strength(Li7, "Li") * sums[0] / 2, strength(Li7, "P") * sums[1]
     assert line["second_moment_rad2_per_s2"] == pytest.approx(lithium + phosphorus, rel=0.02)
-    assert line["like_part"] == pytest.approx(lithium / (lithium + phosphorus), rel=0.02)
+    assert line["mobile_part"] == pytest.approx(lithium / (lithium + phosphorus), rel=0.02)
 
 
 def test_fast_hops_narrow_in_proportion(line_at):
@@ -63,8 +63,18 @@ def test_same_seed_same_numbers(line_at):
     assert first != other
 
 
-def test_an_element_without_isotopes_is_named(line_at):
-    assert "no isotope of Xe" in line_at(1e6, element="Xe")
+def test_the_stated_error_is_that_of_the_mean(line_at):
+    """Over seeds, widths scatter by the stated error, which Student's t widens for three replicas by 2.2."""
+    lines = [line_at(1e7, "--seed", seed) for seed in range(8)]
+    scatter = np.std([line["fwhm_Hz"] for line in lines], ddof=1)
+    stated = np.sqrt(np.mean([line["se_sampling_Hz"] ** 2 for line in lines])) / 2.2
+    assert 0.5 < scatter / stated < 2
+
+
+def test_an_element_without_isotopes_is_named_and_has_no_spin(line_at):
+    line = line_at(1e-3, element="Xe")
+    assert line["mobile_part"] == 0
+    assert line["second_moment_rad2_per_s2"] > 0
 
 
 def test_too_few_jumps_are_said_to_be_incomplete(line_at):

@@ -5,6 +5,7 @@ The crystal of test_site_tensors.py with fewer sites: point group 432, Li on thr
 
 from itertools import permutations, product
 
+import correlate_trajectory
 import numpy as np
 import pytest
 from insilico_nmr import surroundings
@@ -96,6 +97,19 @@ def test_neighbours_that_are_always_filled_belong_to_the_site(sites, near):
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
     assert np.abs(coefficients[:, 1:]).max() < 1e-12
     assert surroundings.tensors_of(sites, coefficients, site, occupied) == pytest.approx(tensors)
+
+
+def test_halves_of_a_run_do_not_see_themselves(sites, near):
+    """Of noise, nothing is explained in the half that was not fitted; of charges, all."""
+    site, cell = arrangements(sites, 40)
+    occupied = surroundings.filled(near, REPEAT, site, cell)
+    noise = np.random.default_rng(5).normal(size=(*site.shape, 3, 3))
+    noise += noise.swapaxes(-1, -2)
+    found = correlate_trajectory.of_other_half(sites, near, site, occupied, noise)
+    assert ((noise - found) ** 2).sum() > (noise**2).sum()
+    tensors = pair_tensors(sites, near, site, occupied)
+    found = correlate_trajectory.of_other_half(sites, near, site, occupied, tensors)
+    assert np.abs(found - tensors).max() < 0.01 * np.abs(tensors).max()
 
 
 def test_a_site_out_of_place_is_named(sites):

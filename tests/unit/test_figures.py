@@ -143,6 +143,7 @@ def synthetic_linewidth() -> list[pd.DataFrame]:
     widths = widths.assign(shift=0, se_sampling_Hz=0.01 * widths["fwhm_Hz"])
     moved = widths.iloc[1:].assign(shift=1, fwhm_Hz=widths["fwhm_Hz"].iloc[1:] / 2)
     rate = {"temperature_K": 300.0, "field_T": 4.7, "shift": 0, "rate_per_s": 5.0, "valid": 1, "quantity": "R2_central"}
+    rate["complete"] = 1
     return [pd.concat([widths, moved]), pd.DataFrame([rate, rate | {"quantity": "R1"}])]
 
 
