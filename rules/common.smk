@@ -51,6 +51,14 @@ def check_sections():
     for name in ("reference_scale", "active_learning"):
         if name in config and "dft" not in config:
             raise InputError(f"{name} needs the section dft, which says how labels are made")
+    observed = config["observables"]["temperatures_K"]
+    for name in ("exchange", "mas"):
+        chosen = config["observables"].get(name, {}).get("temperature_K", observed[0])
+        if chosen not in observed:
+            raise InputError(
+                f"observables.{name}.temperature_K is {chosen:g}; expected one of observables.temperatures_K, "
+                f"{', '.join(f'{value:g}' for value in observed)}"
+            )
     if "active_learning" in config and config["potential"]["kind"] != "uf3":
         raise InputError("active_learning needs potential.kind uf3, whose committee is one fit")
     if "dft" in config:
