@@ -201,9 +201,7 @@ def test_a_changed_resource_stops_the_plan(tmp_path):
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(
-    ("name", "more"), [("exchange", {"mixing_times_s": [0.1]}), ("mas", {"spin_rates_kHz": [10]})]
-)
+@pytest.mark.parametrize(("name", "more"), [("exchange", {"mixing_times_s": [0.1]}), ("mas", {"spin_rates_kHz": [10]})])
 def test_spectra_at_a_temperature_that_is_not_simulated_are_refused(study, name, more):
     folder, config = study
     config["observables"][name] = {"temperature_K": 999.0} | more
