@@ -143,6 +143,12 @@ COLD = numbers(config["observables"]["temperatures_K"])
 MEMBERS = range(config["tensor_model"]["members"])
 
 
+def temperature_of(observable):
+    """Temperature of an observable that is made at one, where the config has a section for it."""
+    section = config["observables"].get(observable)
+    return numbers([section["temperature_K"]] if section else [])
+
+
 def code(script):
     """The script's file, first, and the library modules that it imports, found by reading their import statements."""
     scripts = Path(workflow.basedir) / "scripts"

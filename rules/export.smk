@@ -1,7 +1,6 @@
 """For other programs and through one: tensors of the sites as .magres, mrsimulator file and table, and MAS spectra."""
 
 EXPORTED = ["magres", "mrsim", "csv"]
-MAS_K = numbers([config["observables"]["mas"]["temperature_K"]] if "mas" in config["observables"] else [])
 
 
 rule export_spins:
@@ -34,8 +33,8 @@ rule export_spins:
 rule simulate_mas:
     input:
         code=code("simulate_mas"),
-        propagator=expand(rules.run_kmc.output, temperature=MAS_K),
-        tensors=expand(SITE_TENSORS, temperature=MAS_K),
+        propagator=expand(rules.run_kmc.output, temperature=temperature_of("mas")),
+        tensors=expand(SITE_TENSORS, temperature=temperature_of("mas")),
     output:
         f"{RESULTS}/tables/mas.csv",
     log:

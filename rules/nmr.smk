@@ -1,9 +1,5 @@
 """What the spectrometer records: site tensors, echoes, spectra, diffusion, and the comparison with experiment."""
 
-EXCHANGE_K = numbers(
-    [config["observables"]["exchange"]["temperature_K"]] if "exchange" in config["observables"] else []
-)
-
 
 rule average_tensors:
     input:
@@ -271,8 +267,8 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
 rule simulate_exchange:
     input:
         code=code("simulate_exchange"),
-        propagator=expand(rules.run_kmc.output, temperature=EXCHANGE_K),
-        tensors=expand(SITE_TENSORS, temperature=EXCHANGE_K),
+        propagator=expand(rules.run_kmc.output, temperature=temperature_of("exchange")),
+        tensors=expand(SITE_TENSORS, temperature=temperature_of("exchange")),
     output:
         f"{RESULTS}/tables/exchange.csv",
     log:

@@ -25,7 +25,7 @@ from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import autocorrelation, by_ion
-from insilico_nmr.lattice import converged_lattice, equilibrium_occupation, number_of_ions, read_rates
+from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
 from insilico_nmr.tensor_model import load_committee
@@ -43,8 +43,7 @@ def simulated(
     found = []
     for replica in range(replicas):
         rng = np.random.default_rng([seed, replica])
-        start = equilibrium_occupation(lattice, number_of_ions(lattice, filling), rng)
-        state = kmc.start(lattice, start, int(rng.integers(2**64, dtype=np.uint64)))
+        start, state = kmc.start_in_equilibrium(lattice, number_of_ions(lattice, filling), rng)
         records = kmc.run_snapshots(lattice, state, times_s)
         found.append((lattice.supercell, records[..., kmc.SITE], lattice.cells_of(start) + records[..., 1:]))
     return found

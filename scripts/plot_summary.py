@@ -32,7 +32,6 @@ from insilico_nmr.style import (
 from insilico_nmr.tables import only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 PARITY = ["CQ_dft_kHz", "CQ_model_kHz"]
 RELAXATION = ["temperature_K", "field_T", "larmor_MHz", "shift", "rate_per_s", "valid"]
@@ -158,7 +157,7 @@ def draw_rates(
     temperatures = pd.concat([diffusion["temperature_K"], known["temperature_K"]])
     inverse_temperature_axis(axes, temperatures)
     axes.set(yscale="log", ylabel="rate (s⁻¹)")
-    axes.legend(loc="lower left", handles=[*axes.get_legend_handles_labels()[0]] or [Line2D([], [])])
+    axes.legend(loc="lower left")
 
 
 def draw(tables: dict[str, pd.DataFrame], measured: pd.DataFrame) -> Figure:

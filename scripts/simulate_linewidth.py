@@ -20,7 +20,7 @@ from insilico_nmr import dipolar, kmc
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, equilibrium_occupation, number_of_ions
+from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
 from insilico_nmr.relaxation import Decay, fit_decay
@@ -66,9 +66,7 @@ def moments_of_replicas(
     watched = np.arange(min(n_ions, WATCHED))
 
     def followed(replica: int, times: np.ndarray) -> np.ndarray:
-        rng = np.random.default_rng([seed, replica])
-        start = equilibrium_occupation(lattice, n_ions, rng)
-        state = kmc.start(lattice, start, int(rng.integers(2**64, dtype=np.uint64)))
+        start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng([seed, replica]))
         records = kmc.run_snapshots(lattice, state, times)
         return dipolar.pair_sums(lattice, start, records, host, kind, watched) * strengths
 

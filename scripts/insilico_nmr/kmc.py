@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.lattice import Lattice
+from insilico_nmr.lattice import Lattice, equilibrium_occupation
 
 # Columns of State.record.
 SITE, X, Y, Z = range(4)
@@ -108,6 +108,12 @@ def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:
     if not _draw_next(lattice.rates, state.possible, state.clock, state.rng):
         raise InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
     return state
+
+
+def start_in_equilibrium(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> tuple[np.ndarray, State]:
+    """Sites (N,) of ions drawn from equilibrium, and the simulation that starts there, its seed drawn as well."""
+    sites = equilibrium_occupation(lattice, n_ions, rng)
+    return sites, start(lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
 
 
 def run_events(lattice: Lattice, state: State, n_events: int) -> None:

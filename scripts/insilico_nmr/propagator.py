@@ -32,7 +32,7 @@ from numba import njit
 from insilico_nmr import kmc, lattice_gas
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path, sha256
-from insilico_nmr.lattice import Lattice, equilibrium, equilibrium_occupation
+from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
 
 TICKS_PER_RESIDENCE = 100
@@ -178,8 +178,7 @@ def begin(plan: Plan, replica: int) -> Measurement:
     sequence = np.random.SeedSequence([plan.seed, replica])
     rng = np.random.default_rng(sequence)
     if plan.gas is None:
-        sites = equilibrium_occupation(plan.lattice, plan.n_ions, rng)
-        state = kmc.start(plan.lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
+        _, state = kmc.start_in_equilibrium(plan.lattice, plan.n_ions, rng)
     else:
         state = _anywhere(plan.gas, plan.n_ions, rng)
     m, n_lags = len(plan.lattice.basis), len(plan.lags)

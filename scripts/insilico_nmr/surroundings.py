@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.site_tensors import in_frame_of_representative
 from insilico_nmr.sites import site_positions
 
 REACH_A = 4.5  # of the mobile ions' neighbours
@@ -92,9 +93,8 @@ def fit(sites: dict, near: Neighbours, site: np.ndarray, occupied: np.ndarray, t
 
     tensors (F, N, 3, 3), `occupied` of `filled`. Raises InputError for an orbit without a tensor.
     """
-    rotation = np.array([entry["rotation"] for entry in sites["sites"]])
     home = np.array([entry["representative"] for entry in sites["sites"]])
-    turned = np.einsum("fnki,fnkl,fnlj->fnij", rotation[site], tensors, rotation[site])
+    turned = in_frame_of_representative(sites, site, tensors)
     found = {}
     for index, permutations in near.permutations.items():
         mask = home[site] == index
