@@ -52,16 +52,16 @@ rule make_structure:
 rule run_md_rates:
     input:
         code=code("run_md"),
-        start=f"{RESULTS}/md/start_0.extxyz",
+        start=f"{RESULTS}/md/start_{{arrangement}}.extxyz",
         potential=rules.train_potential.output.config,
         member=POTENTIAL_FILES[0],
     output:
-        trajectory=f"{RESULTS}/md/rates_{{temperature}}K.h5",
-        checks=f"{RESULTS}/md/rates_{{temperature}}K.json",
+        trajectory=f"{RESULTS}/md/rates_{{temperature}}K_{{arrangement}}.h5",
+        checks=f"{RESULTS}/md/rates_{{temperature}}K_{{arrangement}}.json",
     log:
-        f"{RESULTS}/logs/run_md_rates_{{temperature}}K.log",
+        f"{RESULTS}/logs/run_md_rates_{{temperature}}K_{{arrangement}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/run_md_rates_{{temperature}}K.tsv"
+        f"{RESULTS}/benchmarks/run_md_rates_{{temperature}}K_{{arrangement}}.tsv"
     priority: 20
     conda:
         POTENTIAL_ENVIRONMENT
@@ -71,14 +71,15 @@ rule run_md_rates:
         runtime=600,
     params:
         folder=subpath(input.potential, parent=True),
-        resume=lambda wildcards: resume("run_md_rates", wildcards.temperature),
+        resume=lambda wildcards: resume("run_md_rates", wildcards.temperature, wildcards.arrangement),
         unit=host_unit(),
-        common=flags("md", timestep_fs="timestep_fs", interval_fs="interval_fs", damping_ps="damping_ps", seed="seed"),
+        common=flags("md", timestep_fs="timestep_fs", interval_fs="interval_fs", damping_ps="damping_ps"),
         length=flags("md/rates", equilibration_ps="equilibration_ps", production_ps="production_ps"),
+        seed=lambda wildcards: config["md"]["seed"] + int(wildcards.arrangement),
     shell:
         "python {input.code[0]} {input.start} --potential {params.folder} --temperature {wildcards.temperature}"
-        " {params.length} {params.common} {params.unit} --resume {params.resume} --out {output.trajectory}"
-        " --out-checks {output.checks} > {log} 2>&1"
+        " {params.length} {params.common} --seed {params.seed} {params.unit} --resume {params.resume}"
+        " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
 
 
 rule run_md_tensors:
@@ -142,7 +143,11 @@ rule quench_trajectory:
 rule analyse_jumps:
     input:
         code=code("analyse_jumps"),
-        trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT),
+        trajectories=expand(
+            rules.run_md_rates.output.trajectory,
+            temperature=HOT,
+            arrangement=range(config["md"]["rates"]["arrangements"]),
+        ),
         sites=rules.make_sites.output,
     output:
         counts=f"{RESULTS}/rates/counts.csv",

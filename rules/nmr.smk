@@ -87,7 +87,7 @@ rule coupling_table:
 rule correlate_trajectory:
     input:
         code=code("correlate_trajectory"),
-        trajectory=rules.run_md_rates.output.trajectory,
+        trajectory=f"{RESULTS}/md/rates_{{temperature}}K_0.h5",
         rates=rules.fit_rates.output.rates,
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),

@@ -167,7 +167,7 @@ def compare(path: Path, sites: dict, radius: float) -> None:
     n_sites, frames = len(orbits), len(trajectory.positions)
 
     # The study's side first: it refuses input that does not fit. What is not timed compiles both codes.
-    assign(trajectory.first(2), sites, np.inf)
+    assign(trajectory.part(slice(2)), sites, np.inf)
     cores, jumps, occupied, cores_s = run_ours(trajectory, sites, radius)
     nearest, nearest_jumps, nearest_occupied, nearest_s = run_ours(trajectory, sites, np.inf)
     structures = mobile_structures(trajectory, sites)

@@ -56,7 +56,7 @@ def main() -> None:
         raise InputError(f"{args.structure}: not one sound frame at {args.temperature:g} K")
     print(f"{sound} of {round(args.length_ps * 1e3 / args.interval_fs)} frames are sound ({whole} were run)",
           file=sys.stderr)  # fmt: skip
-    write_trajectory(args.out, trajectory.first(sound))
+    write_trajectory(args.out, trajectory.part(slice(sound)))
     shutil.rmtree(args.resume, ignore_errors=True)
 
 

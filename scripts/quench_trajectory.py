@@ -31,7 +31,7 @@ def main() -> None:
     moved = np.array([minimum.positions for minimum in minima]) - run.positions[frames]
     print(f"{len(minima)} minima, {np.sqrt((moved**2).sum(axis=-1).mean()):.3f} Å (root mean square) from the run")
     still = replace(
-        run.first(len(minima)),
+        run.part(slice(len(minima))),
         positions=np.array([minimum.positions for minimum in minima]),
         time_ps=run.time_ps[frames],
         temperature_K=np.zeros(len(minima)),

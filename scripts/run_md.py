@@ -1,19 +1,21 @@
 """Run molecular dynamics of one structure at one temperature on the trained potential, and judge its soundness.
 
-The start is relaxed at fixed cell first. A killed run goes on from the chunks in the --resume folder. The checks
-(mean temperature, drift of the potential energy, drift without thermostat, whole host units) land in a JSON file; a run
-that breaks host units ends with an error.
+The start is relaxed at fixed cell first. A killed run goes on from the chunks in the --resume folder. After the least
+time given for equilibration, sampling begins where the potential energy no longer remembers the start, which the run
+itself says (`equilibration.py`). The checks (time left out, mean temperature and energy with errors, drift without
+thermostat, whole host units) land in a JSON file; a run that breaks host units ends with an error.
 """
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import ase.io
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_run
+from insilico_nmr.md_checks import HostUnit, check_run, in_equilibrium
 from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import write_trajectory
 
@@ -23,8 +25,10 @@ def main() -> None:
     parser.add_argument("structure", type=Path, help="starting structure")
     parser.add_argument("--potential", type=Path, required=True, help="folder of the potential")
     parser.add_argument("--temperature", type=float, required=True, help="K")
-    parser.add_argument("--equilibration-ps", type=float, required=True, help="run before sampling")
-    parser.add_argument("--production-ps", type=float, required=True, help="sampled")
+    parser.add_argument("--equilibration-ps", type=float, required=True, help="least time before sampling")
+    parser.add_argument(
+        "--production-ps", type=float, required=True, help="run after that, and sampled from where it is in equilibrium"
+    )
     parser.add_argument("--timestep-fs", type=float, required=True)
     parser.add_argument("--interval-fs", type=float, required=True, help="between stored frames")
     parser.add_argument("--damping-ps", type=float, required=True, help="of the Langevin thermostat")
@@ -51,12 +55,18 @@ def main() -> None:
     )
     keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential)))
     start = relax(ase.io.read(args.structure), args.potential)
-    trajectory = run_md(start, args.potential, run, args.resume)
+    trajectory, left_out = in_equilibrium(run_md(start, args.potential, run, args.resume))
+    if left_out["left_out_fraction"] > 0.5:
+        print(
+            f"warning: of {run.production_ps:g} ps the first {left_out['left_out_ps']:.1f} ps were not in equilibrium: "
+            "a longer run is needed",
+            file=sys.stderr,
+        )
     drift = nve_drift(trajectory.frame(-1), args.potential, run, length_ps=2.0)
     checks = check_run(trajectory, drift, HostUnit.parse(args.host_unit) if args.host_unit else None)
     write_trajectory(args.out, trajectory)
-    write_json(args.out_checks, checks)
-    print(" ".join(f"{key}={value}" for key, value in checks.items()))
+    write_json(args.out_checks, checks | left_out)
+    print(" ".join(f"{key}={value:.4g}" for key, value in (checks | left_out).items()))
     shutil.rmtree(args.resume, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Is a molecular-dynamics run sound? Temperature, energy, and host units that must stay whole."""
+"""Is a molecular-dynamics run sound? Equilibrium, temperature, energy, and host units that must stay whole."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from matscipy.neighbours import neighbour_list
 
+from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
 from insilico_nmr.trajectory import Trajectory
 
@@ -62,23 +63,45 @@ def broken_units(trajectory: Trajectory, unit: HostUnit) -> tuple[float, str | N
     return wrong / total, first
 
 
+def in_equilibrium(trajectory: Trajectory) -> tuple[Trajectory, dict]:
+    """The run from where its potential energy no longer remembers the start, and what that left out.
+
+    Raises InputError for a run of fewer than 10 frames.
+    """
+    found = detect_equilibration(trajectory.potential_energy_eV)
+    frame_ps = float(trajectory.time_ps[1] - trajectory.time_ps[0])
+    total = len(trajectory.time_ps)
+    return trajectory.part(slice(found.start, None)), {
+        "left_out_ps": found.start * frame_ps,
+        "left_out_fraction": found.start / total,
+        "independent_samples": found.independent,
+    }
+
+
+def mean_with_error(series: np.ndarray) -> tuple[float, float]:
+    """Mean of a series (T,) and its standard error, correlated frames counted as their inefficiency says."""
+    return float(series.mean()), float(series.std() * np.sqrt(statistical_inefficiency(series) / len(series)))
+
+
 def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUnit | None) -> dict:
     """Checks of one run as a dictionary of plain numbers. Raises InputError where host units break or energy drifts.
 
     More than 2 % of broken units are an error; fewer are rare stretched bonds at the chosen cut-off and reported.
     """
-    temperature = float(trajectory.temperature_K.mean())
-    count = len(trajectory.numbers)
-    # Standard error of the mean kinetic temperature, frames taken as independent; 5 % covers their correlation.
-    tolerance = max(0.05, 4 * np.sqrt(2 / (3 * count)) / np.sqrt(max(1, len(trajectory.time_ps) / 20)))
-    halves = np.array_split(trajectory.potential_energy_eV, 2)
+    temperature, temperature_se = mean_with_error(trajectory.temperature_K)
+    energy, energy_se = mean_with_error(trajectory.potential_energy_eV / len(trajectory.numbers))
     checks = {
         "target_temperature_K": trajectory.target_temperature_K,
         "mean_temperature_K": temperature,
-        "potential_energy_shift_meV_per_atom": float((halves[1].mean() - halves[0].mean()) / count * 1e3),
+        "mean_temperature_se_K": temperature_se,
+        "potential_energy_eV_per_atom": energy,
+        "potential_energy_se_eV_per_atom": energy_se,
         "nve_drift_meV_per_atom_ps": drift_meV_per_atom_ps,
     }
-    if abs(temperature / trajectory.target_temperature_K - 1) > tolerance:
+    # The thermostat of a short run is known no better than its few oscillations say: 5 % at least.
+    if abs(temperature - trajectory.target_temperature_K) > max(
+        0.05 * trajectory.target_temperature_K, 4 * temperature_se
+    ):
         raise InputError(
             f"MD at {trajectory.target_temperature_K:g} K ran at {temperature:.0f} K: the potential releases energy, "
             "or the time step is too long"

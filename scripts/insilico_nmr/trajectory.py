@@ -31,10 +31,10 @@ class Trajectory:
         """One frame as periodic atoms."""
         return Atoms(self.numbers, self.positions[index].astype(float), cell=self.cell, pbc=True)
 
-    def first(self, count: int) -> "Trajectory":
-        """Its first frames."""
+    def part(self, frames: slice) -> "Trajectory":
+        """Some of its frames."""
         names = ("positions", "time_ps", "temperature_K", "potential_energy_eV")
-        return replace(self, **{name: getattr(self, name)[:count] for name in names})
+        return replace(self, **{name: getattr(self, name)[frames] for name in names})
 
 
 ARRAYS = ("positions", "numbers", "cell", "time_ps", "temperature_K", "potential_energy_eV")

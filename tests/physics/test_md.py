@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from insilico_nmr.engines import AseEngine, open_engine
+from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_run
+from insilico_nmr.md_checks import HostUnit, check_run, mean_with_error
 from insilico_nmr.potential import calculator
 from insilico_nmr.trajectory import Trajectory, read_trajectory, write_trajectory
 from insilico_nmr.uf3 import Basis, write_lammps
@@ -163,3 +164,43 @@ def test_settings_at_or_below_zero_are_refused(name):
     settings[name] = 0
     with pytest.raises(InputError, match=name):
         Run(equilibration_ps=0, interval_fs=10, damping_ps=0.5, seed=1, **settings)
+
+
+def correlated(count: int, memory: float, seed: int) -> np.ndarray:
+    """A stationary series whose autocorrelation is memory**n, so that g = (1 + memory)/(1 − memory)."""
+    rng, values = np.random.default_rng(seed), np.zeros(count)
+    values[0] = rng.normal() / np.sqrt(1 - memory**2)
+    for n in range(1, count):
+        values[n] = memory * values[n - 1] + rng.normal()
+    return values
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+def test_statistical_inefficiency_is_that_of_an_exponential_memory(memory):
+    found = np.mean([statistical_inefficiency(correlated(20_000, memory, seed)) for seed in range(4)])
+    assert found == pytest.approx((1 + memory) / (1 - memory), rel=0.15)
+
+
+def test_the_error_of_a_mean_counts_correlated_frames_once():
+    means = [correlated(2000, 0.9, seed).mean() for seed in range(300)]
+    errors = [mean_with_error(correlated(2000, 0.9, seed))[1] for seed in range(40)]
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)
+
+
+def test_a_start_out_of_equilibrium_is_left_out_and_nothing_of_a_run_in_equilibrium():
+    settled = correlated(4000, 0.8, 1)
+    drifting = settled + 40 * np.exp(-np.arange(4000) / 150)
+    start = detect_equilibration(drifting).start
+    assert 400 < start < 1400  # where exp(−t/150) of 40 has sunk into the noise of 1.7, and not much later
+    assert abs(drifting[start:].mean()) < 4 * mean_with_error(settled)[1] < abs(drifting.mean())
+    kept = [4000 - detect_equilibration(correlated(4000, 0.8, seed)).start for seed in range(10)]
+    assert np.median(kept) > 3500
+
+
+def test_a_series_with_a_gap_or_too_short_is_refused():
+    series = np.arange(30.0)
+    series[7] = np.nan
+    with pytest.raises(InputError, match="sample 7"):
+        statistical_inefficiency(series)
+    with pytest.raises(InputError, match="9 frames"):
+        detect_equilibration(series[:9])
