@@ -46,7 +46,7 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         raise InputError(f"{path}: attribute {', '.join(sorted(missing))} is missing; expected a propagator")
     if len(sites["sites"]) != dataset.sizes["state_a"]:
         raise InputError(f"{path} has {dataset.sizes['state_a']} states, the sites are {len(sites['sites'])}")
-    time_s = dataset["time"].to_numpy()
+    time_s = dataset["lag"].to_numpy()
     temperature, exit_rate = float(attributes["temperature_K"]), float(attributes["exit_rate_per_s"])
     try:
         tracer = diffusion_coefficient(time_s, dataset["msd_replica"].to_numpy())
@@ -82,7 +82,7 @@ def collective_cells(
 ) -> dict[str, float]:
     """Cells of the collective displacement; none where it is too noisy to have a slope."""
     try:
-        collective = diffusion_coefficient(dataset["time"].to_numpy(), dataset["msd_collective_replica"].to_numpy())
+        collective = diffusion_coefficient(dataset["lag"].to_numpy(), dataset["msd_collective_replica"].to_numpy())
         if not collective.coefficient_m2_per_s > collective.standard_error_m2_per_s:
             raise InputError("the collective displacement has no slope beyond its error")
         haven = haven_ratio(tracer_m2_per_s, collective.coefficient_m2_per_s)

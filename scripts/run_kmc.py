@@ -8,16 +8,21 @@ With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {
 sites of the primitive cell, each pair in both directions, and optionally `attempt_frequency_per_s`, above which no jump
 is made. The supercell is then the one asked for: whether it is large enough is for the user to try.
 
+Where ions have not decorrelated at the longest lag, frequent jumps are slowed and further stages reach later times,
+until the propagator has its limit (`insilico_nmr.stages`; not with --interactions).
+
 With --shift N the rates are those of the rate model moved by one standard deviation (`insilico_nmr.rate_shifts`).
 """
 
 import argparse
+import shutil
 import sys
 import time
 from math import inf
 from pathlib import Path
 
-from insilico_nmr import propagator, rate_shifts
+import xarray as xr
+from insilico_nmr import propagator, rate_shifts, stages
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
 from insilico_nmr.lattice import (
@@ -31,6 +36,7 @@ from insilico_nmr.lattice_gas import Gas, build_gas
 from insilico_nmr.sites import concentration
 
 CHECKPOINT_EVERY_S = 20.0
+STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
 
 
 def main() -> None:
@@ -71,15 +77,10 @@ def main() -> None:
             file=sys.stderr,
         )
     n_ions = number_of_ions(lattice, filling)
-    plan = propagator.make_plan(
-        lattice, n_ions, arguments.seed, arguments.max_events, arguments.max_residence_times, gas
-    )
-    folder = Path(arguments.checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
-    current = folder / "current.npz"
-    sums = run_replicas(plan, finished, current)
-    dataset = propagator.combine(plan, sums, arguments.temperature).assign_attrs(shift=arguments.shift)
+    if gas is None:
+        dataset = stages.in_stages(lattice, n_ions, lambda slowed, stage: run_stage(arguments, slowed, n_ions, stage))
+    else:
+        dataset = run_stage(arguments, lattice, n_ions, gas=gas)
     if not dataset.attrs["complete"]:
         print(
             f"warning: ions have not decorrelated at the last lag, {float(dataset['time'][-1]):.3g} s, or noise hides "
@@ -87,9 +88,21 @@ def main() -> None:
             f"below {propagator.DECORRELATED}; raise --max-events or --max-residence-times",
             file=sys.stderr,
         )
-    propagator.write_propagator(arguments.out, dataset)
-    for path in [*finished, current]:
-        path.unlink(missing_ok=True)
+    propagator.write_propagator(arguments.out, dataset.assign_attrs(shift=arguments.shift))
+    for folder in Path(arguments.checkpoint).glob("stage_*"):
+        shutil.rmtree(folder)
+
+
+def run_stage(
+    arguments: argparse.Namespace, lattice: Lattice, n_ions: int, stage: int = 0, gas: Gas | None = None
+) -> xr.Dataset:
+    """Propagator of one stage; what is finished of it lies in its own checkpoint folder."""
+    seed = arguments.seed + STAGE_SEED * stage
+    plan = propagator.make_plan(lattice, n_ions, seed, arguments.max_events, arguments.max_residence_times, gas)
+    folder = Path(arguments.checkpoint) / f"stage_{stage}"
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
+    return propagator.combine(plan, run_replicas(plan, finished, folder / "current.npz"), arguments.temperature)
 
 
 def read_gas(lattice: Lattice, path: str, temperature_K: float) -> Gas:

@@ -53,7 +53,7 @@ VARIABLES = (
     "msd_collective",
     "msd_collective_se",
 )
-VARIABLES += ("msd_collective_replica", "time")
+VARIABLES += ("msd_collective_replica", "time", "lag")
 
 
 @dataclass(frozen=True)
@@ -352,10 +352,10 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
 def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
     """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
 
-    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, msd (time) =
-    ⟨|Δr|²⟩ per ion and msd_collective (time) = ⟨|ΣΔr|²⟩/N in Å², each but p and flux with `_se` and as the replicas
+    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, msd (lag) =
+    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p and flux with `_se` and as the replicas
     have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of one
-    replica are correlated. Time is in s and starts with 0. P is held at P(∞)
+    replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
     from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
     The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
     orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`
@@ -411,7 +411,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     }
     if complete:
         attributes["decorrelation_time_s"] = float(time[met + 1])
-    matrix, curve = ("state_a", "state_b", "time"), ("time",)
+    matrix, curve = ("state_a", "state_b", "time"), ("lag",)
     by_replica = [("replica", *names) for names in (matrix, curve)]
     first = np.diag(p)[..., None]
     start = np.broadcast_to(first, (len(replicas), *first.shape))
@@ -432,7 +432,8 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "msd_replica": (by_replica[1], np.concatenate([none, squares], 1), {"units": "angstrom^2"}),
             "msd_collective_replica": (by_replica[1], np.concatenate([none, collectives], 1), {"units": "angstrom^2"}),
         },
-        coords={"time": ("time", time, {"units": "s"})},
+        # Displacements keep their lags where P is joined with that of later stages (`stages.py`).
+        coords={"time": ("time", time, {"units": "s"}), "lag": ("lag", time, {"units": "s"})},
         attrs=attributes,
     )
 

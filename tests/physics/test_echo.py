@@ -293,14 +293,14 @@ def write_propagator(path, joint, populations, time_s, replicas=None, **changes)
             "P": (("state_a", "state_b", "time"), joint),
             "P_se": (("state_a", "state_b", "time"), np.zeros_like(joint)),
             "P_replica": (("replica", "state_a", "state_b", "time"), np.array(replicas)),
-            **{name: (("replica", "time"), np.zeros((len(replicas), len(time_s)))) for name in PER_REPLICA},
+            **{name: (("replica", "lag"), np.zeros((len(replicas), len(time_s)))) for name in PER_REPLICA},
             "p": (("state",), populations),
             "P_infinity": (("state_a", "state_b"), np.outer(populations, populations)),
             "flux": (("state_a", "state_b"), joint[..., 1] / time_s[1] * (1 - np.eye(len(joint)))),
-            **{name: ("time", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
-            **{name: ("time", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
+            **{name: ("lag", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
+            **{name: ("lag", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
         },
-        coords={"time": time_s},
+        coords={"time": time_s, "lag": time_s},
         attrs={"temperature_K": 200.0, "mean_residence_time_s": 0.1, "complete": 1, **changes},
     )
     data.to_netcdf(path)

@@ -327,12 +327,12 @@ def killed_when(path, arguments, folder):
 def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs, interacting):
     more = ["--interactions", str(interactions(inputs)), "--max-events", "200000"] if interacting else []
     arguments, state = [*command(inputs, "killed", "killed.nc"), *more], inputs / "killed"
-    killed_when(state / "current.npz", arguments, inputs)
-    with np.load(state / "current.npz") as stored:
+    killed_when(state / "stage_0" / "current.npz", arguments, inputs)
+    with np.load(state / "stage_0" / "current.npz") as stored:
         assert stored["replica"] == 0
         assert stored["ticks"][0] > 0
-    assert not (state / "replica_0000.npz").exists()
-    killed_when(state / "replica_0000.npz", arguments, inputs)
+    assert not (state / "stage_0" / "replica_0000.npz").exists()
+    killed_when(state / "stage_0" / "replica_0000.npz", arguments, inputs)
     again = subprocess.run(arguments, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "replica 1/3" not in again.stderr

@@ -228,8 +228,8 @@ def test_command_lines(tmp_path):
     joint = np.einsum("a,tba->abt", HALVES, expm(generator * time_s[:, None, None]))
     # Two replicas that differ a little in the rate; the file holds their mean.
     replicas = [joint + sign * 1e-4 * np.sin(3 * joint) * np.array([[1, -1], [-1, 1]])[..., None] for sign in (1, -1)]
-    nothing = {name: ("time", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")}
-    nothing |= {f"{name}_replica": (("replica", "time"), np.zeros((2, 41))) for name in ("msd", "msd_collective")}
+    nothing = {name: ("lag", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")}
+    nothing |= {f"{name}_replica": (("replica", "lag"), np.zeros((2, 41))) for name in ("msd", "msd_collective")}
     xr.Dataset(
         {
             "P": (("state_a", "state_b", "time"), joint),
@@ -240,7 +240,7 @@ def test_command_lines(tmp_path):
             "flux": (("state_a", "state_b"), rate / 2 * np.array([[0, 1], [1, 0]])),
             **nothing,
         },
-        coords={"time": time_s},
+        coords={"time": time_s, "lag": time_s},
         attrs={"temperature_K": 150.0, "mean_residence_time_s": 1 / rate, "complete": 1},
     ).to_netcdf(tmp_path / "P.nc")
     record = [

@@ -52,8 +52,8 @@ def study(tmp_path):
     write_json(tmp_path / "T.json", {"temperature_K": 300.0, "isotope": "7Li", "method": "by hand", "states": states})
     time_s = np.array([0.0, 1.0])
     joint = np.stack([np.diag(SHARES), np.outer(SHARES, SHARES)], axis=-1)
-    nothing = {name: ("time", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")}
-    nothing |= {f"{name}_replica": (("replica", "time"), np.zeros((2, 2))) for name in ("msd", "msd_collective")}
+    nothing = {name: ("lag", 0 * time_s) for name in ("msd", "msd_se", "msd_collective", "msd_collective_se")}
+    nothing |= {f"{name}_replica": (("replica", "lag"), np.zeros((2, 2))) for name in ("msd", "msd_collective")}
     states_of = ("state_a", "state_b")
     xr.Dataset(
         {
@@ -65,7 +65,7 @@ def study(tmp_path):
             "flux": (states_of, np.zeros((3, 3))),
             **nothing,
         },
-        coords={"time": time_s},
+        coords={"time": time_s, "lag": time_s},
         attrs={"temperature_K": 300.0, "mean_residence_time_s": 1.0, "complete": 1},
     ).to_netcdf(tmp_path / "P.nc")
     return tmp_path
