@@ -202,6 +202,14 @@ def without(section):
     return refuse
 
 
+def vacancy_flags():
+    """How many ions there are, where the config says it, and how well that is known."""
+    found = config["kmc"].get("vacancies")
+    if found is None:
+        return ""
+    return f" --concentration {1 - found['per_site']:.12g} --vacancy-factor {found['within_factor']}"
+
+
 def kmc_flags(replicas):
     """Flags of run_kmc.py, with as many replicas as the config key named says."""
     return flags(
@@ -211,7 +219,7 @@ def kmc_flags(replicas):
         max_events="max_events",
         max_residence_times="max_residence_times",
         seed="seed",
-    )
+    ) + vacancy_flags()
 
 
 def resume(rule_name, *parts):

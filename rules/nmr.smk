@@ -236,7 +236,8 @@ rule simulate_linewidth:
         runtime=60,
     params:
         isotope=flags("material", isotope="isotope"),
-        flags=flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
+        flags=flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events")
+        + vacancy_flags(),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
@@ -259,6 +260,7 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
         flags=lambda wildcards, input: " ".join(
             [
                 flags("kmc", supercell="supercell", replicas="shift_replicas", seed="seed", max_events="max_events"),
+                vacancy_flags(),
                 f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
             ]
         ),

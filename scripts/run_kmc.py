@@ -33,7 +33,6 @@ from insilico_nmr.lattice import (
     size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas
-from insilico_nmr.sites import concentration
 
 CHECKPOINT_EVERY_S = 20.0
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
@@ -43,7 +42,6 @@ def main() -> None:
     """Run all replicas, going on from the checkpoint folder, and write their propagator."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
-    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="cells, at least; grows until there are enough carriers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: 1)")
@@ -62,9 +60,8 @@ def main() -> None:
     if arguments.seed < 0:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
-    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     sites = read_json(arguments.sites)
-    rates = rate_shifts.rates_asked_for(arguments, sites, filling)
+    rates, filling = rate_shifts.rates_asked_for(arguments, sites)
     supercell = tuple(arguments.supercell)
     if arguments.interactions:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))

@@ -24,7 +24,6 @@ from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
 from insilico_nmr.relaxation import Decay, fit_decay
-from insilico_nmr.sites import concentration
 
 WATCHED = 150  # ions a replica whose surroundings are followed
 TIMES_PER_DECADE = 10
@@ -87,7 +86,6 @@ def main() -> None:
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites, jumps and host atoms of the primitive cell")
     add_shift_arguments(parser)
     parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
-    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="cells, at least; grows to hold all pairs and enough carriers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
@@ -99,8 +97,7 @@ def main() -> None:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
 
     sites = read_json(arguments.sites)
-    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
-    rates = rates_asked_for(arguments, sites, filling)
+    rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell)
     lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
     n_ions = number_of_ions(lattice, filling)

@@ -1,6 +1,7 @@
 """The rate model moved by one standard deviation: what its uncertainty does to everything that ions' motion makes.
 
-Parameters θ (ln ν, site energies, barrier tops) have a covariance C. Kinetic Monte Carlo cannot be run for every
+Parameters θ (ln ν, site energies, barrier tops, and the logarithm of the number of vacancies, where that is an input
+with an error of its own) have a covariance C. Kinetic Monte Carlo cannot be run for every
 direction of it, so the few are taken along which the outcome moves most: with G the derivatives, at all temperatures,
 of the logarithms of D, of the exit rate and of the slowest rate at which one ion among mean occupations forgets its
 site, the leading right singular vectors u of G C^½, and the steps C^½ u. Mean fields only choose the directions; what
@@ -20,6 +21,7 @@ from insilico_nmr.files import read_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import Rates, read_rates
+from insilico_nmr.sites import concentration
 
 SMALLEST_MODE = 1e-12  # of the fastest: below, an eigenvalue is noise
 
@@ -78,19 +80,36 @@ def mean_field(sites: dict, model: dict, parameters: np.ndarray, temperature_K: 
     return np.log([(left**2).sum() / 6 * flux.max() * 1e-20, flux.sum(), slowest])
 
 
-def steps(model: dict, sites: dict, temperatures_K: list[float], filling: float) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of one standard deviation (P, P), the leading direction first, and the share of variance of each, (P,).
+def moved_filling(filling: float, step: np.ndarray) -> float:
+    """Ions per site with exp(last of `step`) times the vacancies. Raises InputError where no ions would be left."""
+    moved = 1 - (1 - filling) * float(np.exp(step[-1]))
+    if not 0 < moved < 1:
+        raise InputError(f"{1 - filling:.3g} vacancies per site within their factor leave {moved:.3g} ions per site")
+    return moved
 
-    `filling`: ions per site. Signs are such that mean-field diffusion at the lowest temperature falls.
+
+def steps(
+    model: dict, sites: dict, temperatures_K: list[float], filling: float, vacancy_factor: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of one standard deviation (P + 1, P + 1), the leading direction first, and each one's share of variance.
+
+    The last parameter is the logarithm of the number of vacancies. `filling`: ions per site; `vacancy_factor` is the
+    factor, one standard deviation, within which the vacancies are known, 1 where they are exact. Signs are such that
+    mean-field diffusion at the lowest temperature falls.
     """
     values, vectors = np.linalg.eigh(np.array(model["covariance"], float))
-    root = vectors * np.sqrt(np.maximum(values, 0))  # C = root rootᵀ
+    root = np.zeros((len(values) + 1,) * 2)
+    root[:-1, :-1] = vectors * np.sqrt(np.maximum(values, 0))  # C = root rootᵀ
+    root[-1, -1] = np.log(vacancy_factor)
     theta = parameters_of(model)
     columns = []
     for direction in root.T:
         outcomes = [
-            [mean_field(sites, model, theta + 0.1 * sign * direction, T, filling) for T in sorted(temperatures_K)]
-            for sign in (1, -1)
+            [
+                mean_field(sites, model, theta + move[:-1], T, moved_filling(filling, move))
+                for T in sorted(temperatures_K)
+            ]
+            for move in (0.1 * direction, -0.1 * direction)
         ]
         columns.append((np.subtract(*outcomes) / 0.2).ravel())
     gradient = np.array(columns).T  # rows: the three logarithms at each temperature
@@ -101,8 +120,8 @@ def steps(model: dict, sites: dict, temperatures_K: list[float], filling: float)
 
 
 def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: float) -> Rates:
-    """`rates` at a temperature with the parameters moved by `step` (P,); detailed balance holds."""
-    moved = dict(zip(model["parameters"], step, strict=True))
+    """`rates` at a temperature with the parameters moved by `step` (P + 1,); detailed balance holds."""
+    moved = dict(zip(model["parameters"], step[:-1], strict=True))
     kT = BOLTZMANN_EV_PER_K * temperature_K
     return {
         (name, start, end): rate * np.exp(moved["ln_prefactor"] - (moved[name] - moved.get(start, 0.0)) / kT)
@@ -111,7 +130,12 @@ def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: floa
 
 
 def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the programs that simulate with rates: the table's, or those of the model moved."""
+    """Flags of the programs that simulate with rates: those of the table or of the model moved, and how many ions."""
+    parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
+    parser.add_argument(
+        "--vacancy-factor", type=float, default=1.0,
+        help="factor, one standard deviation, within which the number of vacancies is known: with --shift (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
     parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
@@ -122,18 +146,22 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
                         help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
 
 
-def rates_asked_for(arguments: argparse.Namespace, sites: dict, filling: float) -> Rates:
-    """Rates that `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
+def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> tuple[Rates, float]:
+    """Rates and ions per site that `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
     if arguments.temperature <= 0:
         raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
+    if not arguments.vacancy_factor >= 1:
+        raise InputError(f"--vacancy-factor is {arguments.vacancy_factor:g}; expected at least 1")
+    filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     rates = read_rates(arguments.rates, arguments.temperature)
     if not arguments.shift:
-        return rates
+        return rates, filling
     if arguments.rate_model is None or arguments.shift_temperatures is None:
         raise InputError("--shift needs --rate-model and --shift-temperatures")
     model = read_rate_model(arguments.rate_model, sites)
-    moves, shares = steps(model, sites, arguments.shift_temperatures, filling)
+    moves, shares = steps(model, sites, arguments.shift_temperatures, filling, arguments.vacancy_factor)
     if not 1 <= arguments.shift <= len(moves):
         raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(moves)}, or 0 for none")
     print(f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance", file=sys.stderr)
-    return moved_rates(rates, model, moves[arguments.shift - 1], arguments.temperature)
+    move = moves[arguments.shift - 1]
+    return moved_rates(rates, model, move, arguments.temperature), moved_filling(filling, move)

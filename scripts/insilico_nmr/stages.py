@@ -30,7 +30,7 @@ from insilico_nmr.propagator import mean_and_error
 SEPARATION = 50.0
 SETTLED = 20.0
 OVERLAP = 2.0  # a stage begins to count at least so many times before the one before it ends
-LEAST_GAIN = 2.0  # a cap that is not lower by this brings nothing
+LEAST_GAIN = 4.0  # a cap that is not lower by this is not worth a stage
 AGREEMENT = 0.02  # of the largest element of P(∞), beyond what chance brings
 CHANCE = 1e-4
 
