@@ -210,16 +210,13 @@ def vacancy_flags():
     return f" --concentration {1 - found['per_site']:.12g} --vacancy-factor {found['within_factor']}"
 
 
-def kmc_flags(replicas):
-    """Flags of run_kmc.py, with as many replicas as the config key named says."""
-    return flags(
-        "kmc",
-        supercell="supercell",
-        replicas=replicas,
-        max_events="max_events",
-        max_residence_times="max_residence_times",
-        seed="seed",
-    ) + vacancy_flags()
+def kmc_flags(replicas, max_events=None):
+    """Flags of run_kmc.py, with as many replicas as the config key named says; `max_events`: other than the config's."""
+    max_events = max_events or config["kmc"]["max_events"]
+    known = flags(
+        "kmc", supercell="supercell", replicas=replicas, max_residence_times="max_residence_times", seed="seed"
+    )
+    return f"{known} --max-events {max_events}{vacancy_flags()}"
 
 
 def resume(rule_name, *parts):
@@ -303,9 +300,12 @@ def page_figures():
 # Figures whose intervals can be chosen.
 WITH_INTERVALS = ["summary", "couplings", "echo", "spectra", "relaxation", "linewidth", "mas"]
 
+# MD above this temperature is drawn, and takes no part in the rate model.
+MARK = f"--mark-above {config['md']['rates']['mark_above_K']:g}"
+
 LITERATURE_FLAGS = {
-    "rates": f"--mark-above {config['md']['rates']['mark_above_K']:g}",
-    "diffusion": "",
+    "rates": MARK,
+    "diffusion": MARK,
     "couplings": "",
     "summary": "",
 }

@@ -41,10 +41,11 @@ rule run_neb:
         ),
         cell=flags("md", repeat="supercell", min_distance="min_distance_A"),
         rates=flags("rates", min_count="min_count"),
+        mark=MARK,
     shell:
         "python {input.code[0]} {input.crystal} --sites {input.sites} --counts {input.counts}"
-        " --potential {params.folder} {params.neb} {params.cell} {params.rates} --state {params.state}"
-        " --out {output} > {log} 2>&1"
+        " --potential {params.folder} {params.neb} {params.cell} {params.rates} {params.mark}"
+        " --state {params.state} --out {output} > {log} 2>&1"
 
 
 rule fit_rates:
@@ -75,9 +76,10 @@ rule fit_rates:
             prefactor="prefactor_per_s",
             prefactor_factor="prefactor_factor",
         ),
+        mark=MARK,
         temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
     shell:
-        "python {input.code[0]} {input.counts} --sites {input.sites} --neb {input.barriers} {params.flags}"
+        "python {input.code[0]} {input.counts} --sites {input.sites} --neb {input.barriers} {params.flags} {params.mark}"
         " --temperatures {params.temperatures} --out {output.rates} --model {output.model} > {log} 2>&1"
 
 
@@ -105,6 +107,19 @@ rule run_kmc:
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
         " {params.flags} --checkpoint {params.resume} --out {output} > {log} 2>&1"
+
+
+# At the temperatures of MD, beside which its diffusion is laid: a twentieth of the jumps tells enough there.
+use rule run_kmc as run_kmc_hot with:
+    output:
+        f"{RESULTS}/kmc/hot/propagator_{{temperature}}K.nc",
+    log:
+        f"{RESULTS}/logs/run_kmc_hot_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_kmc_hot_{{temperature}}K.tsv"
+    params:
+        resume=lambda wildcards: resume("run_kmc", "hot", wildcards.temperature),
+        flags=kmc_flags("replicas", max_events=config["kmc"]["max_events"] // 20),
 
 
 use rule run_kmc as run_kmc_shift with:

@@ -339,6 +339,7 @@ rule diffusion_table:
         code=code("diffusion_table"),
         propagators=[
             *expand(rules.run_kmc.output, temperature=COLD),
+            *expand(rules.run_kmc_hot.output, temperature=[value for value in HOT if value not in COLD]),
             *expand(rules.run_kmc_shift.output, temperature=COLD, shift=SHIFTS),
         ],
         sites=rules.make_sites.output,

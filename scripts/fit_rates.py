@@ -9,6 +9,9 @@ A barrier over which MD would hardly have seen the jumps that it did see (probab
 barrier two errors lower and the attempt frequency two factors higher) is not that of the way they took: ions moved
 together, say, while the others stand still in NEB. It is left out, and named.
 
+MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
+fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
+
 What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
 temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
 """
@@ -21,7 +24,16 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
-from insilico_nmr.rates import BOLTZMANN_EV_PER_K, NebBarrier, fit_rates, model_table, read_counts, write_rates
+from insilico_nmr.rates import (
+    BOLTZMANN_EV_PER_K,
+    NebBarrier,
+    fit_rates,
+    model_table,
+    rarer_than,
+    read_counts,
+    up_to,
+    write_rates,
+)
 from insilico_nmr.sites import read_sites
 from scipy import stats
 
@@ -84,20 +96,27 @@ def main() -> None:
     parser.add_argument("--neb-error", type=float, required=True, help="eV, least error of a NEB barrier")
     parser.add_argument("--prefactor", type=float, required=True, help="attempt frequency expected beforehand, 1/s")
     parser.add_argument("--prefactor-factor", type=float, required=True, help="factor within which it is expected")
+    parser.add_argument(
+        "--mark-above", type=float, default=np.inf, metavar="T", help="K; MD above takes no part in the model"
+    )
     parser.add_argument("--temperatures", type=float, nargs="+", required=True, metavar="T", help="K, model rows")
     parser.add_argument("--out", type=Path, required=True, help="rates, CSV")
     parser.add_argument("--model", type=Path, required=True, help="parameters, JSON")
     args = parser.parse_args()
 
-    sites, counts = read_sites(args.sites), read_counts(args.counts)
-    total = counts.groupby("class")["count"].sum()
-    rare = {entry["name"] for entry in sites["classes"] if total.get(entry["name"], 0) < args.min_count}
+    sites, all_counts = read_sites(args.sites), read_counts(args.counts)
+    counts = up_to(all_counts, args.mark_above, args.counts)
+    rare = {entry["name"] for entry in rarer_than(args.min_count, sites["classes"], counts)}
     barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
     barriers, not_taken = ways_taken(barriers, counts, args.prefactor, args.prefactor_factor)
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
     model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
-    temperatures = sorted({*args.temperatures, *counts["temperature_K"].tolist()})
-    write_rates(args.out, counts.assign(origin="md"), model_table(model, temperatures, barriers + not_taken))
+    temperatures = sorted({*args.temperatures, *all_counts["temperature_K"].tolist()})
+    rows = model_table(model, temperatures, barriers + not_taken)
+    if len(counts) < len(all_counts):
+        hotter = fit_rates(sites["classes"], all_counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
+        rows = pd.concat([rows, model_table(hotter, temperatures, []).assign(origin="model_with_marked")])
+    write_rates(args.out, all_counts.assign(origin="md"), rows)
     write_json(
         args.model,
         {

@@ -2,7 +2,8 @@
 
 The shaded band is the 95 % interval that sampling and, where the table has it, the rate model bring; bars are sampling
 alone. Lines are Arrhenius fits over the temperatures of kinetic Monte Carlo near the measurement (column `arrhenius` of
-the table), drawn over these and dotted beyond.
+the table), drawn over these and dotted beyond. MD has lines of its own, with and without the temperatures above
+--mark-above, whose points are open.
 """
 
 import sys
@@ -11,9 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.fits import ArrheniusFit
+from insilico_nmr.fits import ArrheniusFit, fit_arrhenius
 from insilico_nmr.literature import for_figure
-from insilico_nmr.predictions import DIFFUSION, Prediction, arrhenius, conductivity_line, digits_held, line_points, span
+from insilico_nmr.predictions import (
+    DIFFUSION,
+    LEAST_RELATIVE_ERROR,
+    Prediction,
+    arrhenius,
+    conductivity_line,
+    digits_held,
+    line_points,
+    span,
+)
 from insilico_nmr.style import (
     BAND,
     BLACK,
@@ -43,23 +53,28 @@ def read(path: Path) -> pd.DataFrame:
     return complete(table, ["temperature_K", "D_tracer_m2_per_s"], path, "diffusion coefficients")
 
 
-def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str) -> None:
-    """Values with intervals; open where the displacement was not diffusive."""
+def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str, mark_above_K: float = np.inf) -> None:
+    """Values with intervals; open where the displacement was not diffusive, or the temperature is to be marked."""
     marker, colour, name = {
         "kmc": ("o", PALETTE[0], "kinetic Monte Carlo"), "md": ("s", PALETTE[1], "MD"),
     }[origin]  # fmt: skip
     value, low, high = columns
-    for good in (True, False):
-        rows_of = rows[rows[value].notna() & ((rows["diffusive"] == 1) == good)]
+    marked, diffusive = rows["temperature_K"] > mark_above_K, rows["diffusive"] == 1
+    looks = [
+        (diffusive & ~marked, origin, ""),
+        (~diffusive, "not_diffusive", ", not diffusive"),
+        (diffusive & marked, "marked", f", above {mark_above_K:g} K"),
+    ]
+    if not rows[low].notna().any():
+        name += " (one run a temperature, no interval)"
+    for chosen, gid, more in looks:
+        rows_of = rows[rows[value].notna() & chosen]
         if rows_of.empty:
             continue
         bars = np.nan_to_num(np.array([rows_of[value] - rows_of[low], rows_of[high] - rows_of[value]]))
-        if not rows_of[low].notna().any():
-            name += " (one run a temperature, no interval)"
         axes.errorbar(
             1000 / rows_of["temperature_K"], rows_of[value], bars, color=colour, marker=marker, linestyle="none",
-            elinewidth=0.7, markerfacecolor=colour if good else "white", zorder=4,
-            gid=origin if good else "not_diffusive", label=name if good else f"{name}, not diffusive",
+            elinewidth=0.7, markerfacecolor="white" if more else colour, zorder=4, gid=gid, label=name + more,
         )  # fmt: skip
 
 
@@ -73,6 +88,23 @@ def draw_line(
         lines = np.array([fit.rate(T) for T in temperature]).T / (temperature if product_with_T else 1)
         axes.plot(x, lines[0], color=PALETTE[0], zorder=2, **look, **({} if look else {"label": label, "gid": "line"}))
     axes.fill_between(inverse, lines[1], lines[2], color=PALETTE[0], zorder=1, **BAND)
+
+
+def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
+    """Arrhenius lines of MD, all its points alike, over its temperatures: up to `mark_above_K`, and of all of them.
+
+    Their intervals are those of the scatter about the line.
+    """
+    md = md[(md["diffusive"] == 1) & (md["D_tracer_m2_per_s"] > 0)]
+    below = md[md["temperature_K"] <= mark_above_K]
+    for rows, dash in ((below, "-"), (md if len(md) > len(below) else md[:0], "--")):
+        if rows["temperature_K"].nunique() < 3:
+            continue
+        temperature, D = rows["temperature_K"].to_numpy(), rows["D_tracer_m2_per_s"].to_numpy()
+        fit = fit_arrhenius(temperature, D, LEAST_RELATIVE_ERROR * D)
+        ends = np.array([temperature.min(), temperature.max()])
+        axes.plot(1000 / ends, [fit.rate(T)[0] for T in ends], dash, color=PALETTE[1], linewidth=0.8, gid="md_line",
+                  zorder=2, label=rf"MD, {span(temperature)}: E$_a$ = {interval_text(fit)}")  # fmt: skip
 
 
 def draw_measured(axes: Axes, measured: pd.DataFrame, quantity: str) -> None:
@@ -93,7 +125,7 @@ def interval_text(fit: ArrheniusFit) -> str:
     return f"{fit.activation_energy_eV:.{decimals}f} eV ({low:.{decimals}f} to {high:.{decimals}f})"
 
 
-def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.inf) -> Figure:
     """Diffusion on the left; on the right conductivity, where the table or the literature has one."""
     figure = new_figure(DOUBLE_MM, 95)
     diffusion, sigma = figure.subplots(1, 2)
@@ -109,7 +141,8 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     inverse_temperature_axis(diffusion, everywhere)
     columns = ["D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
     for origin, rows in (("kmc", kmc), ("md", md)):
-        draw_points(diffusion, rows, columns, origin)
+        draw_points(diffusion, rows, columns, origin, mark_above_K if origin == "md" else np.inf)
+    draw_md_lines(diffusion, md, mark_above_K)
     try:
         fit = arrhenius(table, *columns)
         draw_line(diffusion, fit, fitted_K, rf"E$_a$ = {interval_text(fit)}, {span(fitted_K)}")
@@ -154,9 +187,11 @@ def below_legend(axes: Axes) -> None:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["diffusion"], literature=True).parse_args()
+    parser = figure_arguments(__doc__, ["diffusion"], literature=True)
+    parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
+    args = parser.parse_args()
     measured = for_figure(args.literature, args.material, args.phase)
-    save(draw(read(args.diffusion), measured), args.out_pdf, args.out_png)
+    save(draw(read(args.diffusion), measured, args.mark_above), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 NUMBERS = ["temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 KEYS = ["class", "from", "to"]
+ORIGINS = ("md", "neb", "model", "model_with_marked")
+WITH_MARKED = {"linewidth": 0.5, "linestyle": (0, (1, 2)), "zorder": 1}  # the model fitted to all temperatures of MD
 MARKERS = ("o", "s")  # along a class as named, and back
 # A hop an hour: no experiment sees slower ones, and lines that go on down would squeeze all others.
 SLOWEST_PER_S = 1 / 3600
@@ -42,9 +44,10 @@ SLOWEST_PER_S = 1 / 3600
 def read(path: Path) -> pd.DataFrame:
     """The rate table with a value in every cell that is drawn; raises InputError for an origin that is not known."""
     table = read_table(path, NUMBERS, [*KEYS, "origin"])
-    unknown = set(table["origin"]) - {"md", "neb", "model"}
+    unknown = set(table["origin"]) - set(ORIGINS)
     if unknown:
-        raise InputError(f"{path}: column origin has {', '.join(map(repr, sorted(unknown)))}; expected md, neb, model")
+        named = ", ".join(map(repr, sorted(unknown)))
+        raise InputError(f"{path}: column origin has {named}; expected {', '.join(ORIGINS)}")
     parts = []
     for origin, rows in table.groupby("origin"):
         needed = [
@@ -82,12 +85,19 @@ def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.n
     """The rate model as lines with bands over `temperatures_K`, and NEB rates as dotted lines with diamonds."""
     for key, style in look.items():
         mine = table[(table[KEYS] == list(key)).all(axis=1)]
-        model, neb = (mine[mine["origin"] == origin].sort_values("temperature_K") for origin in ("model", "neb"))
+        model, neb, all_md = (
+            mine[mine["origin"] == origin].sort_values("temperature_K")
+            for origin in ("model", "neb", "model_with_marked")
+        )
         if len(model):
             line = rate_line(model)
             value, low, high = np.array([line.rate(T) for T in temperatures_K]).T
             axes.plot(1000 / temperatures_K, value, color=style["color"], linestyle=style["dash"], gid="model")
             axes.fill_between(1000 / temperatures_K, low, high, color=style["color"], **(BAND | {"alpha": 0.1}))
+        if len(all_md):
+            line = rate_line(all_md)
+            value = [line.rate(T)[0] for T in temperatures_K]
+            axes.plot(1000 / temperatures_K, value, color=style["color"], gid="with_marked", **WITH_MARKED)
         if len(neb):
             marker = {"marker": "D", "markersize": 2.4, "markerfacecolor": "white", "markeredgewidth": 0.6}
             inverse = 1000 / neb["temperature_K"]
@@ -167,6 +177,8 @@ def signs(table: pd.DataFrame, look: dict, mark_above_K: float) -> list[Line2D]:
     if (md["temperature_K"] > mark_above_K).any():
         found.append(Line2D([], [], marker=MARKERS[0], markerfacecolor="white", label=f"MD above {mark_above_K:g} K",
                             **meaning))  # fmt: skip
+    if (table["origin"] == "model_with_marked").any():
+        found.append(Line2D([], [], color=BLACK, label="model of all MD temperatures", **WITH_MARKED))
     if (md["count"] == 0).any():
         found.append(Line2D([], [], linestyle="none", marker=r"$\downarrow$", color=BLACK, markersize=5,
                             markeredgewidth=0.2, label="MD, no jump: k < 3/exposure"))  # fmt: skip

@@ -7,6 +7,7 @@ error.
 
 import argparse
 import csv
+import math
 import re
 import sys
 import time
@@ -17,7 +18,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, find_barrier, hop_start
 from insilico_nmr.potential import calculator, member_file
-from insilico_nmr.rates import read_counts
+from insilico_nmr.rates import rarer_than, read_counts, up_to
 from insilico_nmr.sites import read_sites
 
 COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV", "reason"]
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=1, help="committee members to run, from 0 on (default: 1)")
     parser.add_argument("--counts", type=Path, required=True, help="counts of analyse_jumps.py")
     parser.add_argument("--min-count", type=int, required=True, help="skip classes with at least so many jumps in MD")
+    parser.add_argument("--mark-above", type=float, default=math.inf, metavar="T", help="K; MD above does not count")
     parser.add_argument("--repeat", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
     parser.add_argument("--arrangements", type=int, required=True, help="arrangements of the other ions per class")
     parser.add_argument("--min-distance", type=float, required=True, help="Å, no two mobile ions start closer")
@@ -45,8 +47,8 @@ def main() -> None:
             raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
 
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
-    counts = read_counts(args.counts).groupby("class")["count"].sum()
-    rare = [entry for entry in sites["classes"] if counts.get(entry["name"], 0) < args.min_count]
+    counts = up_to(read_counts(args.counts), args.mark_above, args.counts)
+    rare = rarer_than(args.min_count, sites["classes"], counts)
     made_from = {
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),

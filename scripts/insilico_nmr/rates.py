@@ -24,6 +24,7 @@ from insilico_nmr.files import atomic_path
 BOLTZMANN_EV_PER_K = constants.k / constants.e
 # Above this variance over mean of the counts in blocks, intervals come from the bootstrap (design.md, section 4).
 FANO_LIMIT = 1.2
+NOMINAL_K = 5.0  # mean temperatures of runs are this near to what was asked for
 UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
 # Chi-squared per degree of freedom beyond which the data speak of different processes: no wider interval mends that.
 CONTRADICTION = 1e4
@@ -109,6 +110,20 @@ def read_counts(path: str | Path) -> pd.DataFrame:
         if bad.any():
             raise InputError(f"{path}: row {int(bad.argmax()) + 2} has {column} = {table[column][bad.argmax()]}")
     return table
+
+
+def up_to(counts: pd.DataFrame, mark_above_K: float, path: str | Path) -> pd.DataFrame:
+    """Counts of the MD that takes part in the rate model. Raises InputError, which names `path`, where none does."""
+    part = counts[counts["temperature_K"] <= mark_above_K + NOMINAL_K].reset_index(drop=True)
+    if part.empty:
+        raise InputError(f"{path}: no MD up to {mark_above_K:g} K, above which it takes no part in the rate model")
+    return part
+
+
+def rarer_than(min_count: int, classes: list[dict], counts: pd.DataFrame) -> list[dict]:
+    """Classes of sites.json with fewer jumps than `min_count`, both directions and all temperatures together."""
+    total = counts.groupby("class")["count"].sum()
+    return [entry for entry in classes if total.get(entry["name"], 0) < min_count]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from insilico_nmr.lattice import build_lattice, equilibrium
 from lattices import isolated_sites
 from scipy.linalg import expm
 
-# Site energies 0 and 1 kT: one ion on a ladder of three pairs, whose steps are 1e4 and 1e8 times rarer than those within.
+# Site energies 0 and 1 kT: one ion on a ladder of three pairs; steps between are 1e4 and 1e8 times rarer than within.
 IONS = 250
 UP = float(np.exp(1.0))
 LADDER = isolated_sites("ABAABA", [(0, 1, "fast"), (1, 2, "middle"), (2, 3, "fast"), (3, 4, "slow"), (4, 5, "fast")])

@@ -264,6 +264,27 @@ def test_the_model_has_rates_at_the_temperatures_asked_for_and_at_those_of_the_r
     np.testing.assert_allclose(np.log(both["rate_per_s_y"] / both["rate_per_s_x"]), 0, atol=0.4)
 
 
+def test_md_above_the_mark_takes_no_part_and_what_it_would_change_is_given(counted):
+    table = pd.read_csv(counted / "counts.csv")
+    hottest = table["temperature_K"].idxmax()
+    table.loc[table["temperature_K"] == table["temperature_K"][hottest], "count"] *= 10
+    table.to_csv(counted / "counts.csv", index=False)
+    # Means of runs differ a little from the temperature that was asked for.
+    rates, model = fit(counted, "--mark-above", 608)
+    assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.05)
+    keys = ["class", "from", "to", "temperature_K"]
+    both = rates[rates["origin"] == "model"].merge(rates[rates["origin"] == "model_with_marked"], on=keys)
+    hot = both[(both["class"] == "aa") & (both["temperature_K"] == 697.8)]
+    assert (hot["rate_per_s_y"] > 2 * hot["rate_per_s_x"]).all()
+    assert (rates[rates["origin"] == "md"]["temperature_K"] == 697.8).sum() == 3
+    assert "model_with_marked" not in set(fit(counted)[0]["origin"])
+    arguments = ["--sites", counted / "sites.json", "--min-count", 1, "--neb-error", 0.05, "--prefactor", 1e12]
+    arguments += ["--prefactor-factor", 3, "--temperatures", 300, "--mark-above", 400]
+    code, said = run("fit_rates", counted / "counts.csv", *arguments, "--out", counted / "r.csv", "--model",
+                     counted / "m.json")  # fmt: skip
+    assert (code, "no MD up to 400 K" in said) == (2, True)
+
+
 def test_the_core_radius_widens_all_rates_by_one_factor(counted):
     wide = fit(counted)[1]
     table = pd.read_csv(counted / "counts.csv").assign(radius_log_sd=0.0)
