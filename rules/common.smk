@@ -52,11 +52,15 @@ def check_sections():
         if name in config and "dft" not in config:
             raise InputError(f"{name} needs the section dft, which says how labels are made")
     observed = config["observables"]["temperatures_K"]
-    for name in ("exchange", "mas"):
-        chosen = config["observables"].get(name, {}).get("temperature_K", observed[0])
-        if chosen not in observed:
+    sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
+    asked = [
+        (name, "temperature_K", [sections[name]["temperature_K"]]) for name in ("exchange", "mas") if sections[name]
+    ]
+    asked.append(("paths", "temperatures_K", sections["paths"].get("temperatures_K", [])))
+    for name, key, values in asked:
+        for chosen in sorted(set(values) - set(observed)):
             raise InputError(
-                f"observables.{name}.temperature_K is {chosen:g}; expected one of observables.temperatures_K, "
+                f"observables.{name}.{key} is {chosen:g}; expected one of observables.temperatures_K, "
                 f"{', '.join(f'{value:g}' for value in observed)}"
             )
     if "active_learning" in config and config["potential"]["kind"] != "uf3":
@@ -127,6 +131,8 @@ FIGURE_TABLES = {
 }
 if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
+if "paths" in config["observables"]:
+    FIGURE_TABLES["paths"] = ["path_echoes", "path_spectra", "spectra", "echo"]
 if "mas" in config["observables"]:
     FIGURE_TABLES["mas"] = ["mas"]
 FIGURES = list(FIGURE_TABLES)
@@ -143,10 +149,10 @@ COLD = numbers(config["observables"]["temperatures_K"])
 MEMBERS = range(config["tensor_model"]["members"])
 
 
-def temperature_of(observable):
-    """Temperature of an observable that is made at one, where the config has a section for it."""
-    section = config["observables"].get(observable)
-    return numbers([section["temperature_K"]] if section else [])
+def temperatures_of(observable):
+    """Temperatures of an observable that is made at one or some, where the config has a section for it."""
+    section = config["observables"].get(observable, {})
+    return numbers(section.get("temperatures_K", [section["temperature_K"]] if "temperature_K" in section else []))
 
 
 def code(script):

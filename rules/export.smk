@@ -33,8 +33,8 @@ rule export_spins:
 rule simulate_mas:
     input:
         code=code("simulate_mas"),
-        propagator=expand(rules.run_kmc.output, temperature=temperature_of("mas")),
-        tensors=expand(SITE_TENSORS, temperature=temperature_of("mas")),
+        propagator=expand(rules.run_kmc.output, temperature=temperatures_of("mas")),
+        tensors=expand(SITE_TENSORS, temperature=temperatures_of("mas")),
     output:
         f"{RESULTS}/tables/mas.csv",
     log:

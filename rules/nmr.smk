@@ -93,7 +93,8 @@ rule correlate_trajectory:
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
     output:
-        f"{RESULTS}/nmr/histories_{{temperature}}K.csv",
+        correlations=f"{RESULTS}/nmr/histories_{{temperature}}K.csv",
+        surroundings=f"{RESULTS}/nmr/surroundings_{{temperature}}K.json",
     log:
         f"{RESULTS}/logs/correlate_trajectory_{{temperature}}K.log",
     benchmark:
@@ -109,7 +110,8 @@ rule correlate_trajectory:
         flags=flags("kmc", supercell="supercell", seed="seed"),
     shell:
         "python {input.code[0]} {input.trajectory} --sites {input.sites} --model {params.folder} --rates {input.rates}"
-        " {params.flags} --threads {threads} --out {output} > {log} 2>&1"
+        " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
+        " > {log} 2>&1"
 
 
 rule simulate_nmr:
@@ -266,11 +268,49 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
         ),
 
 
+# What filled neighbours change is fitted to the coolest MD in which ions change their surroundings; means of sites are
+# those of the temperature itself.
+rule simulate_paths:
+    input:
+        code=code("simulate_paths"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        tensors=SITE_TENSORS,
+        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+    output:
+        spectra=f"{RESULTS}/nmr/path_spectra_{{temperature}}K.csv",
+        echoes=f"{RESULTS}/nmr/path_echoes_{{temperature}}K.csv",
+    log:
+        f"{RESULTS}/logs/simulate_paths_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_paths_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=" ".join(
+            [
+                flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
+                vacancy_flags(),
+                flags("observables", evolution_times_us="evolution_times_us", lorentz_Hz="lorentz_Hz"),
+                flags("observables/paths", echo_delay_us="echo_delay_us", dead_time_us="dead_time_us"),
+            ]
+        ),
+    shell:
+        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        " --site-tensors {input.tensors} --surroundings {input.surroundings} {params.isotope} {params.flags}"
+        " --out-spectra {output.spectra} --out-echoes {output.echoes} > {log} 2>&1"
+
+
 rule simulate_exchange:
     input:
         code=code("simulate_exchange"),
-        propagator=expand(rules.run_kmc.output, temperature=temperature_of("exchange")),
-        tensors=expand(SITE_TENSORS, temperature=temperature_of("exchange")),
+        propagator=expand(rules.run_kmc.output, temperature=temperatures_of("exchange")),
+        tensors=expand(SITE_TENSORS, temperature=temperatures_of("exchange")),
     output:
         f"{RESULTS}/tables/exchange.csv",
     log:
@@ -322,10 +362,20 @@ rule gather_table:
         "python {input.code[0]} {input.parts} --out {output} > {log} 2>&1"
 
 
+use rule gather_table as gather_paths with:
+    input:
+        code=code("gather_tables"),
+        parts=lambda wildcards: expand(
+            f"{RESULTS}/nmr/{wildcards.table}_{{temperature}}K.csv", temperature=temperatures_of("paths")
+        ),
+    wildcard_constraints:
+        table="path_spectra|path_echoes",
+
+
 use rule gather_table as gather_histories with:
     input:
         code=code("gather_tables"),
-        parts=expand(rules.correlate_trajectory.output, temperature=HOT),
+        parts=expand(rules.correlate_trajectory.output.correlations, temperature=HOT),
     output:
         f"{RESULTS}/tables/histories.csv",
     log:

@@ -9,7 +9,7 @@ kmc_sites, kmc_surroundings  those two along histories of kinetic Monte Carlo at
 What `surroundings` has beyond `sites` are tensors that depend on the arrangement of ions; what kinetic Monte Carlo
 differs by from molecular dynamics is the rate model, and those crossings to the nearest site that are no jumps. Rows:
 temperature_K, time_ps, and for each way `…_au2` and its standard error `…_se_au2`, over ions or replicas. Times up to a
-quarter of the run.
+quarter of the run. The surroundings' tensors, fitted to the whole run, are a file of their own, for simulate_paths.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import torch
 from insilico_nmr import kmc, surroundings
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign
-from insilico_nmr.files import atomic_path
+from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import autocorrelation, by_ion
 from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=8, help="of kinetic Monte Carlo (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--out", type=Path, required=True, help="CSV")
+    parser.add_argument("--surroundings", type=Path, required=True, help="what filled neighbours add, JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.replicas < 2:
@@ -80,7 +81,19 @@ def main() -> None:
     occupied = surroundings.filled(near, assignment.repeat, site, assignment.cell)
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
     around = of_other_half(sites, near, site, occupied, tensors)
-    say_explained(tensors, means[site], around)
+    explained = [1 - ((tensors - some) ** 2).sum() / (tensors**2).sum() for some in (means[site], around)]
+    write_json(
+        args.surroundings,
+        {
+            "temperature_K": run.target_temperature_K,
+            "method": "least squares over the ions of one MD run, obeying the sites' point groups",
+            "explained_by_sites": explained[0],
+            "explained_by_surroundings": explained[1],
+            "sites": surroundings.content_of(sites, near, coefficients),
+        },
+    )
+    parts = " %, with surroundings ".join(f"{100 * part:.1f}" for part in explained)
+    print(f"of ⟨V:V⟩ the sites' means hold {parts} %", file=sys.stderr)
 
     count = max(2, len(run.time_ps) // PART)
     lags_s = 1e-12 * (run.time_ps - run.time_ps[0])
@@ -111,13 +124,6 @@ def of_other_half(
         coefficients = surroundings.fit(sites, near, site[fitted], occupied[fitted], tensors[fitted])
         parts.append(surroundings.tensors_of(sites, coefficients, site[shown], occupied[shown]))
     return np.concatenate(parts)
-
-
-def say_explained(tensors: np.ndarray, of_sites: np.ndarray, around: np.ndarray) -> None:
-    """Say on stderr which part of the momentary tensors' mean square both descriptions hold."""
-    whole = (tensors**2).sum()
-    parts = [100 * (1 - ((tensors - some) ** 2).sum() / whole) for some in (of_sites, around)]
-    print(f"of ⟨V:V⟩ the sites' means hold {parts[0]:.1f} %, with surroundings {parts[1]:.1f} %", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from insilico_nmr import dipolar, kmc
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions
+from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions, wide_enough
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
 from insilico_nmr.relaxation import Decay, fit_decay
@@ -31,12 +31,6 @@ LONGEST_RESIDENCES = 1e4
 SIGNAL_LENGTHS = 10  # in 1/√M₂ of ions at rest, after which no signal is left
 LEFT = 0.02
 SPENT = 6.0  # −ln of the signal from where on what is left of it does not shape the line
-
-
-def wide_enough(cell: np.ndarray, supercell: list[int]) -> tuple[int, int, int]:
-    """The supercell, or a larger one that holds all pairs within reach."""
-    needed = np.ceil(2 * dipolar.REACH_A / dipolar.widths_of(cell) - 1e-9).astype(int)
-    return tuple(int(n) for n in np.maximum(supercell, needed))
 
 
 def times_of(lattice: Lattice, n_ions: int, rigid_moment: float, max_events: int) -> tuple[np.ndarray, bool]:
@@ -98,7 +92,7 @@ def main() -> None:
 
     sites = read_json(arguments.sites)
     rates, filling = rates_asked_for(arguments, sites)
-    smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell)
+    smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
     lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
     n_ions = number_of_ions(lattice, filling)
     times, moments, to_the_end = moments_of_replicas(

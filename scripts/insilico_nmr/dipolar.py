@@ -23,7 +23,7 @@ from scipy import constants
 from scipy.optimize import brentq
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.lattice import Lattice
+from insilico_nmr.lattice import Lattice, widths_of
 from insilico_nmr.nuclei import Nucleus, isotopes
 from insilico_nmr.relaxation import Decay
 
@@ -134,11 +134,6 @@ def _correlate(records, cells, watched, cell, inverse, basis, host, host_kind, p
                         for k in range(count):
                             u = delta - (path[k, i] - start[i])
                             out[k, 1 + host_kind[h]] += _fall_off(delta[0], delta[1], delta[2], u[0], u[1], u[2])
-
-
-def widths_of(cell: np.ndarray) -> np.ndarray:
-    """Distances (3,) between opposite faces of a cell (3, 3), rows in Å."""
-    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
 
 
 def pair_sums(

@@ -132,9 +132,31 @@ def run_snapshots(lattice: Lattice, state: State, times_s: np.ndarray) -> np.nda
     return snapshots
 
 
-def _run(lattice: Lattice, state: State, times: np.ndarray, limit: int, snapshots: np.ndarray | None) -> None:
+def run_journal(lattice: Lattice, state: State, until_s: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make the next jumps, up to a time and at most so many: ion (n,) int32, site it went to (n,) int32, time (n,), s.
+
+    Fewer than `most` came back where `until_s` was reached. Raises InputError where no jump is possible any more.
+    """
+    before = state.events
+    journal = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most)
+    _run(lattice, state, np.array([until_s]), most, None, journal)
+    ions, sites, times = (column[: state.events - before] for column in journal)
+    return ions, sites, times
+
+
+NO_JOURNAL = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
+
+
+def _run(
+    lattice: Lattice,
+    state: State,
+    times: np.ndarray,
+    limit: int,
+    snapshots: np.ndarray | None,
+    journal: tuple[np.ndarray, np.ndarray, np.ndarray] = NO_JOURNAL,
+) -> None:
     kept = np.empty((0, 0, 4), np.int32) if snapshots is None else snapshots
-    if not _events(times, limit, kept, *_tables(lattice), lattice.rates, *state.arrays.values()):
+    if not _events(times, limit, kept, *journal, *_tables(lattice), lattice.rates, *state.arrays.values()):
         raise InputError(
             f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.time_s:.3g} s: no ion has a vacant "
             "neighbour to jump to; the network must be connected and hold a vacancy that can be reached"
@@ -270,11 +292,14 @@ def _draw_next(rates, possible, clock, rng):
 
 @njit(cache=True)
 def _events(
-    times, limit, snapshots,
+    times, limit, snapshots, who, whereto, when,
     neighbour, target, image, back, back_class, class_start, class_at, first_slot, width, mask, local, n_local, room,
     rates, ion, word, record, listed, place, length, possible, executed, clock, rng,
 ):  # fmt: skip
-    """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. False when stuck."""
+    """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. False when stuck.
+
+    Where there is room for it, every event is written down: who, whereto, when.
+    """
     m = len(class_start) - 1
     z = len(target) // m
     n_classes = len(rates)
@@ -313,6 +338,10 @@ def _events(
             record[moving, Y] += image[jump, 1]
             record[moving, Z] += image[jump, 2]
             executed[c] += 1
+            if len(when) > 0:
+                who[done] = moving
+                whereto[done] = j
+                when[done] = clock[0]
 
             # The ion leaves i ...
             old = word[i] & ~ION

@@ -229,6 +229,17 @@ def sites_reached(supercell: tuple[int, int, int], target: np.ndarray, image: np
     return (number[tuple(np.moveaxis(reached, -1, 0))] * len(target) + target).astype(np.int32)
 
 
+def widths_of(cell: np.ndarray) -> np.ndarray:
+    """Distances (3,) between opposite faces of a cell (3, 3), rows in Å."""
+    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def wide_enough(cell: np.ndarray, supercell: list[int], reach_A: float) -> tuple[int, int, int]:
+    """The supercell, or a larger one in which no two images of a site are neighbours within `reach_A` of one ion."""
+    needed = np.ceil(2 * reach_A / widths_of(cell) - 1e-9).astype(int)
+    return tuple(int(n) for n in np.maximum(supercell, needed))
+
+
 def _z_order(supercell: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Cells (n, 3) along a Z-order curve that starts at (0, 0, 0), and the number of each cell, (n1, n2, n3)."""
     cells = np.stack(np.meshgrid(*map(np.arange, supercell), indexing="ij"), axis=-1).reshape(-1, 3)

@@ -7,10 +7,12 @@ filled, or always empty, gets no tensor of its own: its part is in C₀.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json
 from insilico_nmr.site_tensors import in_frame_of_representative
 from insilico_nmr.sites import site_positions
 
@@ -126,3 +128,44 @@ def tensors_of(sites: dict, coefficients: np.ndarray, site: np.ndarray, occupied
     own = coefficients[site, 0] + np.einsum("fnk,fnkij->fnij", occupied, coefficients[site, 1:])
     turn = np.array([entry["rotation"] for entry in sites["sites"]])[site]
     return turn @ own @ np.swapaxes(turn, -1, -2)
+
+
+def content_of(sites: dict, near: Neighbours, coefficients: np.ndarray) -> list[dict]:
+    """Sites of a surroundings.json: what each filled neighbour adds to a site's tensor, 3×3 a.u., crystal's frame."""
+    turn = np.array([entry["rotation"] for entry in sites["sites"]])[:, None]
+    added = turn @ coefficients[:, 1:] @ np.swapaxes(turn, -1, -2)
+    return [
+        {
+            "index": number,
+            "orbit": entry["orbit"],
+            "neighbours": [
+                {
+                    "site": int(near.site[number, k]),
+                    "image": near.image[number, k].tolist(),
+                    "adds": added[number, k].tolist(),
+                }
+                for k in range(near.count[number])
+            ],
+        }
+        for number, entry in enumerate(sites["sites"])
+    ]
+
+
+def read_surroundings(path: str | Path, site_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours (S, z), −1 where there is none, their cells (S, z, 3) and what each adds (S, z, 3, 3), a.u.
+
+    Raises InputError for a file of another number of sites, and for tensors that are not finite.
+    """
+    content = read_json(path).get("sites", [])
+    if [entry.get("index") for entry in content] != list(range(site_count)):
+        raise InputError(f"{path}: expected sites 0 to {site_count - 1}, in order")
+    most = max(len(entry["neighbours"]) for entry in content)
+    site, image = np.full((site_count, most), -1), np.zeros((site_count, most, 3), int)
+    added = np.zeros((site_count, most, 3, 3))
+    for entry in content:
+        for k, neighbour in enumerate(entry["neighbours"]):
+            where = entry["index"], k
+            site[where], image[where], added[where] = neighbour["site"], neighbour["image"], neighbour["adds"]
+    if not np.isfinite(added).all() or site.max(initial=-1) >= site_count:
+        raise InputError(f"{path}: expected finite tensors of neighbours 0 to {site_count - 1}")
+    return site, image, added

@@ -10,11 +10,13 @@ import pandas as pd
 from insilico_nmr.errors import InputError
 
 
-def read_table(path: str | Path, numbers: Iterable[str], texts: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: str | Path, numbers: Iterable[str], texts: Iterable[str] = (), may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read a tidy CSV that must hold the columns `numbers` (an empty cell is NaN) and `texts` (empty is "").
 
-    Raises InputError, naming file and column, for a file that is no table, a missing column, no rows, or a cell of
-    `numbers` that is no finite number.
+    Raises InputError, naming file and column, for a file that is no table, a missing column, no rows unless it may be
+    empty, or a cell of `numbers` that is no finite number.
     """
     numbers, texts = list(numbers), list(texts)
     try:
@@ -24,7 +26,7 @@ def read_table(path: str | Path, numbers: Iterable[str], texts: Iterable[str] = 
     missing = [name for name in [*numbers, *texts] if name not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} is missing")
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise InputError(f"{path}: the table has no rows")
     for name in numbers:
         values = pd.to_numeric(table[name], errors="coerce")

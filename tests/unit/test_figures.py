@@ -15,6 +15,7 @@ import plot_learning
 import plot_linewidth
 import plot_mas
 import plot_parity
+import plot_paths
 import plot_rates
 import plot_relaxation
 import plot_scale
@@ -171,7 +172,29 @@ def synthetic_histories() -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def synthetic_paths() -> list[pd.DataFrame]:
+    """At 200 K lines and echoes, at 300 K echoes alone; what frozen jumps give is a tenth higher."""
+    time, axis = np.geomspace(1e-6, 1e-2, 10), np.linspace(-30, 30, 121)
+    echo = {"evolution_time_us": 20.0, "mixing_time_s": time}
+    decays = [
+        {"temperature_K": T, "tensors": kind, "S2": value * np.exp(-100 * time), "S2_se": 0.01, **echo}
+        for T in (200.0, 300.0)
+        for kind, value in (("sites", 0.2), ("surroundings", 0.15))
+    ]
+    lines = [
+        {"temperature_K": 200.0, "tensors": "sites", "experiment": name, "frequency_kHz": axis,
+         "intensity_per_kHz": np.exp(-((axis / 15) ** 2)) / 30, "intensity_se_per_kHz": 0.001}
+        for name in ("fid", "quadrupole_echo")
+    ]  # fmt: skip
+    others = [
+        {"temperature_K": T, "frequency_kHz": axis, "exchange_per_kHz": np.exp(-((axis / 9) ** 2)) / 20} for T in COLD_K
+    ]
+    frozen = [{"temperature_K": T, "S2": 0.22 * np.exp(-100 * time), **echo} for T in COLD_K]
+    return [pd.concat(map(pd.DataFrame, rows)) for rows in (decays, lines, others, frozen)]
+
+
 TABLES = {
+    plot_paths: synthetic_paths,
     plot_dataset: lambda: [synthetic_histograms()],
     plot_parity: synthetic_parity,
     plot_rates: lambda: [synthetic_rates()],
@@ -486,6 +509,18 @@ def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
     assert direct.get_ydata()[0] == pytest.approx(1)
     assert sites.get_ydata()[0] == pytest.approx(0.18)
     assert direct.get_xdata()[0] > 0
+
+
+def test_paths_are_drawn_beside_what_the_other_figures_show(tmp_path):
+    figure = plot_paths.draw(*plot_paths.read(*written(synthetic_paths(), tmp_path)))
+    frozen, paths = (drawn(figure, gid) for gid in ("frozen", "echo sites"))
+    assert [line.get_ydata()[0] for line in frozen + paths] == pytest.approx([0.22, 0.22, 0.2, 0.2], rel=1e-3)
+    assert (len(drawn(figure, "fid sites")), len(drawn(figure, "quadrupole_echo sites"))) == (1, 1)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts].count("not followed to the end") == 1
+    tables = synthetic_paths()
+    tables[3] = tables[3][tables[3]["temperature_K"] < 300]
+    with pytest.raises(InputError, match="300 K"):
+        plot_paths.draw(*tables)
 
 
 def test_maxima_of_relaxation_tell_the_rate_of_the_model_that_made_them():

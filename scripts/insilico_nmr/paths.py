@@ -1,0 +1,257 @@
+"""Signals along the paths of ions: first-order phases from field gradients integrated jump by jump.
+
+The transition m ↔ m−1 of an ion has gathered, up to time t and with the field along n, the phase
+2π(m − ½)·u·nᵀW(t)n, where W(t) = ∫₀ᵗ V(s) ds and u is `powder.frequency_unit`. One record of W at a few times thus
+answers for every orientation, spin and transition, however often the ion jumped in between, and is exact for its path:
+
+    free-induction decay    phase(t)
+    quadrupole echo         phase(2τ + t) − 2 phase(τ), ideally refocused   (J. H. Davis et al., Chem. Phys. Lett. 42,
+                            390 (1976))
+    spin-alignment echo     sin of the phase gathered during each of the two evolution times
+
+V is that of the ion's site, or one that depends on which neighbouring sites are filled (`surroundings`), which a
+propagator of sites does not carry. Orientations: every ion has a grid of its own, turned at random, so that lines are
+smooth with few directions an ion, and the scatter over replicas is the error.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy.spatial.transform import Rotation
+
+from insilico_nmr import kmc
+from insilico_nmr.echo import AMPLITUDE
+from insilico_nmr.errors import InputError
+from insilico_nmr.lattice import Lattice, equilibrium, sites_reached, widths_of
+from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.powder import frequency_unit, lebedev, transitions
+
+JOURNAL = 200_000  # jumps that are held at once
+DEGREE = 21  # of Lebedev's grid, 85 directions an ion
+ROWS, COLUMNS = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])  # xx yy zz xy xz yz
+
+
+@dataclass(frozen=True)
+class Field:
+    """Field gradients on a lattice of S sites, m in the primitive cell; six elements xx yy zz xy xz yz, a.u.
+
+    own : (m, 6), of an ion on a site without neighbours.
+    neighbour : (S, z) int32, sites whose occupation matters to each site, −1 where there is none.
+    back : (m, z) int32, place of the site among the neighbours of its neighbour.
+    of_neighbour : (m, z, 6), what a filled neighbour adds.
+    """
+
+    own: np.ndarray
+    neighbour: np.ndarray
+    back: np.ndarray
+    of_neighbour: np.ndarray
+
+
+def field_of_sites(lattice: Lattice, tensors: np.ndarray) -> Field:
+    """Every site of the primitive cell has one tensor, (m, 3, 3), whatever its surroundings."""
+    m = len(lattice.basis)
+    empty = np.empty((lattice.n_sites, 0), np.int32)
+    return Field(tensors[:, ROWS, COLUMNS], empty, np.empty((m, 0), np.int32), np.empty((m, 0, 6)))
+
+
+def field_of_surroundings(
+    lattice: Lattice, n_ions: int, tensors: np.ndarray, site: np.ndarray, image: np.ndarray, added: np.ndarray
+) -> Field:
+    """Tensors (m, 3, 3) on average, with what each filled neighbour adds to that of a site.
+
+    site (m, z), −1 where there is none, and image (m, z, 3): the neighbours of each site; added (m, z, 3, 3), a.u. In
+    equilibrium with `n_ions` ions the mean tensor of every site is that of `tensors`. Raises InputError where a
+    neighbour has no such neighbour back, and where the supercell is so small that one site would count twice.
+    """
+    m, z = site.shape
+    cell_of = {(a, b, *map(int, image[a, q])): q for a in range(m) for q, b in enumerate(site[a]) if b >= 0}
+    back = np.full((m, z), -1, np.int32)
+    for (a, b, *cell), q in cell_of.items():
+        try:
+            back[a, q] = cell_of[(b, a, *(-c for c in cell))]
+        except KeyError:
+            raise InputError(f"surroundings: site {b} is a neighbour of {a}, which is none of its own") from None
+    places = (lattice.basis[site] + image @ lattice.cell - lattice.basis[:, None])[site >= 0]
+    reach_A = float(np.linalg.norm(places, axis=1).max(initial=0.0))
+    narrowest = float(widths_of(lattice.cell * np.array(lattice.supercell)[:, None]).min())
+    if narrowest < 2 * reach_A * (1 - 1e-9):
+        raise InputError(
+            f"supercell {lattice.supercell} is {narrowest:.1f} Å wide; neighbours up to {reach_A:.1f} Å need twice that"
+        )
+    filled = equilibrium(lattice, n_ions).occupation
+    added = np.where((site >= 0)[..., None, None], added, 0.0)
+    own = tensors - np.einsum("aq,aqij->aij", filled[site], added)
+    reached = np.where(site >= 0, sites_reached(lattice.supercell, site, image), -1)
+    neighbour = np.ascontiguousarray(reached.reshape(lattice.n_sites, z), dtype=np.int32)
+    return Field(own[:, ROWS, COLUMNS], neighbour, back, added[..., ROWS, COLUMNS])
+
+
+def integrated_tensors(
+    lattice: Lattice, field: Field, sites: np.ndarray, state: kmc.State, times_s: np.ndarray, watched: int
+) -> np.ndarray:
+    """W (K, watched, 6) of the first `watched` ions at rising times (K,), s, from the simulation's start on; a.u.·s.
+
+    sites : (N,) where the ions of `state`, which has not run yet, are; it is run through the times. Raises InputError
+    where no jump is possible any more.
+    """
+    occupant = np.full(lattice.n_sites, -1, np.int32)
+    occupant[sites] = np.arange(len(sites), dtype=np.int32)
+    place = np.array(sites, np.int64)
+    now = np.zeros((len(sites), 6))
+    for ion in range(len(sites)):
+        _tensor(ion, place, occupant, *_tables(field), now)
+    integral, since = np.zeros((len(sites), 6)), np.zeros(len(sites))
+    records = np.empty((len(times_s), watched, 6))
+    done = 0
+    while done < len(times_s):
+        journal = kmc.run_journal(lattice, state, times_s[-1], JOURNAL)
+        done = _follow(*journal, times_s, done, place, occupant, *_tables(field), now, since, integral, records)
+        if len(journal[0]) < JOURNAL:
+            done = _record(np.inf, times_s, done, now, since, integral, records)
+    return records
+
+
+def _tables(field: Field) -> tuple:
+    """What the kernels need of a field, in the order of their arguments."""
+    return field.own, field.neighbour, field.back, field.of_neighbour
+
+
+@njit(cache=True)
+def _tensor(ion, place, occupant, own, neighbour, back, of_neighbour, now):
+    """Set the momentary tensor of one ion."""
+    site = place[ion]
+    s = site % len(own)
+    for element in range(6):
+        now[ion, element] = own[s, element]
+    for q in range(neighbour.shape[1]):
+        if neighbour[site, q] >= 0 and occupant[neighbour[site, q]] >= 0:
+            for element in range(6):
+                now[ion, element] += of_neighbour[s, q, element]
+
+
+@njit(cache=True)
+def _settle(ion, time, now, since, integral):
+    """Integrate one ion's tensor up to a time."""
+    passed = time - since[ion]
+    for element in range(6):
+        integral[ion, element] += now[ion, element] * passed
+    since[ion] = time
+
+
+@njit(cache=True)
+def _record(until, times, done, now, since, integral, records):
+    """Fill the records of the times before `until`; returns how many are filled."""
+    while done < len(times) and times[done] < until:
+        for ion in range(records.shape[1]):
+            for element in range(6):
+                passed = times[done] - since[ion]
+                records[done, ion, element] = integral[ion, element] + now[ion, element] * passed
+        done += 1
+    return done
+
+
+@njit(cache=True)
+def _follow(
+    ions, targets, moments, times, done, place, occupant, own, neighbour, back, of_neighbour, now, since, integral,
+    records,
+):  # fmt: skip
+    """Follow the journal's jumps; returns how many records are filled."""
+    m, z = len(own), neighbour.shape[1]
+    for event in range(len(ions)):
+        moment, ion, target = moments[event], ions[event], np.int64(targets[event])
+        if done < len(times) and times[done] < moment:
+            done = _record(moment, times, done, now, since, integral, records)
+        _settle(ion, moment, now, since, integral)
+        site = place[ion]
+        occupant[site] = -1
+        for left in (True, False):
+            here = site if left else target
+            s = here % m
+            for q in range(z):
+                there = neighbour[here, q]
+                if there < 0 or occupant[there] < 0:
+                    continue
+                other = occupant[there]
+                _settle(other, moment, now, since, integral)
+                for element in range(6):
+                    change = of_neighbour[there % m, back[s, q], element]
+                    now[other, element] += -change if left else change
+        occupant[target] = ion
+        place[ion] = target
+        _tensor(ion, place, occupant, own, neighbour, back, of_neighbour, now)
+    return done
+
+
+@dataclass(frozen=True)
+class Orientations:
+    """Field directions of every ion, as the six products of nᵀVn (N, n, 6), and their weights (n,)."""
+
+    products: np.ndarray
+    weights: np.ndarray
+
+
+def orientations(n_ions: int, rng: np.random.Generator) -> Orientations:
+    """Lebedev's grid, turned at random for every ion."""
+    directions, weights = lebedev(DEGREE)
+    turned = np.einsum("nij,dj->ndi", Rotation.random(n_ions, rng).as_matrix(), directions)
+    products = turned[..., ROWS] * turned[..., COLUMNS]
+    products[..., 3:] *= 2
+    return Orientations(products, weights)
+
+
+@njit(cache=True)
+def _mean_cosine(integral, products, weights, factor, out):
+    count, ions, directions = integral.shape[0], integral.shape[1], products.shape[1]
+    for k in range(count):
+        total = 0.0
+        for ion in range(ions):
+            for d in range(directions):
+                phase = 0.0
+                for element in range(6):
+                    phase += integral[k, ion, element] * products[ion, d, element]
+                total += weights[d] * np.cos(factor * phase)
+        out[k] = total / ions
+
+
+@njit(cache=True)
+def _mean_sines(first, second, products, weights, factor, out):
+    count, ions, directions = second.shape[0], first.shape[0], products.shape[1]
+    for k in range(count):
+        total = 0.0
+        for ion in range(ions):
+            for d in range(directions):
+                before, after = 0.0, 0.0
+                for element in range(6):
+                    before += first[ion, element] * products[ion, d, element]
+                    after += second[k, ion, element] * products[ion, d, element]
+                total += weights[d] * np.sin(factor * before) * np.sin(factor * after)
+        out[k] = total / ions
+
+
+def decay(integral: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.ndarray:
+    """Signal of all transitions (K,), real, 1 without a phase, of integrated tensors (K, N, 6) in a.u.·s.
+
+    With W(t) the free-induction decay, with W(2τ + t) − 2W(τ) the quadrupole echo, ideally refocused.
+    """
+    multipliers, intensities = transitions(nucleus.spin)
+    signal = np.full(len(integral), intensities[multipliers == 0].sum())
+    part = np.empty(len(integral))
+    for multiplier, intensity in zip(multipliers, intensities, strict=True):
+        if multiplier > 0:  # its mirror image is as strong, so the sum is real
+            factor = 2 * np.pi * multiplier * frequency_unit(nucleus)
+            _mean_cosine(integral, turned.products, turned.weights, factor, part)
+            signal += 2 * intensity * part
+    return signal
+
+
+def alignment_echo(first: np.ndarray, second: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.ndarray:
+    """S₂ (K,) of spin 3/2 from the tensors integrated over the two evolution times, (N, 6) and (K, N, 6), a.u.·s.
+
+    Raises InputError for another spin.
+    """
+    if nucleus.spin != 1.5:
+        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 3/2")
+    found = np.empty(len(second))
+    _mean_sines(first, second, turned.products, turned.weights, 2 * np.pi * frequency_unit(nucleus), found)
+    return AMPLITUDE * found

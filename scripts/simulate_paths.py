@@ -1,0 +1,188 @@
+"""Signals along the paths of all ions at one temperature: free-induction decay, quadrupole echo, spin-alignment echo.
+
+Kinetic Monte Carlo of all ions, from equilibrium, gives each ion's field gradient at every moment, so nothing is
+assumed about how many jumps fall into an evolution time. It is done with two kinds of tensors, over the same paths:
+
+sites         every site has its mean tensor, as in all other observables
+surroundings  the tensor depends on which neighbouring sites are filled; its mean over these is the site's (with
+              --surroundings)
+
+Spectra: the transforms of the decay and of the quadrupole echo, which is refocused ideally at twice --echo-delay-us;
+areas are 1 and what is left then. With --dead-time-us the first points of the free-induction decay are lost. Alignment
+echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches. Standard errors are over
+replicas, whose orientations differ too. Spectra that the budget does not reach the end of are left out, and said.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from insilico_nmr import kmc, paths
+from insilico_nmr.echo import SiteTensors, read_site_tensors
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions, wide_enough
+from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
+from insilico_nmr.spectra import acquisition, spectrum_of_fid
+from insilico_nmr.surroundings import REACH_A, read_surroundings
+
+WATCHED = 1000  # ions a replica whose signal is summed
+TIMES_PER_DECADE = 6
+SPECTRA = ["temperature_K", "tensors", "experiment", "frequency_kHz", "intensity_per_kHz", "intensity_se_per_kHz"]
+ECHOES = ["temperature_K", "tensors", "evolution_time_us", "mixing_time_s", "S2", "S2_se"]
+
+
+def fields_of(
+    lattice: Lattice, n_ions: int, tensors: np.ndarray, surroundings: str | None
+) -> Iterator[tuple[str, paths.Field]]:
+    """Kinds of tensors by name."""
+    yield "sites", paths.field_of_sites(lattice, tensors)
+    if surroundings is not None:
+        added = read_surroundings(surroundings, len(lattice.basis))
+        yield "surroundings", paths.field_of_surroundings(lattice, n_ions, tensors, *added)
+
+
+class Plan:
+    """Which times each experiment looks at, s, within `reach_s`; the first `count` points of decays are `step_s` apart.
+
+    mixing_s : by evolution time, where any mixing time is within reach.
+    """
+
+    def __init__(self, reach_s: float, step_s: float, count: int, delay_s: float, evolution_s: list[float]):
+        self.grid = step_s * np.arange(count)
+        self.delay_s, self.spectra = delay_s, 2 * delay_s + self.grid[-1] <= reach_s
+        self.mixing_s = {}
+        for evolution in evolution_s:
+            last, first = reach_s - 2 * evolution, min(evolution_s) / 10
+            if last > first:
+                number = int(TIMES_PER_DECADE * np.log10(last / first)) + 1
+                self.mixing_s[evolution] = np.geomspace(first, last, max(2, number))
+        wanted = [np.array([delay_s]), self.grid, 2 * delay_s + self.grid] if self.spectra else []
+        for evolution, mixing in self.mixing_s.items():
+            wanted += [np.array([evolution]), evolution + mixing, 2 * evolution + mixing]
+        self.times_s = np.unique(np.concatenate(wanted)) if wanted else np.empty(0)
+
+    def at(self, integral: np.ndarray, times_s: np.ndarray | float) -> np.ndarray:
+        """The records (K, N, 6) at these of the times."""
+        return integral[np.searchsorted(self.times_s, times_s)]
+
+    def signals(self, integral: np.ndarray, turned: paths.Orientations, nucleus: Nucleus) -> dict:
+        """Signals of one replica by experiment: (experiment, evolution time or None)."""
+        found = {}
+        if self.spectra:
+            found["fid", None] = paths.decay(self.at(integral, self.grid), turned, nucleus)
+            once = self.at(integral, self.delay_s)
+            found["quadrupole_echo", None] = paths.decay(
+                self.at(integral, 2 * self.delay_s + self.grid) - 2 * once, turned, nucleus
+            )
+        for evolution, mixing in self.mixing_s.items():
+            second = self.at(integral, 2 * evolution + mixing) - self.at(integral, evolution + mixing)
+            found["alignment_echo", evolution] = paths.alignment_echo(
+                self.at(integral, evolution), second, turned, nucleus
+            )
+        return found
+
+
+def tables_of(plan: Plan, replicas: list[dict], kind: str, lorentz_Hz: float, dead_s: float) -> tuple[list, list]:
+    """Tables of spectra and of echoes, without the temperature, from the signals of all replicas."""
+    spectra, echoes = [], []
+    for experiment, evolution in replicas[0]:
+        signals = np.array([replica[experiment, evolution] for replica in replicas])
+        if experiment == "alignment_echo":
+            columns = [plan.mixing_s[evolution], signals.mean(axis=0), error_over_replicas(signals)]
+            table = pd.DataFrame(dict(zip(ECHOES[3:], columns, strict=True)))
+            echoes.append(table.assign(tensors=kind, evolution_time_us=1e6 * evolution))
+            continue
+        if experiment == "fid":
+            signals = np.where(plan.grid < dead_s, 0.0, signals)
+        axis_Hz, _ = spectrum_of_fid(signals[0], plan.grid[1], lorentz_Hz)
+        lines = 1e3 * np.array([spectrum_of_fid(signal, plan.grid[1], lorentz_Hz)[1] for signal in signals])
+        columns = [axis_Hz / 1e3, lines.mean(axis=0), error_over_replicas(lines)]
+        table = pd.DataFrame(dict(zip(SPECTRA[3:], columns, strict=True)))
+        spectra.append(table.assign(tensors=kind, experiment=experiment))
+    return spectra, echoes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
+    add_shift_arguments(parser)
+    parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature, JSON")
+    parser.add_argument("--surroundings", help="what filled neighbours add, JSON of correlate_trajectory.py")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
+    parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
+                        help="cells, at least")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
+    parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: %(default)s)")
+    parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica, at most (default: 1e7)")
+    parser.add_argument("--evolution-times-us", type=float, nargs="+", required=True, help="of the alignment echo")
+    parser.add_argument("--echo-delay-us", type=float, required=True, help="τ of the quadrupole echo, which is at 2τ")
+    parser.add_argument(
+        "--dead-time-us", type=float, default=0.0, help="before the first point of a decay (default: 0)"
+    )
+    parser.add_argument("--lorentz-Hz", type=float, default=500.0, help="broadening, full width (default: 500)")
+    parser.add_argument("--out-spectra", required=True, help="CSV")
+    parser.add_argument("--out-echoes", required=True, help="CSV")
+    arguments = parser.parse_args()
+    if arguments.replicas < 2:
+        raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
+    if min(arguments.evolution_times_us) <= 0 or arguments.echo_delay_us <= 0 or arguments.dead_time_us < 0:
+        raise InputError("--evolution-times-us and --echo-delay-us must be positive, --dead-time-us not negative")
+
+    nucleus = quadrupolar_nucleus(arguments.isotope)
+    sites = read_json(arguments.sites)
+    states: SiteTensors = read_site_tensors(arguments.site_tensors, len(sites["sites"]))
+    if abs(states.temperature_K - arguments.temperature) > 0.5:
+        raise InputError(
+            f"{arguments.site_tensors} is at {states.temperature_K:g} K, --temperature is {arguments.temperature:g}"
+        )
+    rates, filling = rates_asked_for(arguments, sites)
+    smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, REACH_A)
+    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
+    n_ions = number_of_ions(lattice, filling)
+    reach_s = arguments.max_events / n_ions / equilibrium(lattice, n_ions).exit_rate
+    step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
+    evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
+    plan = Plan(reach_s, step_s, count, 1e-6 * arguments.echo_delay_us, evolution_s)
+    print(f"{n_ions} ions in a supercell {lattice.supercell}, followed for {reach_s:.3g} s", file=sys.stderr)
+    if not plan.mixing_s:
+        raise InputError(
+            f"--max-events {arguments.max_events}: at {arguments.temperature:g} K they end after {reach_s:.2g} s, "
+            "before any evolution time does; choose a lower temperature or more jumps"
+        )
+    if not plan.spectra:
+        print(
+            f"no spectrum: {arguments.max_events} jumps end before the signal does, at {plan.grid[-1]:.3g} s; jumps "
+            "are so much faster than its frequencies that lines are those of fast exchange",
+            file=sys.stderr,
+        )
+
+    spectra, echoes = [], []
+    for kind, field in fields_of(lattice, n_ions, states.mean, arguments.surroundings):
+        replicas = []
+        for replica in range(arguments.replicas):
+            rng = np.random.default_rng([arguments.seed, replica])
+            start, state = kmc.start_in_equilibrium(lattice, n_ions, rng)
+            watched = min(n_ions, WATCHED)
+            turned = paths.orientations(watched, rng)
+            integral = paths.integrated_tensors(lattice, field, start, state, plan.times_s, watched)
+            replicas.append(plan.signals(integral, turned, nucleus))
+            print(f"{kind}: replica {replica + 1}/{arguments.replicas}", file=sys.stderr, flush=True)
+        tables = tables_of(plan, replicas, kind, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
+        spectra, echoes = spectra + tables[0], echoes + tables[1]
+    for path, parts, columns in (
+        (arguments.out_spectra, spectra, SPECTRA),
+        (arguments.out_echoes, echoes, ECHOES),
+    ):
+        table = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+        table["temperature_K"] = arguments.temperature
+        with atomic_path(path) as temporary:
+            table[columns].to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    run_script(main)

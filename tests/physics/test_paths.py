@@ -1,0 +1,148 @@
+"""Signals along paths: against the exact two-site process, brute force, and the propagator's frozen echo."""
+
+import numpy as np
+import pytest
+from insilico_nmr import kmc, paths
+from insilico_nmr.echo import evolution_kernel, frozen_echo, matrix_echo
+from insilico_nmr.errors import InputError
+from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
+from insilico_nmr.nuclei import nucleus
+from insilico_nmr.powder import frequency_unit, zcw
+from insilico_nmr.spectra import exchange_fid
+from lattices import isolated_sites, network
+
+Li7 = nucleus("7Li")
+SPLITTING_HZ = 20e3
+
+
+def uniaxial(axis) -> np.ndarray:
+    """A field gradient along `axis` (3,) whose satellites lie at ±SPLITTING_HZ, a.u."""
+    n = np.asarray(axis, float) / np.linalg.norm(axis)
+    return SPLITTING_HZ / frequency_unit(Li7) * (1.5 * np.outer(n, n) - 0.5 * np.eye(3))
+
+
+TWO = np.array([uniaxial([0, 0, 1]), uniaxial([1, 0, 0])])
+
+
+def two_sites(rate_per_s: float, pairs: int = 800):
+    """As many isolated pairs of sites, one ion in each, at random: independent two-site exchange."""
+    sites = isolated_sites("AA", [(0, 1, "x")])
+    lattice = build_lattice(sites, {("x", "A", "A"): rate_per_s}, (pairs, 1, 1))
+    rng = np.random.default_rng(5)
+    start = 2 * np.arange(pairs) + rng.integers(2, size=pairs)
+    return lattice, start, kmc.start(lattice, start, 7), paths.orientations(pairs, rng)
+
+
+@pytest.mark.parametrize("rate", [1.0, 3e4, 1e7])
+def test_the_decay_is_that_of_two_site_exchange_from_rest_to_fast(rate):
+    lattice, start, state, turned = two_sites(rate)
+    times = np.linspace(0, 1e-4, 26)
+    integral = paths.integrated_tensors(lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start))
+    found = paths.decay(integral, turned, Li7)
+    generator = rate * np.array([[-1.0, 1.0], [1.0, -1.0]])
+    exact = exchange_fid(generator, np.full(2, 0.5), TWO, Li7, *zcw(5000), times[1], len(times))
+    assert np.abs(found - exact).max() < 0.015
+    # At 3e4 jumps a second the exchange is what decides: neither limit would pass.
+    static = exchange_fid(0 * generator, np.full(2, 0.5), TWO, Li7, *zcw(5000), times[1], len(times))
+    assert rate == 1.0 or np.abs(static - exact).max() > 0.1
+
+
+def test_an_echo_gives_back_rest_and_not_exchange():
+    times = np.array([1e-4, 2e-4])
+    for rate, low, high in ((0.01, 0.999, 1.001), (1e4, 0.4, 0.7)):
+        lattice, start, state, turned = two_sites(rate)
+        integral = paths.integrated_tensors(
+            lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start)
+        )
+        assert low < paths.decay(integral[1:] - 2 * integral[:1], turned, Li7)[0] < high
+        assert paths.decay(integral[1:], turned, Li7)[0] < 0.6
+
+
+def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says():
+    rate, evolution = 1e4, 2e-5  # k t_p = 0.2
+    lattice, start, state, turned = two_sites(rate, pairs=4000)
+    mixing = np.array([1e-9, 3e-5, 1e-4, 1e-3])
+    times = np.sort(np.concatenate([[evolution], evolution + mixing, 2 * evolution + mixing]))
+    integral = paths.integrated_tensors(lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start))
+    at = {time: integral[place] for place, time in enumerate(times)}
+    second = np.array([at[time + 2 * evolution] - at[time + evolution] for time in mixing])
+    found = paths.alignment_echo(at[evolution], second, turned, Li7)
+    generator = rate * np.array([[-1.0, 1.0], [1.0, -1.0]])
+    exact = matrix_echo(generator, np.full(2, 0.5), TWO, evolution, mixing, Li7)
+    np.testing.assert_allclose(found, exact, atol=0.006)
+    stay = (1 + np.exp(-2 * rate * mixing)) / 4
+    joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
+    frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7))
+    assert (frozen[0] - exact[0]) > 0.05
+
+
+def square() -> dict:
+    return network(np.diag([3.0, 3.0, 9.0]), [[0, 0, 0]], "A", {"nn": 3.0})
+
+
+def neighbours_of_square() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The four nearest sites, each adding what a unit charge there does."""
+    image = np.array([[[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]])
+    return np.zeros((1, 4), int), image, np.array([[uniaxial(step) for step in image[0]]])
+
+
+def test_surroundings_follow_every_jump():
+    """Against tensors built anew from the occupation after every event."""
+    lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 4, 2))
+    n_ions = number_of_ions(lattice, 0.5)
+    own = np.array([uniaxial([0, 0, 1])])
+    site, image, added = neighbours_of_square()
+    field = paths.field_of_surroundings(lattice, n_ions, own, site, image, added)
+    start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(1))
+    times = np.array([0.0, 0.4, 3.0, 7.0])
+    found = paths.integrated_tensors(lattice, field, start, state, times, n_ions)
+
+    _, again = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(1))
+    ions, sites, moments = kmc.run_journal(lattice, again, times[-1], 10_000)
+    assert len(ions) > 50
+    place, cells = np.array(start), lattice.cells_of(np.arange(lattice.n_sites))
+    number = {tuple(cell): n for n, cell in enumerate(cells.tolist())}
+    filling = equilibrium(lattice, n_ions).occupation[0]
+    expected, now = np.zeros((n_ions, 3, 3)), 0.0
+    checked = 1
+    for moment, ion, target in [*zip(moments, ions, sites, strict=True), (np.inf, 0, 0)]:
+        occupied = set(place.tolist())
+        tensors = np.array([
+            own[0] + sum(
+                ((number[tuple((cells[p] + step) % lattice.supercell)] in occupied) - filling) * part
+                for step, part in zip(image[0], added[0], strict=True)
+            )
+            for p in place
+        ])  # fmt: skip
+        while checked < len(times) and times[checked] < moment:
+            at = expected + tensors * (times[checked] - now)
+            np.testing.assert_allclose(found[checked], at[:, paths.ROWS, paths.COLUMNS], rtol=1e-9, atol=1e-12)
+            checked += 1
+        expected += tensors * (min(moment, times[-1]) - now)
+        now = moment
+        place[ion] = target
+    assert checked == len(times)
+    assert np.abs(found[0]).max() == 0
+
+
+def test_surroundings_leave_the_mean_tensor_of_a_site():
+    lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (20, 20, 2))
+    n_ions = number_of_ions(lattice, 0.3)
+    own = np.array([uniaxial([0, 0, 1])])
+    field = paths.field_of_surroundings(lattice, n_ions, own, *neighbours_of_square())
+    start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(2))
+    mean = paths.integrated_tensors(lattice, field, start, state, np.array([300.0]), n_ions)[0].mean(axis=0) / 300
+    assert mean == pytest.approx(own[0][paths.ROWS, paths.COLUMNS], abs=0.02 * np.abs(own).max())
+
+
+def test_a_neighbour_that_is_none_back_and_a_box_too_small_are_refused():
+    site, image, added = neighbours_of_square()
+    lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 4, 2))
+    own = np.array([uniaxial([0, 0, 1])])
+    with pytest.raises(InputError, match="none of its own"):
+        paths.field_of_surroundings(lattice, 8, own, site[:, :3], image[:, :3], added[:, :3])
+    small = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 2, 2))
+    image = np.array([[[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [2, 0, 0], [-2, 0, 0]]])
+    site, added = np.zeros((1, 6), int), np.zeros((1, 6, 3, 3))
+    with pytest.raises(InputError, match="wide"):
+        paths.field_of_surroundings(small, 4, own, site, image, added)
