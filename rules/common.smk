@@ -129,6 +129,8 @@ FIGURE_TABLES = {
     "linewidth": ["linewidth", "relaxation"],
     "diffusion": ["diffusion"],
 }
+if "vibrations" in config["observables"]:
+    FIGURE_TABLES["relaxation"].append("vibrations")
 if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
 if "paths" in config["observables"]:

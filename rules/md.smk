@@ -114,6 +114,28 @@ rule run_md_tensors:
         " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
 
 
+# Frames so close that vibrations are followed.
+use rule run_md_tensors as run_md_vibrations with:
+    output:
+        trajectory=f"{RESULTS}/md/vibrations_{{temperature}}K_{{arrangement}}.h5",
+        checks=f"{RESULTS}/md/vibrations_{{temperature}}K_{{arrangement}}.json",
+    log:
+        f"{RESULTS}/logs/run_md_vibrations_{{temperature}}K_{{arrangement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_md_vibrations_{{temperature}}K_{{arrangement}}.tsv"
+    params:
+        folder=subpath(input.potential, parent=True),
+        resume=lambda wildcards: resume("run_md_vibrations", wildcards.temperature, wildcards.arrangement),
+        unit=host_unit(),
+        common=flags("md", timestep_fs="timestep_fs", damping_ps="damping_ps")
+        + " "
+        + flags("observables/vibrations", interval_fs="interval_fs"),
+        length=flags("md/tensors", equilibration_ps="equilibration_ps")
+        + " "
+        + flags("observables/vibrations", production_ps="production_ps"),
+        seed=lambda wildcards: config["md"]["seed"] + 100 * (1 + int(wildcards.arrangement)),
+
+
 rule quench_trajectory:
     input:
         code=code("quench_trajectory"),

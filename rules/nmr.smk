@@ -219,6 +219,34 @@ use rule simulate_relaxation as simulate_relaxation_shift with:
         f"{RESULTS}/benchmarks/simulate_relaxation_shift_{{shift}}_{{temperature}}K.tsv"
 
 
+rule simulate_vibrations:
+    input:
+        code=code("simulate_vibrations"),
+        trajectory=expand(
+            rules.run_md_vibrations.output.trajectory, temperature=temperatures_of("vibrations"), arrangement=0
+        ),
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        f"{RESULTS}/tables/vibrations.csv",
+    log:
+        f"{RESULTS}/logs/simulate_vibrations.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_vibrations.tsv"
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+        flags=flags("material", mobile="mobile", isotope="isotope"),
+    shell:
+        "python {input.code[0]} {input.trajectory} --model {params.folder} {params.flags} --threads {threads}"
+        " --out {output} > {log} 2>&1"
+
+
 rule simulate_linewidth:
     input:
         code=code("simulate_linewidth"),

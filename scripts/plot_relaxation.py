@@ -1,4 +1,7 @@
-"""Draw quadrupolar relaxation rates against inverse temperature: R1 in each field, and all rates in the first one."""
+"""Draw quadrupolar relaxation rates against inverse temperature: R1 in each field, and all rates in the first one.
+
+Where there is a table of vibrations, R1 by these is drawn too, from their temperature on with T².
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pandas as pd
 from insilico_nmr.errors import run_script
 from insilico_nmr.style import (
     DOUBLE_MM,
+    GREY,
     PALETTE,
     figure_arguments,
     inverse_temperature_axis,
@@ -57,7 +61,17 @@ def curve(axes: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     axes.plot(x[~whole], y[~whole], "o", color=colour, markerfacecolor="white")
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw_vibrations(axes: Axes, vibrations: pd.DataFrame, temperatures_K: np.ndarray) -> None:
+    """R1 by vibrations at the temperature of its run, and with T² over all temperatures."""
+    known = vibrations[vibrations["quantity"] == "R1"].iloc[0]
+    x, y = 1000 / known["temperature_K"], known["rate_per_s"]
+    axes.errorbar(x, y, 1.96 * known["rate_se_per_s"], fmt="^", color=GREY, elinewidth=0.7, label="vibrations, MD",
+                  gid="vibrations")  # fmt: skip
+    some = np.linspace(temperatures_K.min(), temperatures_K.max(), 200)
+    axes.plot(1000 / some, y * (some / known["temperature_K"]) ** 2, ":", color=GREY, linewidth=0.8, label="with T²")
+
+
+def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None) -> Figure:
     """(a) R1 in all fields, (b) all rates in the first."""
     rows = with_intervals(table)
     figure = new_figure(DOUBLE_MM, 75)
@@ -75,6 +89,8 @@ def draw(table: pd.DataFrame) -> Figure:
         some = rows[(rows["field_T"] == fields[0]) & (rows["quantity"] == name)]
         if len(some):
             curve(right, some, colour, label)
+    if vibrations is not None:
+        draw_vibrations(left, vibrations, rows["temperature_K"].to_numpy())
     left.set_ylabel(r"R$_1$, initial slope (1/s)")
     right.set_ylabel(f"rate in {fields[0]:g} T (1/s)")
     for axes, name in ((left, "a"), (right, "b")):
@@ -91,8 +107,13 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["relaxation"], intervals=True).parse_args()
-    save(draw(only_errors(read(args.relaxation), args.intervals)), args.out_pdf, args.out_png)
+    parser = figure_arguments(__doc__, ["relaxation"], intervals=True)
+    parser.add_argument("vibrations", nargs="?", type=Path, metavar="VIBRATIONS.csv", help="table vibrations.csv")
+    args = parser.parse_args()
+    vibrations = None
+    if args.vibrations is not None:
+        vibrations = read_table(args.vibrations, ["temperature_K", "rate_per_s", "rate_se_per_s"], ["quantity"])
+    save(draw(only_errors(read(args.relaxation), args.intervals), vibrations), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

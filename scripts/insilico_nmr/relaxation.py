@@ -12,8 +12,12 @@ on average.
 In second order (Redfield), with c = (4π²/15)(eQ/h)² and spin 3/2, the populations recover as
 ⅕·exp[−c j(ω₀)t] + ⅘·exp[−c j(2ω₀)t]; quadrupolar order decays at c[j(ω₀) + j(2ω₀)]; the central line at
 (c/2)[j(ω₀) + j(2ω₀)] and the satellites at (c/2)[j(0) + j(ω₀)]: A. Abragam, The Principles of Nuclear Magnetism, VIII;
-N. C. Pyper, Mol. Phys. 21, 1 (1971); J. R. C. van der Maarel, Concepts Magn. Reson. 19A, 97 (2003). Magnetic dipoles,
-second-order shifts and lattice vibrations relax nothing here.
+N. C. Pyper, Mol. Phys. 21, 1 (1971); J. R. C. van der Maarel, Concepts Magn. Reson. 19A, 97 (2003). Magnetic dipoles
+and second-order shifts relax nothing here.
+
+Vibrations forget within picoseconds, far faster than any Larmor frequency: all their j(ω) are one number, the integral
+of C over a classical trajectory's first moments (`vibrational_decay`), and rates do not depend on the field. In a
+crystal hotter than its vibrations that is the Raman process, with T² (J. Van Kranendonk, Physica 20, 781 (1954)).
 """
 
 from dataclasses import dataclass
@@ -138,6 +142,23 @@ def relaxation_rates(decays: list[Decay], nucleus: Nucleus, field_T: float) -> d
         rates |= {"R1_fast": c * j1, "R1_slow": c * j2, "R1Q": c * (j1 + j2)}
         rates |= {"R2_central": c / 2 * (j1 + j2), "R2_satellites": c / 2 * (j0 + j1)}
     return rates
+
+
+def vibrational_decay(correlation: np.ndarray, step_s: float, run_s: float) -> Decay:
+    """One exponential whose j(ω), at frequencies far below 1/(duration of `correlation`), is the integral of C(t).
+
+    correlation : (T,) ⟨δV(0):δV(t)⟩ every `step_s` from 0 on, a.u.², δV being the deviation from the ion's mean over
+    the run of `run_s`. That mean takes 2j/`run_s` from C at every time, which is put back. Raises InputError where the
+    integral is not positive: the run is too short to tell it.
+    """
+    duration_s = step_s * (len(correlation) - 1)
+    density = np.trapezoid(correlation, dx=step_s) / (1 - 2 * duration_s / run_s)
+    if not (density > 0 and duration_s < run_s / 2):
+        raise InputError(
+            f"vibrations: the correlation function over {duration_s:.2g} s of a run of {run_s:.2g} s has the integral "
+            f"{density:.3g} a.u.² s; expected a positive one: run longer"
+        )
+    return Decay(np.array([1 / duration_s]), np.array([density / duration_s]))
 
 
 def second_order_holds(rate_per_s: float, decays: list[Decay]) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from insilico_nmr.echo import Propagator, contract
 from insilico_nmr.errors import InputError
+from insilico_nmr.histories import autocorrelation
 from insilico_nmr.nuclei import MILLIBARN_M2, Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import lebedev, quadrupolar_frequency
 from insilico_nmr.relaxation import (
@@ -14,6 +15,7 @@ from insilico_nmr.relaxation import (
     relaxation_rates,
     second_order_holds,
     short_times,
+    vibrational_decay,
 )
 from insilico_nmr.tensors import from_components
 from scipy.linalg import expm
@@ -146,6 +148,29 @@ def test_a_sum_of_exponentials_is_found_and_its_density_right_over_decades():
     assert fit_decay(time, 0 * time, 0 * time, 0 * time).spectral_density(1.0) == 0
     with pytest.raises(InputError, match="times must increase from 0"):
         fit_decay(time[1:], exact[1:], exact[1:], exact[1:])
+
+
+def test_vibrations_relax_as_the_integral_of_their_correlation_says():
+    """Damped oscillations, C = C₀ e^(−γt) cos Ωt, of many ions in a short run: j(0) = C₀γ/(γ² + Ω²)."""
+    step, frames, ions, damping, turn = 1e-14, 500, 4000, 1.5e13, 2e13
+    rng = np.random.default_rng(4)
+    factor = np.exp((1j * turn - damping) * step)
+    state = rng.normal(size=(ions, 2)) @ [1, 1j]
+    values = np.empty((frames, ions))
+    for frame in range(frames):
+        values[frame] = state.real
+        noise = rng.normal(size=(ions, 2)) @ [1, 1j]
+        state = factor * state + np.sqrt(1 - abs(factor) ** 2) * noise
+    tensors = 1e-2 * values[..., None, None] * np.diag([1.0, 1.0, -2.0]) / np.sqrt(6)
+    correlation = autocorrelation(tensors - tensors.mean(axis=0))[:51]
+    expected = 1e-4 * damping / (damping**2 + turn**2)
+    for larmor in (1e8, 2e9):
+        found = vibrational_decay(correlation, step, step * frames).spectral_density(larmor)
+        assert found == pytest.approx(expected, rel=0.05)
+    with pytest.raises(InputError, match="run longer"):
+        vibrational_decay(-correlation, step, step * frames)
+    with pytest.raises(InputError, match="run longer"):
+        vibrational_decay(correlation, step, step * 60)
 
 
 def test_nonsense_is_refused():

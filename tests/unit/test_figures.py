@@ -221,7 +221,7 @@ def drawn(figure, gid: str) -> list:
     """Lines of a name in all axes; of error bars the points alone, without caps."""
     bars = [bar.lines[0] for axes in figure.axes for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
     lines = [line for axes in figure.axes for line in axes.lines if line.get_gid() == gid]
-    return [bar for bar in bars if bar.get_gid() == gid] or lines
+    return [bar for bar in bars if bar is not None and bar.get_gid() == gid] or lines
 
 
 @every_figure
@@ -521,6 +521,18 @@ def test_paths_are_drawn_beside_what_the_other_figures_show(tmp_path):
     tables[3] = tables[3][tables[3]["temperature_K"] < 300]
     with pytest.raises(InputError, match="300 K"):
         plot_paths.draw(*tables)
+
+
+def test_relaxation_by_vibrations_goes_with_the_square_of_the_temperature():
+    rows = {"field_T": 4.7, "larmor_MHz": 77.8, "rate_per_s": 2.0, "quantity": "R1", "shift": 0, "valid": 1}
+    rows |= {name: 0.1 for name in ("se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s")} | {"complete": 1}
+    table = pd.DataFrame({"temperature_K": [150.0, 300.0], **rows})
+    vibrations = pd.DataFrame({"temperature_K": [300.0], "quantity": "R1", "rate_per_s": 4e-3, "rate_se_per_s": 1e-4})
+    figure = plot_relaxation.draw(table, vibrations)
+    (point,) = drawn(figure, "vibrations")
+    assert point.get_ydata()[0] == pytest.approx(4e-3)
+    (line,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    assert line.get_ydata()[[0, -1]] == pytest.approx([1e-3, 4e-3])
 
 
 def test_maxima_of_relaxation_tell_the_rate_of_the_model_that_made_them():
