@@ -3,7 +3,8 @@
 Momentary tensors of the model along each ion's history, less the ion's mean, give the correlation function; its
 integral over the first half picosecond or tenth of the run is the spectral density at any Larmor frequency. Slower
 motion of the surroundings is left out, hops are those of simulate_relaxation.py. Rows: temperature_K, quantity,
-rate_per_s and rate_se_per_s, the standard error over ions; `fluctuation` is the root of the mean square of δV over that of V.
+rate_per_s and rate_se_per_s, the standard error over ions; `fluctuation` is the root of the mean square of δV over that
+of V.
 """
 
 import argparse
