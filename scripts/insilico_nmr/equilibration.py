@@ -3,6 +3,9 @@
 J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016): of all starts t0, the one that leaves the most independent
 samples, (T − t0)/g(t0). The statistical inefficiency g = 1 + 2 Σ (1 − n/N) C(n) is summed to the first lag at which
 the autocorrelation C is no longer positive.
+
+Two bounds beyond the paper: starts lie in the first half, and g(t0) is at least that of the second half. A short tail
+has no time to show slow fluctuations: without the bounds its g would be near 1, and slow runs would keep only tails.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 
-CANDIDATES = 100  # starts that are tried, evenly spaced over the first half and more of a run
+CANDIDATES = 100  # starts that are tried, evenly spaced
 LEAST_SAMPLES = 10  # a tail of fewer frames than this has no autocorrelation to speak of
 
 
@@ -45,14 +48,18 @@ def statistical_inefficiency(series: np.ndarray) -> float:
 
 
 def detect_equilibration(series: np.ndarray) -> Equilibration:
-    """The start of a series (T,) that leaves the most independent samples. Raises InputError for fewer than 10."""
+    """The start in the first half of a series (T,) that leaves the most independent samples.
+
+    Raises InputError for a series of fewer than 10.
+    """
     count = len(series)
     if count < LEAST_SAMPLES:
         raise InputError(
             f"{count} frames are too few to tell whether a run is in equilibrium; at least {LEAST_SAMPLES}"
         )
-    starts = np.unique(np.linspace(0, count - LEAST_SAMPLES, CANDIDATES).astype(int))
-    found = [statistical_inefficiency(series[start:]) for start in starts]
+    starts = np.unique(np.linspace(0, count // 2, CANDIDATES).astype(int))
+    least = statistical_inefficiency(series[count // 2 :])
+    found = [max(least, statistical_inefficiency(series[start:])) for start in starts]
     independent = (count - starts) / np.array(found)
     best = int(independent.argmax())
     return Equilibration(int(starts[best]), found[best], float(independent[best]))

@@ -197,6 +197,15 @@ def test_a_start_out_of_equilibrium_is_left_out_and_nothing_of_a_run_in_equilibr
     assert np.median(kept) > 3500
 
 
+def test_a_run_as_short_as_its_slowest_fluctuation_keeps_half_at_least():
+    """A tail that ends before it has fluctuated looks like many independent samples."""
+    for seed in range(20):
+        slow = correlated(400, 0.995, seed) + correlated(400, 0.1, seed + 100)
+        found = detect_equilibration(slow)
+        assert found.start <= 200
+        assert found.independent < 200
+
+
 def test_a_series_with_a_gap_or_too_short_is_refused():
     series = np.arange(30.0)
     series[7] = np.nan
