@@ -4,16 +4,19 @@ Fractional coordinates x are rows; a symmetry operation is x → R x + t with in
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import spglib
 from ase import Atoms
+from ase.geometry import cell_to_cellpar
 from ase.io.cif import parse_cif
 from ase.neighborlist import neighbor_list
 from ase.spacegroup.spacegroup import SpacegroupError
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.files import atomic_path
 
 # Images of an atom closer than this are one atom on a special position that the CIF rounded, Å.
 MERGE_A = 0.1
@@ -176,6 +179,39 @@ def read_crystal(path: str | Path) -> Crystal:
         return make_crystal(atoms.cell[:], rotations, translations, list(listed))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def write_crystal(path: str | Path, crystal: Crystal, comment: str) -> None:
+    """Write a CIF that `read_crystal` reads back, atomically; `comment` is one line.
+
+    The symmetry is in the list of all operations. The symbol is P 1 whatever it is, for readers such as ASE's add what
+    a symbol stands for, in its standard setting, to the list.
+    """
+    lengths, angles = cell_to_cellpar(crystal.cell).reshape(2, 3)
+    lines = [f"# {comment}", "data_crystal"]
+    lines += [f"_cell_length_{axis} {length:.5f}" for axis, length in zip("abc", lengths, strict=True)]
+    lines += [f"_cell_angle_{name} {angle:.5f}" for name, angle in zip(("alpha", "beta", "gamma"), angles, strict=True)]
+    lines += ["_space_group_name_H-M_alt 'P 1'", "loop_", "_space_group_symop_operation_xyz"]
+    lines += [f"'{_triplet(*operation)}'" for operation in zip(crystal.rotations, crystal.translations, strict=True)]
+    lines += ["loop_", "_atom_site_label", "_atom_site_type_symbol"]
+    lines += [f"_atom_site_{name}" for name in ("fract_x", "fract_y", "fract_z", "occupancy")]
+    for orbit in crystal.orbits:
+        x, y, z = orbit.positions[0]
+        lines.append(f"{orbit.label} {orbit.element} {x:.5f} {y:.5f} {z:.5f} {orbit.occupancy:.5f}")
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def _triplet(rotation: np.ndarray, translation: np.ndarray) -> str:
+    """An operation as 'x, y, z' text."""
+    parts = []
+    for row, shift in zip(rotation, translation, strict=True):
+        terms = "".join(
+            f"{'+' if factor > 0 else '-'}{axis}" for factor, axis in zip(row, "xyz", strict=True) if factor
+        )
+        whole = Fraction(float(shift)).limit_denominator(24)
+        parts.append(terms.lstrip("+") + (f"+{whole}" if whole else ""))
+    return ", ".join(parts)
 
 
 def ion_numbers(orbits: tuple[Orbit, ...], cells: int) -> list[int]:
