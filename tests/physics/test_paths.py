@@ -1,15 +1,18 @@
 """Signals along paths: against the exact two-site process, brute force, and the propagator's frozen echo."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from insilico_nmr import kmc, paths
 from insilico_nmr.echo import evolution_kernel, frozen_echo, matrix_echo
 from insilico_nmr.errors import InputError
+from insilico_nmr.files import write_json
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
 from insilico_nmr.powder import frequency_unit, zcw
 from insilico_nmr.spectra import exchange_fid
 from lattices import isolated_sites, network
+from programs import run
 
 Li7 = nucleus("7Li")
 SPLITTING_HZ = 20e3
@@ -146,3 +149,61 @@ def test_a_neighbour_that_is_none_back_and_a_box_too_small_are_refused():
     site, added = np.zeros((1, 6), int), np.zeros((1, 6, 3, 3))
     with pytest.raises(InputError, match="wide"):
         paths.field_of_surroundings(small, 4, own, site, image, added)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """simulate_paths.py at a jump rate (1/s) on the square lattice half full: both tables, or its message."""
+    sites = square() | {"mobile": "Li", "concentration": 0.5, "host": []}
+    _, image, added = neighbours_of_square()
+    adds = [
+        {"site": 0, "image": step.tolist(), "adds": part.tolist()}
+        for step, part in zip(image[0], added[0], strict=True)
+    ]
+    write_json(tmp_path / "sites.json", sites)
+    write_json(tmp_path / "around.json", {"sites": [{"index": 0, "orbit": "A", "neighbours": adds}]})
+    state = {"index": 0, "orbit": "A", "tensor": uniaxial([0, 0, 1]).tolist(), "members": [], "samples": []}
+    write_json(tmp_path / "tensors.json", {"temperature_K": 300.0, "isotope": "7Li", "states": [state]})
+    out = tmp_path / "spectra.csv", tmp_path / "echoes.csv"
+
+    def simulated(rate_per_s: float, *flags: object):
+        header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+        rows = [f"nn,A,A,{T},,,{rate_per_s},,,model" for T in (300, 400)]
+        (tmp_path / "rates.csv").write_text("\n".join([header, *rows]) + "\n")
+        code, said = run(
+            "simulate_paths", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
+            "--site-tensors", tmp_path / "tensors.json", "--surroundings", tmp_path / "around.json", "--isotope", "7Li",
+            "--supercell", 3, 3, 2, "--replicas", 2, "--max-events", 50_000, "--evolution-times-us", 10,
+            "--echo-delay-us", 20, "--lorentz-Hz", 2000, "--out-spectra", out[0], "--out-echoes", out[1], *flags,
+        )  # fmt: skip
+        return [pd.read_csv(path) for path in out] if code == 0 else said
+
+    return simulated
+
+
+def test_sites_of_one_tensor_show_motion_by_their_surroundings_alone(program):
+    spectra, echoes = program(1e5)
+    last = echoes.sort_values("mixing_time_s").groupby("tensors")["S2"].agg(["first", "last"])
+    assert last.loc["sites", "last"] == pytest.approx(last.loc["sites", "first"], rel=1e-6)
+    assert last.loc["surroundings", "last"] < 0.9 * last.loc["surroundings", "first"]
+    step = np.diff(spectra["frequency_kHz"].unique()).mean()
+    area = spectra.groupby(["experiment", "tensors"])["intensity_per_kHz"].sum() * step
+    assert area["fid"].to_numpy() == pytest.approx(1, abs=0.02)
+    assert area["quadrupole_echo", "sites"] == pytest.approx(1, abs=0.02)  # rest is refocused
+    assert area["quadrupole_echo", "surroundings"] < 0.9
+
+
+def test_a_dead_time_takes_the_decays_start(program):
+    whole, _ = program(1e5)
+    late, _ = program(1e5, "--dead-time-us", 60)
+    area = [table[table["experiment"] == "fid"]["intensity_per_kHz"].sum() for table in (whole, late)]
+    assert abs(area[1]) < 0.1 * area[0]  # the area is the signal at time 0, which is lost
+
+
+def test_what_the_budget_does_not_reach_is_said(program):
+    spectra, echoes = program(1e7)
+    assert (len(spectra), len(echoes) > 0) == (0, True)
+    assert "end after" in program(1e12)
+    assert "is at 300 K" in program(1e5, "--temperature", 400)
+    assert "--replicas is 1" in program(1e5, "--replicas", 1)
+    assert "must be positive" in program(1e5, "--evolution-times-us", 0)
