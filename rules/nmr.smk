@@ -322,10 +322,11 @@ rule simulate_paths:
         isotope=flags("material", isotope="isotope"),
         flags=" ".join(
             [
-                flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
+                flags("kmc", supercell="supercell", seed="seed"),
                 vacancy_flags(),
                 flags("observables", evolution_times_us="evolution_times_us", lorentz_Hz="lorentz_Hz"),
                 flags("observables/paths", echo_delay_us="echo_delay_us", dead_time_us="dead_time_us"),
+                flags("observables/paths", replicas="replicas", max_events="max_events"),
             ]
         ),
     shell:

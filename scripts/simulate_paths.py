@@ -10,7 +10,11 @@ surroundings  the tensor depends on which neighbouring sites are filled; its mea
 Spectra: the transforms of the decay and of the quadrupole echo, which is refocused ideally at twice --echo-delay-us;
 areas are 1 and what is left then. With --dead-time-us the first points of the free-induction decay are lost. Alignment
 echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches. Standard errors are over
-replicas, whose orientations differ too. Spectra that the budget does not reach the end of are left out, and said.
+replicas, whose orientations differ too.
+
+Where the budget ends before the broadening has damped a decay, the signal of the lines that move is brought to zero by
+cos² over the time followed (column `followed_s`), which widens them to its reciprocal. Below LEAST_PERIODS periods of
+the widest splitting there are no spectra, which is said.
 """
 
 import argparse
@@ -26,13 +30,16 @@ from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions, wide_enough
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.powder import frequency_unit, transitions
 from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
 from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
 WATCHED = 1000  # ions a replica whose signal is summed
+LEAST_PERIODS = 10.0
 TIMES_PER_DECADE = 6
-SPECTRA = ["temperature_K", "tensors", "experiment", "frequency_kHz", "intensity_per_kHz", "intensity_se_per_kHz"]
+SPECTRA = ["temperature_K", "tensors", "experiment", "followed_s"]
+SPECTRA += ["frequency_kHz", "intensity_per_kHz", "intensity_se_per_kHz"]
 ECHOES = ["temperature_K", "tensors", "evolution_time_us", "mixing_time_s", "S2", "S2_se"]
 
 
@@ -47,14 +54,17 @@ def fields_of(
 
 
 class Plan:
-    """Which times each experiment looks at, s, within `reach_s`; the first `count` points of decays are `step_s` apart.
+    """Which times each experiment looks at, s, within `reach_s`; at most `count` points of decays, `step_s` apart.
 
+    window : (points,) what decays are multiplied by, 1 where they have all their points.
     mixing_s : by evolution time, where any mixing time is within reach.
     """
 
-    def __init__(self, reach_s: float, step_s: float, count: int, delay_s: float, evolution_s: list[float]):
-        self.grid = step_s * np.arange(count)
-        self.delay_s, self.spectra = delay_s, 2 * delay_s + self.grid[-1] <= reach_s
+    def __init__(self, reach_s: float, step_s: float, count: int, delay_s: float, evolution_s: list[float], least: int):
+        points = min(count, max(0, int((reach_s - 2 * delay_s) / step_s)))
+        self.grid = step_s * np.arange(points)
+        self.window = np.ones(count) if points == count else np.cos(np.pi / 2 * np.arange(points) / max(1, points)) ** 2
+        self.delay_s, self.spectra = delay_s, points >= least
         self.mixing_s = {}
         for evolution in evolution_s:
             last, first = reach_s - 2 * evolution, min(evolution_s) / 10
@@ -87,7 +97,15 @@ class Plan:
         return found
 
 
-def tables_of(plan: Plan, replicas: list[dict], kind: str, lorentz_Hz: float, dead_s: float) -> tuple[list, list]:
+def central_share(nucleus: Nucleus) -> float:
+    """Part of the intensity in the line that no field gradient moves in first order."""
+    multipliers, intensities = transitions(nucleus.spin)
+    return float(intensities[multipliers == 0].sum())
+
+
+def tables_of(
+    plan: Plan, replicas: list[dict], kind: str, nucleus: Nucleus, lorentz_Hz: float, dead_s: float
+) -> tuple[list, list]:
     """Tables of spectra and of echoes, without the temperature, from the signals of all replicas."""
     spectra, echoes = [], []
     for experiment, evolution in replicas[0]:
@@ -97,11 +115,12 @@ def tables_of(plan: Plan, replicas: list[dict], kind: str, lorentz_Hz: float, de
             table = pd.DataFrame(dict(zip(ECHOES[3:], columns, strict=True)))
             echoes.append(table.assign(tensors=kind, evolution_time_us=1e6 * evolution))
             continue
+        signals = central_share(nucleus) + plan.window * signals
         if experiment == "fid":
             signals = np.where(plan.grid < dead_s, 0.0, signals)
         axis_Hz, _ = spectrum_of_fid(signals[0], plan.grid[1], lorentz_Hz)
         lines = 1e3 * np.array([spectrum_of_fid(signal, plan.grid[1], lorentz_Hz)[1] for signal in signals])
-        columns = [axis_Hz / 1e3, lines.mean(axis=0), error_over_replicas(lines)]
+        columns = [plan.grid[-1], axis_Hz / 1e3, lines.mean(axis=0), error_over_replicas(lines)]
         table = pd.DataFrame(dict(zip(SPECTRA[3:], columns, strict=True)))
         spectra.append(table.assign(tensors=kind, experiment=experiment))
     return spectra, echoes
@@ -147,7 +166,9 @@ def main() -> None:
     reach_s = arguments.max_events / n_ions / equilibrium(lattice, n_ions).exit_rate
     step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
     evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
-    plan = Plan(reach_s, step_s, count, 1e-6 * arguments.echo_delay_us, evolution_s)
+    widest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()
+    least = int(np.ceil(LEAST_PERIODS / widest_Hz / step_s))
+    plan = Plan(reach_s, step_s, count, 1e-6 * arguments.echo_delay_us, evolution_s, least)
     print(f"{n_ions} ions in a supercell {lattice.supercell}, followed for {reach_s:.3g} s", file=sys.stderr)
     if not plan.mixing_s:
         raise InputError(
@@ -156,8 +177,8 @@ def main() -> None:
         )
     if not plan.spectra:
         print(
-            f"no spectrum: {arguments.max_events} jumps end before the signal does, at {plan.grid[-1]:.3g} s; jumps "
-            "are so much faster than its frequencies that lines are those of fast exchange",
+            f"no spectrum: {arguments.max_events} jumps end before {LEAST_PERIODS:g} periods of the widest splitting, "
+            f"{1 / widest_Hz:.3g} s: jumps are so much faster than it that lines are those of fast exchange",
             file=sys.stderr,
         )
 
@@ -172,7 +193,7 @@ def main() -> None:
             integral = paths.integrated_tensors(lattice, field, start, state, plan.times_s, watched)
             replicas.append(plan.signals(integral, turned, nucleus))
             print(f"{kind}: replica {replica + 1}/{arguments.replicas}", file=sys.stderr, flush=True)
-        tables = tables_of(plan, replicas, kind, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
+        tables = tables_of(plan, replicas, kind, nucleus, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
         spectra, echoes = spectra + tables[0], echoes + tables[1]
     for path, parts, columns in (
         (arguments.out_spectra, spectra, SPECTRA),

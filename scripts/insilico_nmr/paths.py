@@ -230,13 +230,13 @@ def _mean_sines(first, second, products, weights, factor, out):
 
 
 def decay(integral: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.ndarray:
-    """Signal of all transitions (K,), real, 1 without a phase, of integrated tensors (K, N, 6) in a.u.·s.
+    """Signal of the transitions that field gradients move (K,), of integrated tensors (K, N, 6) in a.u.·s.
 
-    With W(t) the free-induction decay, with W(2τ + t) − 2W(τ) the quadrupole echo, ideally refocused.
+    Real; without a phase it is their part of the whole intensity, 0.6 for spin 3/2. With W(t) the free-induction decay,
+    with W(2τ + t) − 2W(τ) the quadrupole echo, ideally refocused.
     """
     multipliers, intensities = transitions(nucleus.spin)
-    signal = np.full(len(integral), intensities[multipliers == 0].sum())
-    part = np.empty(len(integral))
+    signal, part = np.zeros(len(integral)), np.empty(len(integral))
     for multiplier, intensity in zip(multipliers, intensities, strict=True):
         if multiplier > 0:  # its mirror image is as strong, so the sum is real
             factor = 2 * np.pi * multiplier * frequency_unit(nucleus)

@@ -44,7 +44,7 @@ def test_the_decay_is_that_of_two_site_exchange_from_rest_to_fast(rate):
     found = paths.decay(integral, turned, Li7)
     generator = rate * np.array([[-1.0, 1.0], [1.0, -1.0]])
     exact = exchange_fid(generator, np.full(2, 0.5), TWO, Li7, *zcw(5000), times[1], len(times))
-    assert np.abs(found - exact).max() < 0.015
+    assert np.abs(0.4 + found - exact).max() < 0.015  # the central line stays
     # At 3e4 jumps a second the exchange is what decides: neither limit would pass.
     static = exchange_fid(0 * generator, np.full(2, 0.5), TWO, Li7, *zcw(5000), times[1], len(times))
     assert rate == 1.0 or np.abs(static - exact).max() > 0.1
@@ -52,13 +52,13 @@ def test_the_decay_is_that_of_two_site_exchange_from_rest_to_fast(rate):
 
 def test_an_echo_gives_back_rest_and_not_exchange():
     times = np.array([1e-4, 2e-4])
-    for rate, low, high in ((0.01, 0.999, 1.001), (1e4, 0.4, 0.7)):
+    for rate, low, high in ((0.01, 0.599, 0.601), (1e4, 0.0, 0.3)):
         lattice, start, state, turned = two_sites(rate)
         integral = paths.integrated_tensors(
             lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start)
         )
         assert low < paths.decay(integral[1:] - 2 * integral[:1], turned, Li7)[0] < high
-        assert paths.decay(integral[1:], turned, Li7)[0] < 0.6
+        assert paths.decay(integral[1:], turned, Li7)[0] < 0.2
 
 
 def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says():
@@ -203,6 +203,11 @@ def test_a_dead_time_takes_the_decays_start(program):
 def test_what_the_budget_does_not_reach_is_said(program):
     spectra, echoes = program(1e7)
     assert (len(spectra), len(echoes) > 0) == (0, True)
+    short, _ = program(1e6)
+    whole, _ = program(1e5)
+    assert 5e-4 < short["followed_s"].iloc[0] < 0.9 * whole["followed_s"].iloc[0]
+    area = short.groupby(["experiment", "tensors"])["intensity_per_kHz"].sum() * short["frequency_kHz"].diff().iloc[1]
+    assert area["fid", "sites"] == pytest.approx(1, abs=0.02)
     assert "end after" in program(1e12)
     assert "is at 300 K" in program(1e5, "--temperature", 400)
     assert "--replicas is 1" in program(1e5, "--replicas", 1)
