@@ -104,7 +104,7 @@ def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
         fit = fit_arrhenius(temperature, D, LEAST_RELATIVE_ERROR * D)
         ends = np.array([temperature.min(), temperature.max()])
         axes.plot(1000 / ends, [fit.rate(T)[0] for T in ends], dash, color=PALETTE[1], linewidth=0.8, gid="md_line",
-                  zorder=2, label=rf"MD, {span(temperature)}: E$_a$ = {interval_text(fit)}")  # fmt: skip
+                  zorder=2, label=rf"MD, {span(np.round(temperature, -1))}: E$_a$ = {interval_text(fit)}")  # fmt: skip
 
 
 def draw_measured(axes: Axes, measured: pd.DataFrame, quantity: str) -> None:
@@ -182,7 +182,7 @@ def below_legend(axes: Axes) -> None:
     """Legend in the lower left corner, which a falling line leaves free, with room made for it."""
     low, high = np.log10(axes.get_ylim())
     entries = len(axes.get_legend_handles_labels()[0])
-    axes.set_ylim(10 ** (low - (0.035 * entries) * (high - low)), 10**high)
+    axes.set_ylim(10 ** (low - (0.05 * entries) * (high - low)), 10**high)
     axes.legend(loc="lower left")
 
 

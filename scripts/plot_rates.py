@@ -209,7 +209,7 @@ def draw_classes(grid: np.ndarray, table: pd.DataFrame, look: dict, mark_above_K
             axes.remove()
             continue
         mine = {key: style for key, style in look.items() if key[0] == names[number]}
-        inverse_temperature_axis(axes, md["temperature_K"], kelvin=number < grid.shape[1])
+        inverse_temperature_axis(axes, md["temperature_K"], kelvin=number < grid.shape[1], apart=0.16)
         decades(axes, floor / 3, md["ci_high_per_s"].max() * 30)  # room for the name
         draw_lines(axes, table, mine, 1000 / np.linspace(*axes.get_xlim(), 50))
         draw_md(axes, table, mine, mark_above_K)
@@ -247,7 +247,8 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
         *table.loc[table["count"] == 0, "ci_high_per_s"],
     ]
     decades(axes, max(min(ends) / 30, min(SLOWEST_PER_S, max(ends))), max(ends) * 30)
-    draw_lines(axes, table, look, 1000 / np.linspace(*axes.get_xlim(), 200))
+    alone = table[table["origin"] != "model_with_marked"]  # the small panels show that
+    draw_lines(axes, alone, look, 1000 / np.linspace(*axes.get_xlim(), 200))
     draw_md(axes, table, look, mark_above_K)
     axes.set_ylabel("jump rate k (s⁻¹)")
     letter(axes, "a")

@@ -83,8 +83,13 @@ def letter(axes: Axes, name: str) -> None:
     )
 
 
-def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin: bool = True) -> None:
-    """Label the lower axis 1000/T, over the temperatures given with a margin; with `kelvin`, put those on the upper."""
+def inverse_temperature_axis(
+    axes: Axes, temperatures_K: Iterable[float], kelvin: bool = True, apart: float = 0.09
+) -> None:
+    """Label the lower axis 1000/T, over the temperatures given with a margin; with `kelvin`, put those on the upper.
+
+    `apart`: part of the axis between two labels in kelvins, at least.
+    """
     inverse = 1000 / np.array(sorted(set(temperatures_K)))
     margin = max(0.05 * np.ptp(inverse), 0.02 * inverse.mean())
     low, high = inverse.min() - margin, inverse.max() + margin
@@ -94,10 +99,10 @@ def inverse_temperature_axis(axes: Axes, temperatures_K: Iterable[float], kelvin
         return
     top = axes.secondary_xaxis("top")
     ticks: list[float] = []
-    # Kelvins from the cold end: each tick 9 % of the axis or more from the last, or their labels would touch.
+    # Kelvins from the cold end, so far apart that labels do not touch.
     for value in (*range(50, 200, 10), 200, 225, 250, 275, 300, 350, *range(400, 1000, 50), 1000, 1200, 1500, 2000):
         place = 1000 / value
-        if low < place < high and (not ticks or abs(place - 1000 / ticks[-1]) > 0.09 * (high - low)):
+        if low < place < high and (not ticks or abs(place - 1000 / ticks[-1]) > apart * (high - low)):
             ticks.append(value)
     top.xaxis.set_major_locator(FixedLocator([1000 / value for value in ticks]))
     top.xaxis.set_major_formatter(FixedFormatter([str(value) for value in ticks]))
