@@ -10,7 +10,7 @@ M. Neurock, J. Chem. Theory Comput. 13, 1525 (2017)). So a propagator is sampled
   factor, so that equilibrium stays what it is. The cap stays SEPARATION times above the frequency of every class that
   keeps its rate: errors are of the order of its reciprocal;
 - a stage is used for lags from SETTLED mean times between jumps at the cap on, where what was slowed is in equilibrium,
-  and those lags must begin before the stage before ends, where both have to agree.
+  and those lags must begin before the stage before ends. Where both count they have to agree, and pass into each other.
 
 Only P is joined. Displacements by slowed jumps are not those of the ions, and are kept of the first stage alone.
 """
@@ -82,12 +82,24 @@ def disagreement(before: xr.Dataset, after: xr.Dataset, valid_from_s: float) -> 
     return float(((difference - allowed) / (largest * before.sizes["state_a"])).max())
 
 
-def joined(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
-    """The earlier stages as far as they go, then the later one's P; facts of the first, completeness of the last."""
-    names = ["P", "P_se", "P_replica"]
-    later = after[names].sel(time=after["time"] > float(before["time"][-1]))
-    merged = before.drop_vars([*names, "time"])
-    merged = merged.assign({name: xr.concat([before[name], later[name]], "time") for name in names})
+def joined(before: xr.Dataset, after: xr.Dataset, valid_from_s: float) -> xr.Dataset:
+    """The earlier stages' P, passing into the later one's where both count; facts of the first, how it ends of the last.
+
+    Between `valid_from_s` and the end of `before` the weight goes from one to the other, replica by replica, in
+    proportion to the logarithm of time: the longest lags of a stage have the fewest origins and are the least certain.
+    """
+    end_s = float(before["time"][-1])
+    both = before["time"] >= valid_from_s
+    shared, weight = before["time"][both], np.log(before["time"][both] / valid_from_s) / np.log(end_s / valid_from_s)
+    slow = after["P_replica"].interp(time=shared, assume_sorted=True)
+    passing = (1 - weight) * before["P_replica"].sel(time=shared) + weight * slow
+    later = after["P_replica"].sel(time=after["time"] > end_s)
+    replicas = xr.concat([before["P_replica"].sel(time=~both), passing.astype(later.dtype), later], "time")
+    replicas = replicas.transpose(*before["P_replica"].dims)
+    mean, error = mean_and_error(replicas.transpose("replica", ...).to_numpy().astype(float))
+    dims = replicas.transpose("replica", ...).dims[1:]
+    merged = before.drop_vars(["P", "P_se", "P_replica", "time"])
+    merged = merged.assign(P_replica=replicas, P=(dims, mean), P_se=(dims, error))
     merged.attrs = dict(before.attrs)
     for name in ("complete", "residual", "residual_se", "decorrelation_time_s"):
         if name in after.attrs:
@@ -118,5 +130,5 @@ def in_stages(lattice: Lattice, n_ions: int, run_stage: Callable[[Lattice, int],
                 file=sys.stderr,
             )
             break
-        dataset, made = joined(dataset, later), made + 1
+        dataset, made = joined(dataset, later, SETTLED / cap), made + 1
     return dataset.assign_attrs(stages=made)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from insilico_nmr import propagator, stages
 from insilico_nmr.lattice import build_lattice, equilibrium
 from lattices import isolated_sites
@@ -100,3 +101,23 @@ def test_stages_that_contradict_each_other_are_not_joined(capsys):
     found = stages.in_stages(lattice, IONS, wrong_later)
     assert (found.attrs["stages"], found.attrs["complete"]) == (1, 0)
     assert "differs from the one before" in capsys.readouterr().err
+
+
+def test_one_stage_passes_into_the_next_without_a_step():
+    """Each is itself where it alone counts; between, their logarithmic mean, replica by replica."""
+
+    def of(value: float, times: np.ndarray) -> xr.Dataset:
+        replicas = np.full((2, 1, 1, len(times)), value, np.float32) + np.array([-0.01, 0.01]).reshape(2, 1, 1, 1)
+        dims = ("replica", "state_a", "state_b", "time")
+        parts = {"P_replica": (dims, replicas), "P": (dims[1:], replicas.mean(0)), "P_se": (dims[1:], replicas.std(0))}
+        return xr.Dataset(parts, {"time": times}, {"jumps_executed": 1, "complete": int(value < 0.5)})
+
+    first = of(0.8, np.concatenate([[0.0], np.geomspace(1e-6, 1e-2, 41)]))
+    found = stages.joined(first, of(0.4, np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 51)])), 1e-4)
+    time, P = found["time"].to_numpy(), found["P"].to_numpy().ravel()
+    np.testing.assert_allclose(P[time <= 1e-4], 0.8, rtol=1e-6)
+    np.testing.assert_allclose(P[time >= 1e-2], 0.4, rtol=1e-6)
+    assert P[np.argmin(np.abs(time - 1e-3))] == pytest.approx(0.6, rel=1e-6)
+    assert np.abs(np.diff(P)).max() < 0.03
+    np.testing.assert_allclose(found["P_se"], 0.01, rtol=1e-4)
+    assert (found.attrs["complete"], found.attrs["jumps_executed"], time[-1]) == (1, 2, 1.0)
