@@ -83,7 +83,7 @@ def disagreement(before: xr.Dataset, after: xr.Dataset, valid_from_s: float) -> 
 
 
 def joined(before: xr.Dataset, after: xr.Dataset, valid_from_s: float) -> xr.Dataset:
-    """The earlier stages' P, passing into the later one's where both count; facts of the first, how it ends of the last.
+    """The earlier stages' P, passing into the later one's where both count; facts of the first, its end of the last.
 
     Between `valid_from_s` and the end of `before` the weight goes from one to the other, replica by replica, in
     proportion to the logarithm of time: the longest lags of a stage have the fewest origins and are the least certain.
