@@ -25,8 +25,6 @@ from insilico_nmr.vineyard import NoPrefactor, prefactors
 
 COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
 COLUMNS += ["forward_prefactor_per_s", "backward_prefactor_per_s", "reason"]
-# Atoms so near the path of the ion vibrate, the others stand still.
-VIBRATING_A = 6.0
 
 
 def main() -> None:
@@ -64,7 +62,6 @@ def main() -> None:
         "images": args.images,
         "max_force_eV_per_A": args.max_force,
         "seed": args.seed,
-        "vibrating_A": VIBRATING_A,
     }
     symbols = {orbit.element for orbit in crystal.orbits}
     calculators = [calculator(args.potential, symbols, member) for member in range(args.members)]
@@ -95,7 +92,7 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
             try:
                 hop = find_barrier(start, calc, args.images, args.max_force)
                 row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
-                row |= prefactor_columns(*prefactors(hop, start.ion, calc, VIBRATING_A))
+                row |= prefactor_columns(*prefactors(hop, start.ion, calc))
             except NebFailed as error:
                 row |= {"status": error.status, "reason": str(error)}
             rows.append(row)

@@ -89,6 +89,17 @@ def hop_start(
     return Start(atoms, int(np.nonzero(occupied == start)[0][0]), displacement, others)
 
 
+def repeated(start: Start, relaxed: Atoms, times: tuple[int, int, int]) -> Start:
+    """The same hop of one ion in so many copies of its cell, `relaxed` with the ion at its start; images stay there."""
+    shifts = supercell_cells(times) @ start.atoms.cell[:]
+    home = start.atoms.positions[start.ion]
+    target = home + start.displacement
+    # Start and end of this ion are no other sites, those of its images are.
+    here = np.vstack([start.others, home, target])
+    others = np.vstack([start.others, *(here + shift for shift in shifts if shift.any())])
+    return Start(relaxed.repeat(times), start.ion, target - relaxed.positions[start.ion], others)
+
+
 def find_barrier(
     start: Start, calculator: Calculator, images: int = 5, max_force: float = 0.05, max_steps: int = 300
 ) -> Hop:
@@ -137,9 +148,20 @@ def find_barrier(
     top = int(energies.argmax())
     if top in (0, len(path) - 1):
         raise NebFailed("no minimum", "the energy has no maximum between the end points")
-    # Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
-    forward, backward = energies[top] - energies[:top].min(), energies[top] - energies[top:].min()
-    return Hop(float(forward), float(backward), tuple(energies.tolist()), tuple(image.copy() for image in path))
+    forward, backward = heights(energies)
+    return Hop(forward, backward, tuple(energies.tolist()), tuple(image.copy() for image in path))
+
+
+def heights(energies_eV: np.ndarray) -> tuple[float, float]:
+    """Barriers forward and backward of energies along a path, (images,), each 0 where nothing is to be climbed.
+
+    Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
+    """
+    top = int(energies_eV.argmax())
+    return (
+        float(energies_eV[top] - energies_eV[: top + 1].min()),
+        float(energies_eV[top] - energies_eV[top:].min()),
+    )
 
 
 def _relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:

@@ -31,20 +31,18 @@ class NoPrefactor(InputError):
     """Harmonic transition-state theory does not apply to a hop."""
 
 
-def prefactors(
-    hop: Hop, ion: int, calculator: Calculator, radius_A: float
-) -> tuple[float | NoPrefactor, float | NoPrefactor]:
+def prefactors(hop: Hop, ion: int, calculator: Calculator) -> tuple[float | NoPrefactor, float | NoPrefactor]:
     """Attempt frequencies forward and backward, 1/s, each or the reason why there is none.
 
     The minima are those next to the saddle: where the path dips below an end point on its way, the bottom of the dip,
-    as for the barriers. Atoms within `radius_A` of the ion's path vibrate, the others stand still. At least one does,
-    the farthest: with all others free the ratio is that of the whole cell, for pinning one atom takes the translations
-    out of both products by one and the same factor.
+    as for the barriers. The atom farthest from the ion stands still and all others vibrate: pinning one takes the
+    translations out of both products by one and the same factor. Atoms near the ion alone would not do: with those
+    within 6 Å, 59 of 128, one ratio came out at 0.4 of that of the whole cell, for half the time.
     """
     energies = np.array(hop.energies_eV)
     top = int(energies.argmax())
     lowest = int(energies[:top].argmin()), top + 1 + int(energies[top + 1 :].argmin())
-    free = _vibrating(hop, ion, radius_A)
+    free = _vibrating(hop.path[top], ion)
     try:
         at_saddle = _curvatures(_saddle(hop, top, calculator, free), calculator, free)
         imaginary = int((at_saddle < 0).sum())
@@ -78,14 +76,10 @@ def hessian(atoms: Atoms, calculator: Calculator, free: np.ndarray) -> np.ndarra
     return (matrix + matrix.T) / 2
 
 
-def _vibrating(hop: Hop, ion: int, radius_A: float) -> np.ndarray:
-    """Numbers of the atoms within `radius_A` of any image of the ion, but for the atom that is farthest."""
-    first = hop.path[0]
-    ways = [find_mic(first.positions - image.positions[ion], first.cell)[1] for image in hop.path]
-    distance = np.min(ways, axis=0)
-    near = distance <= radius_A
-    near[distance.argmax()] = False
-    return np.nonzero(near)[0]
+def _vibrating(atoms: Atoms, ion: int) -> np.ndarray:
+    """Numbers of all atoms but the one that is farthest from the ion."""
+    distance = find_mic(atoms.positions - atoms.positions[ion], atoms.cell)[1]
+    return np.delete(np.arange(len(atoms)), distance.argmax())
 
 
 def _curvatures(atoms: Atoms, calculator: Calculator, free: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch
             raise NebFailed("not converged", "made up")
         return SimpleNamespace(forward_eV=0.4, backward_eV=0.3)
 
-    def prefactors(hop, ion, calculator, radius_A):
+    def prefactors(hop, ion, calculator):
         return 3e12, NoPrefactor("2 imaginary modes at the end")
 
     (crystal / "potential").write_text("made up")

@@ -2,7 +2,7 @@
 
 Arrangements of the other ions are tried in turn until one gives a path with a barrier; classes come in the order of the
 sites file. The images, both ends included, are written as a pool for label_snapshot.py: `class`, `from`, `to`, `path`
-(counted from 0) and `image` say which is which. compare_paths.py reads them back.
+(counted from 0) and `image` say which is which. compare_hop_paths.py reads them back.
 """
 
 import argparse
