@@ -3,7 +3,7 @@
 Targets: all (default), figures (drawn from tables alone), page (agreement, figures and captions as one HTML file),
 tables, uncertainty (committee spread against errors). Where the config has a section for them: dft (labels of further
 snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn (active
-learning), curves (error against the number of snapshots, tensor beside scalar models), silicates (the same on 29Si
+learning), barriers (in growing supercells), hop_paths (DFT along them), curves (error against the number of snapshots, tensor beside scalar models), silicates (the same on 29Si
 shieldings).
 Configuration: config/README.md.
 """
@@ -43,6 +43,7 @@ if "active_learning" in config:
     include: "rules/learn.smk"
 
 
+include: "rules/barriers.smk"
 include: "rules/curves.smk"
 
 
@@ -100,6 +101,16 @@ rule convergence:
 rule scale:
     input:
         rules.plot_scale.output if "reference_scale" in config else without("reference_scale"),
+
+
+rule barriers:
+    input:
+        rules.plot_barriers.output if "convergence" in config["neb"] else without("neb.convergence"),
+
+
+rule hop_paths:
+    input:
+        rules.plot_hop_paths.output if "paths" in config["neb"] else without("neb.paths"),
 
 
 rule curves:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from functools import reduce
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -51,6 +52,8 @@ def check_sections():
     for name in ("reference_scale", "active_learning"):
         if name in config and "dft" not in config:
             raise InputError(f"{name} needs the section dft, which says how labels are made")
+    if "paths" in config["neb"] and "labelled" not in config["neb"]["paths"] and "dft" not in config:
+        raise InputError("neb.paths needs the key labelled, or the section dft, which says how labels are made")
     observed = config["observables"]["temperatures_K"]
     sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
     asked = [
@@ -81,10 +84,10 @@ def check_sections():
 def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
     named = ["material.dataset", "material.structure", "material.literature"]
-    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
+    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table", "neb.paths.labelled"]
     for name in named:
-        section, key = name.split(".")
-        path = config.get(section, {}).get(key)
+        *sections, key = name.split(".")
+        path = reduce(lambda part, section: part.get(section, {}), sections, config).get(key)
         if path is not None and not Path(path).is_file():
             raise InputError(
                 f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
@@ -302,6 +305,9 @@ def page_figures():
     if "labelled" in config.get("reference_scale", {}):
         folder = f"{RESULTS}/reference_scale"
         figures.append([f"{folder}/scale.png", f"{REPORT}/scale.rst", f"{folder}/table.csv"])
+    if "labelled" in config["neb"].get("paths", {}):
+        tables = [f"{RESULTS}/tables/{name}.csv" for name in ("hop_paths", "hop_path_barriers")]
+        figures.append([f"{RESULTS}/figures/hop_paths.png", f"{REPORT}/hop_paths.rst", *tables])
     return figures
 
 

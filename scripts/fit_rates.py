@@ -9,6 +9,9 @@ A barrier over which MD would hardly have seen the jumps that it did see (probab
 barrier two errors lower and the attempt frequency two factors higher) is not that of the way they took: ions moved
 together, say, while the others stand still in NEB. It is left out, and named.
 
+Vineyard's attempt frequencies of the paths are laid beside the model's one (in the model's file) and not fitted: they
+stand for harmonic vibrations about single minima of the potential, which a mobile ion at the temperatures of MD leaves.
+
 MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
 
@@ -62,6 +65,45 @@ def read_barriers(path: Path, rare: set[str], least_error_eV: float) -> list[Neb
     return [NebBarrier(directed, float(values.mean()), error) for directed, values in sampled]
 
 
+def vineyard_prefactors(path: Path, prefactor_per_s: float, factor: float) -> list[dict]:
+    """Geometric mean of the paths' attempt frequencies by directed class, 1/s, spread as a factor, and their number.
+
+    Last those of all paths together, the mean over the `prefactor_per_s` that was expected, and how many lie within
+    `factor` of it.
+    """
+    table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str})
+    sides = {"forward_prefactor_per_s": ["from", "to"], "backward_prefactor_per_s": ["to", "from"]}
+    missing = set(sides) - set(table)
+    if missing:
+        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing")
+    named = [
+        table[["class", *ends, column]].set_axis(["class", "from", "to", "per_s"], axis=1)
+        for column, ends in sides.items()
+    ]
+    long = pd.concat(named).dropna(subset="per_s")
+    if not (np.isfinite(long["per_s"]) & (long["per_s"] > 0)).all():
+        raise InputError(f"{path}: a prefactor is not a positive number")
+    long["log"] = np.log(long["per_s"].astype(float))
+
+    def summary(log: pd.Series) -> dict:
+        return {
+            "geometric_mean_per_s": float(np.exp(log.mean())),
+            "spread_factor": float(np.exp(log.std(ddof=0))),
+            "paths": len(log),
+        }
+
+    rows = [
+        dict(zip(("class", "from", "to"), key, strict=True)) | summary(part["log"])
+        for key, part in long.groupby(["class", "from", "to"], sort=False)
+    ]
+    if rows:
+        every = summary(long["log"])
+        within = (long["log"] - np.log(prefactor_per_s)).abs() <= np.log(factor)
+        every |= {"over_expected": every["geometric_mean_per_s"] / prefactor_per_s, "within_factor": int(within.sum())}
+        rows.append({"class": "all"} | every)
+    return rows
+
+
 def as_row(barrier: NebBarrier) -> dict:
     """For the model's file."""
     row = dict(zip(("class", "from", "to"), barrier.directed, strict=True))
@@ -108,6 +150,7 @@ def main() -> None:
     counts = up_to(all_counts, args.mark_above, args.counts)
     rare = {entry["name"] for entry in rarer_than(args.min_count, sites["classes"], counts)}
     barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
+    vineyard = vineyard_prefactors(args.neb, args.prefactor, args.prefactor_factor) if args.neb else []
     barriers, not_taken = ways_taken(barriers, counts, args.prefactor, args.prefactor_factor)
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
     model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
@@ -134,11 +177,23 @@ def main() -> None:
             "degrees_of_freedom": model.degrees_of_freedom,
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
+            "vineyard": vineyard,
             "neb": [as_row(barrier) for barrier in barriers],
             "neb_not_taken": [as_row(barrier) for barrier in not_taken],
         },
     )
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
+    print(
+        f"attempt frequency of the model {model.prefactor_per_s:.3g} 1/s, expected {args.prefactor:.3g}",
+        file=sys.stderr,
+    )
+    for row in vineyard[-1:]:
+        print(
+            f"Vineyard's, of {row['paths']} directed paths: {row['geometric_mean_per_s']:.3g} 1/s, spread by a factor "
+            f"{row['spread_factor']:.2g}; {row['within_factor']} within a factor {args.prefactor_factor:g} of the "
+            "expected one",
+            file=sys.stderr,
+        )
     for name in sorted({barrier.directed[0] for barrier in not_taken}):
         print(
             f"warning: class {name}: MD saw jumps that the NEB barrier does not allow; it is left out", file=sys.stderr

@@ -2,7 +2,8 @@
 
 Classes that MD saw often enough are skipped. Each finished class lies in the state folder; a second run takes it from
 there as long as nothing it depends on has changed. A hop without a barrier to trust is a row with its reason, not an
-error.
+error. Where the ends are minima and the saddle has one imaginary mode, the row has Vineyard's attempt frequencies too,
+and else the reason.
 """
 
 import argparse
@@ -16,12 +17,14 @@ from pathlib import Path
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
-from insilico_nmr.neb import NebFailed, find_barrier, hop_start
+from insilico_nmr.neb import NebFailed, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.rates import rarer_than, read_counts, up_to
 from insilico_nmr.sites import read_sites
+from insilico_nmr.vineyard import NoPrefactor, prefactors
 
-COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV", "reason"]
+COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
+COLUMNS += ["forward_prefactor_per_s", "backward_prefactor_per_s", "reason"]
 
 
 def main() -> None:
@@ -79,11 +82,7 @@ def main() -> None:
 
 def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> list[dict]:
     """Rows of one class: every arrangement with every committee member."""
-    jump = next(
-        jump
-        for jump in sites["jumps"]
-        if jump["class"] == entry["name"] and sites["sites"][jump["from"]]["orbit"] == entry["from"]
-    )
+    jump = jump_of_class(sites, entry)
     rows = []
     for arrangement in range(args.arrangements):
         start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, args.seed + arrangement)
@@ -93,10 +92,19 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
             try:
                 hop = find_barrier(start, calc, args.images, args.max_force)
                 row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
+                row |= prefactor_columns(*prefactors(hop, start.ion, calc))
             except NebFailed as error:
                 row |= {"status": error.status, "reason": str(error)}
             rows.append(row)
     return rows
+
+
+def prefactor_columns(forward: float | NoPrefactor, backward: float | NoPrefactor) -> dict:
+    """The attempt frequencies that there are, and why others are not."""
+    sides = {"forward": forward, "backward": backward}
+    columns = {f"{side}_prefactor_per_s": value for side, value in sides.items() if isinstance(value, float)}
+    reasons = dict.fromkeys(str(value) for value in sides.values() if not isinstance(value, float))
+    return columns | {"reason": "no prefactor: " + "; ".join(reasons)} if reasons else columns
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from insilico_nmr.errors import InputError
 
 # Another atom that differs by more than this between the relaxed end points makes it a concerted process, Å.
 SPECTATOR_A = 1.2
+# Ends relax to this part of the force that images are left with: shelves 0.1 to 0.2 eV above a minimum look like one at
+# 0.05 eV/Å.
+END_FORCE = 0.2
 
 
 class NebFailed(InputError):
@@ -31,11 +34,15 @@ class NebFailed(InputError):
 
 @dataclass(frozen=True)
 class Hop:
-    """A relaxed hop: barriers from the lowest point on either side, energies (images,) relative to the first, eV."""
+    """A relaxed hop: barriers from the lowest point on either side, energies (images,) relative to the first, eV.
+
+    `path` holds the images, both ends included, positions unwrapped from one to the next, without calculators.
+    """
 
     forward_eV: float
     backward_eV: float
     energies_eV: tuple[float, ...]
+    path: tuple[Atoms, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,15 @@ class Start:
     ion: int
     displacement: np.ndarray
     others: np.ndarray
+
+
+def jump_of_class(sites: dict, entry: dict) -> dict:
+    """The first entry of sites["jumps"] that belongs to an entry of sites["classes"], in its direction."""
+    return next(
+        jump
+        for jump in sites["jumps"]
+        if jump["class"] == entry["name"] and sites["sites"][jump["from"]]["orbit"] == entry["from"]
+    )
 
 
 def hop_start(
@@ -73,6 +89,17 @@ def hop_start(
     return Start(atoms, int(np.nonzero(occupied == start)[0][0]), displacement, others)
 
 
+def repeated(start: Start, relaxed: Atoms, times: tuple[int, int, int]) -> Start:
+    """The same hop of one ion in so many copies of its cell, `relaxed` with the ion at its start; images stay there."""
+    shifts = supercell_cells(times) @ start.atoms.cell[:]
+    home = start.atoms.positions[start.ion]
+    target = home + start.displacement
+    # Start and end of this ion are no other sites, those of its images are.
+    here = np.vstack([start.others, home, target])
+    others = np.vstack([start.others, *(here + shift for shift in shifts if shift.any())])
+    return Start(relaxed.repeat(times), start.ion, target - relaxed.positions[start.ion], others)
+
+
 def find_barrier(
     start: Start, calculator: Calculator, images: int = 5, max_force: float = 0.05, max_steps: int = 300
 ) -> Hop:
@@ -86,12 +113,12 @@ def find_barrier(
         raise InputError(f"the hop of atom {start.ion} is {np.linalg.norm(start.displacement):.2f} Å long: one site?")
     home = start.atoms.positions[start.ion].copy()
     first = start.atoms.copy()
-    _relax(first, calculator, max_force, 2 * max_steps, "start")
+    _relax(first, calculator, END_FORCE * max_force, 4 * max_steps, "start")
     _check_stayed(first, start, home, "start")
     # The end point starts from the relaxed surroundings of the start, so that only the hop tells them apart.
     last = first.copy()
     last.positions[start.ion] = home + start.displacement
-    _relax(last, calculator, max_force, 2 * max_steps, "end")
+    _relax(last, calculator, END_FORCE * max_force, 4 * max_steps, "end")
     _check_stayed(last, start, home + start.displacement, "end")
     difference = find_mic(last.positions - first.positions, first.cell)[0]
     last.positions = first.positions + difference
@@ -108,8 +135,8 @@ def find_barrier(
         image.calc = calculator
     band = NEB(path, k=0.3, climb=False, method="improvedtangent", allow_shared_calculator=True)
     band.interpolate(method="idpp", mic=False)
-    # The chain settles before the highest image starts to climb.
-    FIRE(band, logfile=None).run(fmax=6 * max_force, steps=max_steps // 2)
+    # The chain settles before the highest image starts to climb: off the path it would climb without end.
+    FIRE(band, logfile=None).run(fmax=2 * max_force, steps=max_steps // 2)
     band.climb = True
     if not FIRE(band, logfile=None).run(fmax=max_force, steps=max_steps):
         raise NebFailed("not converged", f"forces above {max_force:g} eV/Å after {max_steps} steps")
@@ -121,9 +148,20 @@ def find_barrier(
     top = int(energies.argmax())
     if top in (0, len(path) - 1):
         raise NebFailed("no minimum", "the energy has no maximum between the end points")
-    # Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
-    forward, backward = energies[top] - energies[:top].min(), energies[top] - energies[top:].min()
-    return Hop(float(forward), float(backward), tuple(energies.tolist()))
+    forward, backward = heights(energies)
+    return Hop(forward, backward, tuple(energies.tolist()), tuple(image.copy() for image in path))
+
+
+def heights(energies_eV: np.ndarray) -> tuple[float, float]:
+    """Barriers forward and backward of energies along a path, (images,), each 0 where nothing is to be climbed.
+
+    Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
+    """
+    top = int(energies_eV.argmax())
+    return (
+        float(energies_eV[top] - energies_eV[: top + 1].min()),
+        float(energies_eV[top] - energies_eV[top:].min()),
+    )
 
 
 def _relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:

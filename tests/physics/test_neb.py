@@ -78,6 +78,16 @@ def test_an_ion_that_relaxes_to_a_third_site_is_reported():
         find_barrier(start((PERIOD * 1.6, 0, 0)), EggBox(0.35))
 
 
+def test_an_end_on_a_shelf_slides_down_to_its_minimum():
+    # 0.9 Å off the valley floor the force is 0.036 eV/Å, less than images may keep.
+    begun = start()
+    begun.atoms.positions[0, 1] = 0.9
+    hop = find_barrier(begun, EggBox(0.35, stiffness=0.04), max_force=0.05)
+    assert abs(hop.path[0].positions[0, 1]) < 0.3
+    assert hop.path[0].positions[0, 0] == pytest.approx(0, abs=0.05)
+    assert hop.path[-1].positions[0, 0] == pytest.approx(PERIOD, abs=0.05)
+
+
 def test_coinciding_sites_are_refused():
     with pytest.raises(InputError, match="one site"):
         find_barrier(start((0.1, 0, 0)), EggBox(0.35))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plot_barriers
 import plot_couplings
 import plot_dataset
 import plot_diffusion
 import plot_echo
 import plot_histories
+import plot_hop_paths
 import plot_learning
 import plot_linewidth
 import plot_mas
@@ -193,6 +195,24 @@ def synthetic_paths() -> list[pd.DataFrame]:
     return [pd.concat(map(pd.DataFrame, rows)) for rows in (decays, lines, others, frozen)]
 
 
+def synthetic_barriers() -> pd.DataFrame:
+    """Two hops of one class that lose 0.04 and 0.02 eV from 32 to 64 atoms, and one with a path in the smaller only."""
+    rows = []
+    for arrangement, (small, large) in enumerate(((0.30, 0.26), (0.20, 0.18), (0.50, np.nan))):
+        for cells, atoms, value in (("1x1x1", 32, small), ("1x1x2", 64, large)):
+            status = "converged" if value == value else "no minimum"
+            rows.append(["A-B:3.0", "A", "B", arrangement, cells, atoms, status, value, value - 0.1])
+    columns = ["class", "from", "to", "arrangement", "cells", "atoms", "status", "forward_eV", "backward_eV"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def synthetic_hop_paths() -> pd.DataFrame:
+    """One path of five images, the potential twice as high as DFT."""
+    dft = np.array([0.0, 0.1, 0.2, 0.15, 0.1])
+    columns = {"image": range(5), "length_A": 0.6 * np.arange(5), "dft_eV": dft, "potential_eV": 2 * dft}
+    return pd.DataFrame({"path": 0, "class": "A-B:3.0", **columns, "potential_sd_eV": 0.01})
+
+
 TABLES = {
     plot_paths: synthetic_paths,
     plot_dataset: lambda: [synthetic_histograms()],
@@ -205,6 +225,8 @@ TABLES = {
     plot_linewidth: synthetic_linewidth,
     plot_couplings: lambda: [synthetic_couplings()],
     plot_histories: lambda: [synthetic_histories()],
+    plot_barriers: lambda: [synthetic_barriers()],
+    plot_hop_paths: lambda: [synthetic_hop_paths()],
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
 NO_LITERATURE = for_figure(None, "", "")
@@ -246,6 +268,7 @@ def test_equal_tables_give_equal_bytes(module, tmp_path, monkeypatch):
 def test_missing_columns_and_empty_tables_are_refused_by_name(module, tmp_path):
     tables = TABLES[module]()
     columns = {plot_dataset: "count", plot_parity: "model", plot_echo: "S2", plot_spectra: "rigid_per_kHz"}
+    columns |= {plot_barriers: "atoms", plot_hop_paths: "dft_eV"}
     column = columns.get(module, "temperature_K")
     paths = written([tables[0].drop(columns=column), *tables[1:]], tmp_path)
     with pytest.raises(InputError, match=rf"synthetic_0\.csv: column {column} is missing"):
@@ -279,6 +302,26 @@ def test_points_without_value_are_not_drawn_but_counted_on_stderr(tmp_path, caps
     read = plot_parity.read(*written([metrics, components, parameters], tmp_path))
     assert len(read[1]) == 58
     assert "2 of 60 components have no" in capsys.readouterr().err
+
+
+def test_cells_are_compared_by_hops_that_have_a_barrier_in_each(tmp_path):
+    figure = plot_barriers.draw(plot_barriers.read(*written([synthetic_barriers()], tmp_path)))
+    lines = drawn(figure, "hop")
+    assert len(lines) == 8  # two hops, there and back, in both panels
+    mean = next(bar for axes in figure.axes for bar in axes.containers if isinstance(bar, ErrorbarContainer))
+    np.testing.assert_allclose(mean.lines[0].get_ydata().astype(float), [0.03, 0.0], atol=1e-12)
+    bar = mean.lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(bar[:, 1], [0.02, 0.04], atol=1e-12)
+    lost = synthetic_barriers().query("cells == '1x1x1' or arrangement > 1")
+    with pytest.raises(InputError, match="no hop has a barrier in every cell"):
+        plot_barriers.read(*written([lost], tmp_path))
+
+
+def test_energies_along_a_path_stand_over_its_length(tmp_path):
+    figure = plot_hop_paths.draw(plot_hop_paths.read(*written([synthetic_hop_paths()], tmp_path)))
+    (dft,), (potential,) = (drawn(figure, name) for name in ("dft", "potential"))
+    np.testing.assert_allclose(dft.get_xdata(), 0.6 * np.arange(5))
+    np.testing.assert_allclose(potential.get_ydata().astype(float), 2 * dft.get_ydata())
 
 
 def test_zero_counts_are_upper_limits_and_hot_points_are_open(tmp_path):

@@ -12,6 +12,7 @@ from insilico_nmr.neb import NebFailed
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import build_sites, read_sites, write_sites
 from insilico_nmr.trajectory import Trajectory, write_trajectory
+from insilico_nmr.vineyard import NoPrefactor
 from programs import run
 
 CIF = """data_x
@@ -150,10 +151,14 @@ def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch
             raise NebFailed("not converged", "made up")
         return SimpleNamespace(forward_eV=0.4, backward_eV=0.3)
 
+    def prefactors(hop, ion, calculator):
+        return 3e12, NoPrefactor("2 imaginary modes at the end")
+
     (crystal / "potential").write_text("made up")
     monkeypatch.setattr(run_neb, "member_file", lambda folder, member: folder)
     monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
     monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
+    monkeypatch.setattr(run_neb, "prefactors", prefactors)
     rows = [["Li1-Li2:1.80", "Li1", "Li2", 600, 15, 1e-9], ["Li1-Li2:1.80", "Li2", "Li1", 600, 15, 1e-9]]
     rows.append(["Li2-Li2:2.40", "Li2", "Li2", 600, 3, 1e-9])
     table = pd.DataFrame(rows, columns=["class", "from", "to", "temperature_K", "count", "exposure_s"])
@@ -174,6 +179,10 @@ def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch
     assert found["status"].tolist() == ["converged", "not converged"] * 2
     assert found[["forward_eV", "backward_eV"]].iloc[[0, 2]].to_numpy().tolist() == [[0.4, 0.3]] * 2
     assert found[["forward_eV", "backward_eV"]].iloc[[1, 3]].isna().all(axis=None)
+    assert found["forward_prefactor_per_s"].iloc[[0, 2]].tolist() == [3e12] * 2
+    assert found["forward_prefactor_per_s"].iloc[[1, 3]].isna().all()
+    assert found["backward_prefactor_per_s"].isna().all()
+    assert found["reason"].iloc[0] == "no prefactor: 2 imaginary modes at the end"
     pd.testing.assert_frame_equal(neb(), found)
     assert len(sought) == 4
     # Other settings: nothing that was found before holds.
@@ -207,9 +216,11 @@ def counted(tmp_path):
     columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s"]
     columns += ["ci_high_per_s", "origin", "fano", "radius_log_sd"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "counts.csv", index=False)
-    barriers = [["aa", "A", "A", 0, 0, "converged", 0.9, 0.8, ""], ["ab", "A", "B", 0, 0, "converged", 0.31, 0.24, ""]]
-    barriers.append(["ab", "A", "B", 1, 0, "no minimum", "", "", "lost"])
-    columns = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV", "reason"]
+    barriers = [["aa", "A", "A", 0, 0, "converged", 0.9, 0.8, 2e13, 5e11, ""]]
+    barriers.append(["ab", "A", "B", 0, 0, "converged", 0.31, 0.24, 4e12, "", "no prefactor: lost"])
+    barriers.append(["ab", "A", "B", 1, 0, "no minimum", "", "", "", "", "lost"])
+    columns = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
+    columns += ["forward_prefactor_per_s", "backward_prefactor_per_s", "reason"]
     pd.DataFrame(barriers, columns=columns).to_csv(tmp_path / "barriers.csv", index=False)
     return tmp_path
 
@@ -235,6 +246,24 @@ def test_barriers_enter_for_rare_classes_and_not_for_frequent_ones(counted):
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
     assert set(rates[rates["origin"] == "neb"]["class"]) == {"ab"}
     assert fit(counted, "--min-count", 1)[1]["neb"] == []
+
+
+def test_vineyard_prefactors_are_laid_beside_the_model_and_change_nothing(counted):
+    rates, model = fit(counted)
+    found = {row["class"]: row for row in model["vineyard"]}
+    assert found["aa"]["geometric_mean_per_s"] == pytest.approx(np.sqrt(2e13 * 5e11))
+    assert found["aa"]["spread_factor"] == pytest.approx(np.sqrt(2e13 / 5e11))
+    assert (found["ab"]["from"], found["ab"]["to"], found["ab"]["paths"]) == ("A", "B", 1)
+    mean = (2e13 * 5e11 * 4e12) ** (1 / 3)
+    assert found["all"]["geometric_mean_per_s"] == pytest.approx(mean)
+    assert found["all"]["over_expected"] == pytest.approx(mean / 5e12)
+    assert found["all"]["within_factor"] == 1  # of 2e13, 5e11 and 4e12 only the last is within a factor of three
+    table = pd.read_csv(counted / "barriers.csv")
+    none = table.assign(forward_prefactor_per_s=np.nan, backward_prefactor_per_s=np.nan)
+    none.to_csv(counted / "barriers.csv", index=False)
+    without, bare = fit(counted)
+    assert bare["vineyard"] == []
+    pd.testing.assert_frame_equal(without, rates)
 
 
 def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):

@@ -1,0 +1,96 @@
+"""First-principles single points on hop paths beside the potential: energies along each path, and its barriers.
+
+The images are those of export_hop_paths.py, labelled: each path's energies count from its first image. The potential is
+that of now, which need not be the one that the paths were relaxed on; every committee member is asked. Barriers are
+from the lowest image before, or after, the highest one, each by its own energies. DFT's are single points: neither its
+minima nor its saddle are relaxed.
+"""
+
+import argparse
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ase.geometry import find_mic
+from insilico_nmr.dataset import read_dataset
+from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.files import atomic_path
+from insilico_nmr.neb import heights
+from insilico_nmr.potential import calculator, load_members
+
+NAMES = ("path", "image", "class", "from", "to")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labelled", type=Path, help="labelled images, extended XYZ")
+    parser.add_argument("--potential", type=Path, required=True, help="folder of the potential")
+    parser.add_argument("--out", type=Path, required=True, help="energies of the images, CSV")
+    parser.add_argument("--barriers", type=Path, required=True, help="barriers of the paths, CSV")
+    args = parser.parse_args()
+
+    frames = read_dataset(args.labelled)
+    for number, atoms in enumerate(frames):
+        missing = [name for name in NAMES if name not in atoms.info]
+        if missing:
+            raise InputError(f"{args.labelled}, frame {number}: info key {', '.join(missing)} is missing")
+    symbols = {symbol for atoms in frames for symbol in atoms.symbols}
+    calculators = [calculator(args.potential, symbols, member) for member in range(load_members(args.potential))]
+    images, barriers = [], []
+    for path in sorted({int(atoms.info["path"]) for atoms in frames}):
+        here = sorted((a for a in frames if int(a.info["path"]) == path), key=lambda a: int(a.info["image"]))
+        if len({int(atoms.info["image"]) for atoms in here}) < max(3, len(here)):
+            raise InputError(f"{args.labelled}: path {path} needs three images or more, each with a number of its own")
+        rows, barrier = compare(here, calculators)
+        images += rows
+        barriers.append(barrier)
+        print(
+            f"{barrier['class']}: DFT {barrier['dft_forward_eV']:.3f} and back {barrier['dft_backward_eV']:.3f} eV, "
+            f"potential {barrier['potential_forward_eV']:.3f} and {barrier['potential_backward_eV']:.3f}",
+            file=sys.stderr,
+        )
+    for out, rows in ((args.out, images), (args.barriers, barriers)):
+        with atomic_path(out) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def compare(path: list, calculators: list) -> tuple[list[dict], dict]:
+    """Rows of the images, and the row of barriers, of one path."""
+    dft = np.array([atoms.get_potential_energy() for atoms in path])
+    found, errors = np.empty((len(calculators), len(path))), np.empty(len(path))
+    for number, atoms in enumerate(path):
+        work = atoms.copy()
+        for member, calc in enumerate(calculators):
+            work.calc = calc
+            found[member, number] = work.get_potential_energy()
+            if member == 0:
+                errors[number] = np.sqrt(np.mean((work.get_forces() - atoms.get_forces()) ** 2))
+    dft, found = dft - dft[0], found - found[:, :1]
+    steps = [np.linalg.norm(find_mic(b.positions - a.positions, a.cell)[0]) for a, b in pairwise(path)]
+    length = np.concatenate([[0.0], np.cumsum(steps)])
+    common = {name: path[0].info[name] for name in ("path", "class", "from", "to")}
+    rows = [
+        common
+        | {
+            "image": path[number].info["image"],
+            "length_A": length[number],
+            "dft_eV": dft[number],
+            "potential_eV": found[0, number],
+            "potential_sd_eV": found[:, number].std(),
+            "force_rmse_eV_per_A": errors[number],
+        }
+        for number in range(len(path))
+    ]
+    members = np.array([heights(energies) for energies in found])
+    barrier = common | {"atoms": len(path[0])}
+    for side, name in enumerate(("forward", "backward")):
+        barrier[f"dft_{name}_eV"] = heights(dft)[side]
+        barrier[f"potential_{name}_eV"] = members[0, side]
+        barrier[f"potential_{name}_sd_eV"] = members[:, side].std()
+    return rows, barrier
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,152 @@
+"""Attempt frequencies on landscapes whose second derivatives are known."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.neighborlist import neighbor_list
+from insilico_nmr.neb import Hop, Start, find_barrier
+from insilico_nmr.vineyard import NoPrefactor, hessian, prefactors
+
+MASS, WALL = 6.94, 3.0  # u; eV/Å² across the path
+TOP, BARRIER = 0.45, 0.3  # Å, eV
+
+
+class Wells(Calculator):
+    """The lithium atom in a double well along x, with the minima at 0 and 1, in a channel that widens on its way.
+
+    U' ∝ x (x − TOP)(x − 1), so that the second minimum is the deeper one; U(TOP) = BARRIER. Across, k(x)(y² + z²)/2
+    with k = WALL (1 + x)². All other atoms sit in springs of their own.
+    """
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, home: np.ndarray):
+        super().__init__()
+        self.home = home
+        along = np.polynomial.Polynomial.fromroots([0, TOP, 1]).integ()
+        self.along = along * (BARRIER / along(TOP))
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        shift = self.atoms.positions - self.home
+        x, y, z = shift[0]
+        stiffness = WALL * (1 + x) ** 2
+        energy = self.along(x) + stiffness / 2 * (y * y + z * z) + (shift[1:] ** 2).sum()
+        forces = -2 * shift
+        forces[0] = [-self.along.deriv()(x) - WALL * (1 + x) * (y * y + z * z), -stiffness * y, -stiffness * z]
+        self.results = {"energy": energy, "forces": forces}
+
+
+@pytest.fixture
+def wells():
+    atoms = Atoms("LiOO", positions=[[5, 5, 5], [6, 8, 5], [1, 1, 1]], cell=[12, 12, 12], pbc=True)
+    calculator = Wells(atoms.positions.copy())
+    start = Start(atoms, 0, np.array([1.0, 0, 0]), np.full((1, 3), 11.0))
+    return find_barrier(start, calculator, images=5, max_force=0.02), calculator
+
+
+def frequency(curvature: float) -> float:
+    """1/s of a curvature in eV/Å²."""
+    return np.sqrt(curvature / MASS) * units.s / (2 * np.pi)
+
+
+def test_attempt_frequencies_of_a_double_well(wells):
+    hop, calculator = wells
+    second = calculator.along.deriv(2)
+    # Of three modes at each minimum two lie across; the channel is (1 + x)² times as stiff at x as at the start.
+    forward = frequency(second(0)) / (1 + TOP) ** 2
+    backward = frequency(second(1)) * 4 / (1 + TOP) ** 2
+    found = prefactors(hop, 0, calculator)
+    assert found == (pytest.approx(forward, rel=5e-3), pytest.approx(backward, rel=5e-3))
+
+
+def test_there_and_back_rates_balance_the_free_energies_of_the_minima(wells):
+    hop, calculator = wells
+    forward, backward = prefactors(hop, 0, calculator)
+    thermal = 600 * units.kB
+
+    def free_energy(image: Atoms) -> float:
+        """Classical harmonic: E + kT Σ ln(ω_i/ω_0); ω_0 is the same for both minima."""
+        curvatures = np.linalg.eigvalsh(hessian(image, calculator, np.array([0])))
+        image.calc = calculator
+        return image.get_potential_energy() + thermal / 2 * np.log(curvatures).sum()
+
+    rates = [forward * np.exp(-hop.forward_eV / thermal), backward * np.exp(-hop.backward_eV / thermal)]
+    expected = np.exp(-(free_energy(hop.path[-1]) - free_energy(hop.path[0])) / thermal)
+    assert rates[0] / rates[1] == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_start_that_is_no_minimum_has_no_forward_frequency_only(wells):
+    hop, calculator = wells
+    # The start balances on a ridge across the path: flat there, and down on both sides.
+    ridge = hop.path[0].copy()
+
+    class Ridge(Wells):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            x, y, _ = self.atoms.positions[0] - self.home[0]
+            fade = np.exp(-((x / 0.15) ** 2))
+            self.results["energy"] -= 3 * fade * y * y
+            self.results["forces"][0] += [-2 * x / 0.15**2 * 3 * fade * y * y, 6 * fade * y, 0]
+
+    ridge.positions[0] = calculator.home[0]
+    hop = Hop(hop.forward_eV, hop.backward_eV, hop.energies_eV, (ridge, *hop.path[1:]))
+    forward, backward = prefactors(hop, 0, Ridge(calculator.home))
+    assert isinstance(forward, NoPrefactor)
+    assert "1 imaginary modes at the start" in str(forward)
+    assert backward == pytest.approx(prefactors(hop, 0, calculator)[1], rel=1e-2)
+
+
+def test_a_top_with_two_imaginary_modes_has_none(wells):
+    hop, calculator = wells
+
+    class Split(Wells):
+        """The channel has a ridge along its middle all the way."""
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            y = self.atoms.positions[0, 1] - self.home[0, 1]
+            self.results["energy"] -= 10 * y * y
+            self.results["forces"][0, 1] += 20 * y
+
+    forward, backward = prefactors(hop, 0, Split(calculator.home))
+    assert isinstance(forward, NoPrefactor)
+    assert str(forward) == str(backward)
+
+
+class Bonds(Calculator):
+    """Forces between pairs alone: nothing changes when all atoms move together."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        i, d, vector = neighbor_list("idD", self.atoms, 4.5)
+        forces = np.zeros((len(self.atoms), 3))
+        energy = 0.0
+        # A repulsion and an attraction, both times (1 − d²/r²)⁴, so that they end smoothly.
+        soft = 1 - (d / 4.5) ** 2
+        for depth, width in ((40.0, 0.9), (-3.0, 2.0)):
+            gauss = depth * np.exp(-((d / width) ** 2)) * soft**4
+            energy += gauss.sum() / 2
+            slope = gauss * (-2 * d / width**2) - depth * np.exp(-((d / width) ** 2)) * 4 * soft**3 * 2 * d / 4.5**2
+            np.add.at(forces, i, (slope / d)[:, None] * vector)
+        self.results = {"energy": energy, "forces": forces}
+
+
+def test_pinning_one_atom_leaves_the_ratio_of_the_free_cell():
+    # Any two geometries of one cell will do: pinned and free products are of the same matrices.
+    rng = np.random.default_rng(3)
+    atoms = Atoms("LiS4", positions=rng.uniform(0, 3, (5, 3)), cell=[9, 9, 9], pbc=True)
+    other = atoms.copy()
+    other.positions += rng.normal(0, 0.1, (5, 3))
+
+    def logs(structure: Atoms, pinned: int | None) -> float:
+        free = np.array([n for n in range(5) if n != pinned])
+        weight = np.repeat(structure.get_masses()[free] ** -0.5, 3)
+        values = np.abs(np.linalg.eigvalsh(hessian(structure, Bonds(), free) * np.outer(weight, weight)))
+        return np.log(np.sort(values)[0 if pinned is not None else 3 :]).sum()
+
+    ratios = [logs(atoms, pinned) - logs(other, pinned) for pinned in (None, 0, 4)]
+    np.testing.assert_allclose(ratios[1:], ratios[0], atol=1e-3)
