@@ -77,7 +77,7 @@ def check_sections():
 def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
     named = ["material.dataset", "material.structure", "material.literature"]
-    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
+    named += ["potential.eos", "dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
     for name in named:
         section, key = name.split(".")
         path = config.get(section, {}).get(key)
@@ -125,6 +125,8 @@ FIGURE_TABLES = {
     "linewidth": ["linewidth", "relaxation"],
     "diffusion": ["diffusion"],
 }
+if "eos" in config["potential"]:
+    FIGURE_TABLES["potential"] = ["eos", "potential_metrics", "distances", "distance_means"]
 if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
 if "mas" in config["observables"]:
@@ -139,6 +141,7 @@ def numbers(values):
 
 
 HOT = numbers(config["md"]["rates"]["temperatures_K"])
+HOT_RUNS = range(config["md"]["rates"]["arrangements"])
 COLD = numbers(config["observables"]["temperatures_K"])
 MEMBERS = range(config["tensor_model"]["members"])
 
