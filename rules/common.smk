@@ -84,7 +84,8 @@ def check_sections():
 def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
     named = ["material.dataset", "material.structure", "material.literature"]
-    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table", "neb.paths.labelled"]
+    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
+    named += ["potential.eos", "neb.paths.labelled"]
     for name in named:
         *sections, key = name.split(".")
         path = reduce(lambda part, section: part.get(section, {}), sections, config).get(key)
@@ -134,6 +135,8 @@ FIGURE_TABLES = {
 }
 if "vibrations" in config["observables"]:
     FIGURE_TABLES["relaxation"].append("vibrations")
+if "eos" in config["potential"]:
+    FIGURE_TABLES["potential"] = ["eos", "potential_metrics", "distances", "distance_means"]
 if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
 if "paths" in config["observables"]:
@@ -150,6 +153,7 @@ def numbers(values):
 
 
 HOT = numbers(config["md"]["rates"]["temperatures_K"])
+HOT_RUNS = range(config["md"]["rates"]["arrangements"])
 COLD = numbers(config["observables"]["temperatures_K"])
 MEMBERS = range(config["tensor_model"]["members"])
 

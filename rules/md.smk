@@ -82,6 +82,41 @@ rule run_md_rates:
         " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
 
 
+if "eos" in config["potential"]:
+
+    rule check_potential:
+        input:
+            code=code("check_potential"),
+            potential=rules.train_potential.output.config,
+            members=POTENTIAL_FILES,
+            eos=config["potential"]["eos"],
+            dataset=rules.ingest.output,
+            trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT, arrangement=HOT_RUNS),
+            checks=expand(rules.run_md_rates.output.checks, temperature=HOT, arrangement=HOT_RUNS),
+        output:
+            eos=f"{RESULTS}/tables/eos.csv",
+            metrics=f"{RESULTS}/tables/potential_metrics.csv",
+            distances=f"{RESULTS}/tables/distances.csv",
+            means=f"{RESULTS}/tables/distance_means.csv",
+        log:
+            f"{RESULTS}/logs/check_potential.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/check_potential.tsv"
+        conda:
+            POTENTIAL_ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            folder=subpath(input.potential, parent=True),
+            mobile=flags("material", mobile="mobile"),
+        shell:
+            "python {input.code[0]} {params.folder} --eos {input.eos} --dataset {input.dataset} {params.mobile}"
+            " --trajectories {input.trajectories} --checks {input.checks} --out-eos {output.eos}"
+            " --out-metrics {output.metrics} --out-distances {output.distances} --out-means {output.means} > {log} 2>&1"
+
+
 rule run_md_tensors:
     input:
         code=code("run_md"),
@@ -165,11 +200,7 @@ rule quench_trajectory:
 rule analyse_jumps:
     input:
         code=code("analyse_jumps"),
-        trajectories=expand(
-            rules.run_md_rates.output.trajectory,
-            temperature=HOT,
-            arrangement=range(config["md"]["rates"]["arrangements"]),
-        ),
+        trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT, arrangement=HOT_RUNS),
         sites=rules.make_sites.output,
     output:
         counts=f"{RESULTS}/rates/counts.csv",

@@ -15,25 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from ase.geometry import get_distances
 from insilico_nmr.dataset import efg, labelled, ms, read_dataset
+from insilico_nmr.distances import nearest_distances
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.tensors import efg_principal
 
 BINS = 40
-
-
-def nearest_distances(frames: list[Atoms], mobile: str, neighbour: str) -> np.ndarray:
-    """Distance in Å of every `mobile` atom to the nearest `neighbour` atom or its images, shape (n,)."""
-    nearest = []
-    for atoms in frames:
-        here, there = atoms.positions[atoms.symbols == mobile], atoms.positions[atoms.symbols == neighbour]
-        if len(here) > 0 and len(there) > 0:
-            nearest.append(get_distances(here, there, cell=atoms.cell, pbc=True)[1].min(axis=1))
-    if not nearest:
-        raise InputError(f"no frame has both {mobile} and {neighbour}")
-    return np.concatenate(nearest)
 
 
 def quantities(frames: list[Atoms], mobile: str, neighbours: list[str]) -> dict[str, np.ndarray]:
@@ -47,7 +35,10 @@ def quantities(frames: list[Atoms], mobile: str, neighbours: list[str]) -> dict[
     if forces:
         samples["force_component_eV_per_A"] = np.concatenate(forces)
     for neighbour in neighbours:
-        samples[f"nearest_{mobile}_{neighbour}_A"] = nearest_distances(frames, mobile, neighbour)
+        found = np.concatenate([nearest_distances(atoms, mobile, neighbour) for atoms in frames])
+        if len(found) == 0:
+            raise InputError(f"no frame has both {mobile} and {neighbour}")
+        samples[f"nearest_{mobile}_{neighbour}_A"] = found
     return samples
 
 

@@ -2,40 +2,15 @@
 
 import numpy as np
 import pytest
-from ase import Atoms
 from insilico_nmr.engines import AseEngine, open_engine
 from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
 from insilico_nmr.md_checks import HostUnit, check_run, mean_with_error
 from insilico_nmr.potential import calculator
 from insilico_nmr.trajectory import Trajectory, read_trajectory, write_trajectory
-from insilico_nmr.uf3 import Basis, write_lammps
+from potentials import synthetic_crystal, synthetic_potential
 from programs import run
-
-BASIS = Basis(("Li",), 0.5, 6.0, 20, 1.2, 2.0, 4, 4)
-
-
-def synthetic_potential(folder, sign: float = 1.0):
-    """A smooth pair potential with its minimum near 3 Å (or, with sign −1, one that atoms fall into)."""
-    knots = BASIS.knots()["pair"]
-    greville = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3
-    x = (3.0 / np.maximum(greville, 1.5)) ** 6
-    values = np.zeros(BASIS.size)
-    values[1 : 1 + BASIS.pair_size] = sign * 0.15 * (x**2 - 2 * x)
-    values[1 + BASIS.pair_size - 3 : 1 + BASIS.pair_size] = 0.0
-    write_lammps(folder / "member_0.uf3", BASIS, values)
-    write_json(folder / "config.json", {"kind": "uf3", "elements": ["Li"]})
-    return folder
-
-
-def synthetic_crystal() -> Atoms:
-    """A face-centred cubic crystal of 32 atoms in a monoclinic setting of its cell."""
-    atoms = Atoms("Li4", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], cell=[4.2] * 3)
-    atoms.pbc = True
-    return atoms.repeat(2)
-
 
 RUN = Run(200.0, 0.2, 2.0, 2.0, 20.0, 0.1, 5)
 

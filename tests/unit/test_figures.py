@@ -18,6 +18,7 @@ import plot_linewidth
 import plot_mas
 import plot_parity
 import plot_paths
+import plot_potential
 import plot_rates
 import plot_relaxation
 import plot_scale
@@ -213,6 +214,28 @@ def synthetic_hop_paths() -> pd.DataFrame:
     return pd.DataFrame({"path": 0, "class": "A-B:3.0", **columns, "potential_sd_eV": 0.01})
 
 
+def synthetic_potential() -> list[pd.DataFrame]:
+    """Parabolas with minima at 20 (DFT) and 19.5 Å³, stresses of DFT 1 GPa too low; one bond, three temperatures."""
+    volumes = np.linspace(18, 22, 7)
+    parts = []
+    for source, minimum, offset in (("dft", 20.0, -1.0), ("member 0", 19.5, 0.0), ("member 1", 19.6, 0.0)):
+        energy, pressure = 0.005 * (volumes - minimum) ** 2, -1.602 * (volumes - minimum) + offset
+        columns = {"volume_A3_per_atom": volumes, "energy_eV_per_atom": energy, "pressure_GPa": pressure}
+        parts.append(pd.DataFrame({"source": source, **columns}))
+    names = ["volume at the minimum", "bulk modulus at the minimum", "force error, groups never seen"]
+    numbers = {"dft": [20.0, 32.0, np.nan], "potential": [19.5, np.nan, 0.1], "members_sd": [0.05, np.nan, np.nan]}
+    metrics = pd.DataFrame({"quantity": names, "unit": ["A^3/atom", "GPa", "eV/A"], **numbers})
+    pair = {"centre": "S", "neighbour": "P"}
+    edges = np.arange(1.8, 2.4, 0.1)
+    bins = {"bin_left_A": edges[:-1], "bin_right_A": edges[1:], "density_per_A": [1, 4, 3, 1, 1.0]}
+    sources = [("labelled", np.nan), *[("md", T) for T in (500.0, 600.0, 700.0)]]
+    histograms = [pd.DataFrame({**pair, "source": source, "temperature_K": T, **bins}) for source, T in sources]
+    sources += [("dft_at_rest", np.nan), ("potential_at_rest", np.nan)]
+    means = pd.DataFrame([{**pair, "source": source, "temperature_K": T, "mean_A": 2.05} for source, T in sources])
+    means.loc[means["source"] == "potential_at_rest", "mean_A"] = 2.11
+    return [pd.concat(parts), metrics, pd.concat(histograms), means]
+
+
 TABLES = {
     plot_paths: synthetic_paths,
     plot_dataset: lambda: [synthetic_histograms()],
@@ -227,6 +250,7 @@ TABLES = {
     plot_histories: lambda: [synthetic_histories()],
     plot_barriers: lambda: [synthetic_barriers()],
     plot_hop_paths: lambda: [synthetic_hop_paths()],
+    plot_potential: synthetic_potential,
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
 NO_LITERATURE = for_figure(None, "", "")
@@ -269,6 +293,7 @@ def test_missing_columns_and_empty_tables_are_refused_by_name(module, tmp_path):
     tables = TABLES[module]()
     columns = {plot_dataset: "count", plot_parity: "model", plot_echo: "S2", plot_spectra: "rigid_per_kHz"}
     columns |= {plot_barriers: "atoms", plot_hop_paths: "dft_eV"}
+    columns[plot_potential] = "pressure_GPa"
     column = columns.get(module, "temperature_K")
     paths = written([tables[0].drop(columns=column), *tables[1:]], tmp_path)
     with pytest.raises(InputError, match=rf"synthetic_0\.csv: column {column} is missing"):
@@ -601,3 +626,15 @@ def test_the_half_narrowed_line_is_found_between_temperatures():
     assert inverse == pytest.approx(6.5)  # half is half-way to a quarter, on a logarithmic scale
     assert rate == pytest.approx(2 * np.pi * 4e3)
     assert plot_summary.narrowing(table.assign(shift=0, fwhm_Hz=4e3)) == []
+
+
+def test_the_potential_is_drawn_beside_the_slope_of_the_energies_and_both_minima():
+    figure = plot_potential.draw(*synthetic_potential())
+    (stresses,), (slope,) = drawn(figure, "pressure dft"), drawn(figure, "slope")
+    middle = np.interp(stresses.get_xdata(), slope.get_xdata(), slope.get_ydata())
+    assert stresses.get_ydata() - middle == pytest.approx(-1.0, abs=0.15)
+    (dft,), (potential,) = drawn(figure, "rest DFT"), drawn(figure, "rest potential")
+    assert (dft.get_xdata()[0], potential.get_xdata()[0]) == (2.05, 2.11)
+    title = figure.axes[0].get_title(loc="left")
+    assert title == "V: DFT 20.00, potential 19.50 ± 0.05 Å³\nB: DFT 32.0, potential no minimum GPa"
+    assert "force 0.1 eV/Å" in figure.axes[1].get_title(loc="left")
