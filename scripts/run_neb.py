@@ -53,6 +53,7 @@ def main() -> None:
     counts = up_to(read_counts(args.counts), args.mark_above, args.counts)
     rare = rarer_than(args.min_count, sites["classes"], counts)
     made_from = {
+        "columns": COLUMNS,
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),
         "potential": [sha256(member_file(args.potential, member)) for member in range(args.members)],
