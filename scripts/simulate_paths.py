@@ -56,13 +56,14 @@ def fields_of(
 class Plan:
     """Which times each experiment looks at, s, within `reach_s`; at most `count` points of decays, `step_s` apart.
 
-    window : (points,) what decays are multiplied by, 1 where they have all their points.
+    window : (points,) what decays are multiplied by, 1 where they have all their points; beyond these they are 0.
     mixing_s : by evolution time, where any mixing time is within reach.
     """
 
     def __init__(self, reach_s: float, step_s: float, count: int, delay_s: float, evolution_s: list[float], least: int):
         points = min(count, max(0, int((reach_s - 2 * delay_s) / step_s)))
         self.grid = step_s * np.arange(points)
+        self.count = count
         self.window = np.ones(count) if points == count else np.cos(np.pi / 2 * np.arange(points) / max(1, points)) ** 2
         self.delay_s, self.spectra = delay_s, points >= least
         self.mixing_s = {}
@@ -115,11 +116,13 @@ def tables_of(
             table = pd.DataFrame(dict(zip(ECHOES[3:], columns, strict=True)))
             echoes.append(table.assign(tensors=kind, evolution_time_us=1e6 * evolution))
             continue
-        signals = central_share(nucleus) + plan.window * signals
+        # The central line goes on where the lines that move have ended.
+        whole = np.full((len(signals), plan.count), central_share(nucleus))
+        whole[:, : len(plan.window)] += plan.window * signals
         if experiment == "fid":
-            signals = np.where(plan.grid < dead_s, 0.0, signals)
-        axis_Hz, _ = spectrum_of_fid(signals[0], plan.grid[1], lorentz_Hz)
-        lines = 1e3 * np.array([spectrum_of_fid(signal, plan.grid[1], lorentz_Hz)[1] for signal in signals])
+            whole[:, plan.grid[1] * np.arange(plan.count) < dead_s] = 0.0
+        axis_Hz, _ = spectrum_of_fid(whole[0], plan.grid[1], lorentz_Hz)
+        lines = 1e3 * np.array([spectrum_of_fid(signal, plan.grid[1], lorentz_Hz)[1] for signal in whole])
         columns = [plan.grid[-1], axis_Hz / 1e3, lines.mean(axis=0), error_over_replicas(lines)]
         table = pd.DataFrame(dict(zip(SPECTRA[3:], columns, strict=True)))
         spectra.append(table.assign(tensors=kind, experiment=experiment))

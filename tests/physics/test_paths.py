@@ -208,6 +208,10 @@ def test_what_the_budget_does_not_reach_is_said(program):
     assert 5e-4 < short["followed_s"].iloc[0] < 0.9 * whole["followed_s"].iloc[0]
     area = short.groupby(["experiment", "tensors"])["intensity_per_kHz"].sum() * short["frequency_kHz"].diff().iloc[1]
     assert area["fid", "sites"] == pytest.approx(1, abs=0.02)
+    short, _ = program(1e6, "--lorentz-Hz", 500)
+    outside = short[(short["experiment"] == "fid") & (short["tensors"] == "sites") & (short["frequency_kHz"] > 28)]
+    # No ripples of a central line cut short.
+    assert outside["intensity_per_kHz"].diff().abs().max() < 1e-3 * short["intensity_per_kHz"].max()
     assert "end after" in program(1e12)
     assert "is at 300 K" in program(1e5, "--temperature", 400)
     assert "--replicas is 1" in program(1e5, "--replicas", 1)
