@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
@@ -106,9 +106,16 @@ def find_barrier(
     """Climbing-image barrier of one hop with `images` between the relaxed ends; `max_force` in eV/Å.
 
     The calculator is shared by all images. Raises NebFailed where an end point relaxes into the other or to another
-    site, takes other ions along, or where the path does not converge in `max_steps` or has no saddle inside;
-    InputError where the two sites coincide.
+    site, takes other ions along, or where the path does not converge in `max_steps` or has no saddle inside, and where
+    the potential breaks down; InputError where the two sites coincide.
     """
+    try:
+        return _relaxed_hop(start, calculator, images, max_force, max_steps)
+    except CalculationFailed as error:
+        raise NebFailed("not converged", f"the potential breaks down: {error}") from None
+
+
+def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: float, max_steps: int) -> Hop:
     if np.linalg.norm(start.displacement) < 0.3:
         raise InputError(f"the hop of atom {start.ion} is {np.linalg.norm(start.displacement):.2f} Å long: one site?")
     home = start.atoms.positions[start.ion].copy()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 
 from insilico_nmr.dataset import leave_group_out_folds, read_dataset
@@ -142,6 +142,19 @@ def check_elements(symbols: set[str], folder: str | Path) -> None:
         raise InputError(f"{folder}: the potential knows {', '.join(load_elements(folder))}, not {', '.join(unknown)}")
 
 
+class Uf3Calculator(LAMMPSlib):
+    """ASE calculator of UF3 through LAMMPS, which says what broke down."""
+
+    def calculate(self, atoms: Atoms, properties: list[str], system_changes: list[str]) -> None:
+        """As LAMMPSlib's. Raises CalculationFailed where positions are, or a result is, not finite."""
+        if not np.isfinite(atoms.positions).all():
+            # LAMMPS would stop in the middle of its work and could not go on with other positions.
+            raise CalculationFailed("positions are not finite")
+        super().calculate(atoms, properties, system_changes)
+        if not all(np.isfinite(self.results[name]).all() for name in ("energy", "forces")):
+            raise CalculationFailed("energy or forces are not finite")
+
+
 def calculator(folder: str | Path, symbols: set[str], member: int = 0) -> Calculator:
     """ASE calculator (energy eV, forces eV/Å, stress eV/Å³) of one committee member for atoms of these symbols."""
     check_elements(symbols, folder)
@@ -152,7 +165,7 @@ def calculator(folder: str | Path, symbols: set[str], member: int = 0) -> Calcul
         architecture = Architecture(**read_json(Path(folder) / "config.json")["architecture"])
         return PaiNNCalculator(load_network(architecture, member_file(folder, member)))
     preload_mpi()
-    return LAMMPSlib(
+    return Uf3Calculator(
         lmpcmds=pair_commands(folder, member),
         atom_types={element: n + 1 for n, element in enumerate(load_elements(folder))},
         lammps_header=["units metal", "atom_style atomic", "atom_modify map array sort 0 0"],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.errors import InputError
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start
@@ -54,6 +54,18 @@ def test_barriers_of_a_tilted_landscape_differ_by_the_site_energies():
     x = np.linspace(0, PERIOD, 100_001)
     exact = (0.25 * (1 - np.cos(2 * np.pi * x / PERIOD)) - 0.12 * np.sin(np.pi * x / 2 / PERIOD) ** 2).max()
     assert hop.forward_eV == pytest.approx(exact, abs=2e-3)
+
+
+def test_a_potential_that_breaks_down_is_a_hop_without_a_barrier():
+    class Hole(EggBox):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            if self.atoms.positions[0, 0] > 2.0:
+                raise CalculationFailed("energy or forces are not finite")
+
+    with pytest.raises(NebFailed, match="breaks down: energy or forces") as failed:
+        find_barrier(start(), Hole(0.35))
+    assert failed.value.status == "not converged"
 
 
 def test_the_climbing_image_finds_a_saddle_between_images():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.errors import InputError
@@ -120,6 +121,26 @@ def test_separations_never_seen_cost_energy():
         return predict(pair, BASIS, coefficients)[0]
 
     assert pair_energy(shortest - 1.0) > pair_energy(shortest) + 5.0
+
+
+def test_positions_that_are_no_numbers_are_said_and_do_no_harm_to_what_follows(tmp_path, coefficients):
+    fitted = LeastSquares([labelled(synthetic_structure())], BASIS, WEIGHTS)
+    values = np.zeros(BASIS.size)
+    values[fitted.columns] = coefficients[fitted.columns]
+    write_lammps(tmp_path / "member_0.uf3", BASIS, values)
+    write_json(tmp_path / "config.json", {"kind": "uf3", "elements": ["Li", "S"], "members": 1})
+    atoms = synthetic_structure()
+    atoms.calc = calculator(tmp_path, {"Li", "S"})
+    energy = atoms.get_potential_energy()
+    broken = atoms.copy()
+    broken.calc, broken.positions[3, 1] = atoms.calc, np.nan
+    with pytest.raises(CalculationFailed, match="positions are not finite"):
+        broken.get_forces()
+    again = synthetic_structure(1)
+    again.calc = atoms.calc
+    assert again.get_potential_energy() == pytest.approx(predict(again, BASIS, values)[0], rel=1e-6)
+    atoms.rattle(0)
+    assert atoms.get_potential_energy() == pytest.approx(energy, rel=1e-9)
 
 
 def test_unknown_elements_are_named(tmp_path):
