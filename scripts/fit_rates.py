@@ -113,16 +113,16 @@ def as_row(barrier: NebBarrier) -> dict:
 def ways_taken(
     barriers: list[NebBarrier], counts: pd.DataFrame, prefactor_per_s: float, factor: float
 ) -> tuple[list[NebBarrier], list[NebBarrier]]:
-    """Barriers that allow for the jumps that MD saw of their class, and those that do not."""
-    expected: dict[str, float] = {}
+    """Barriers that allow for the jumps that MD saw of their class in each direction, and those that do not."""
+    refused = set()
     for barrier in barriers:
         name, start, end = barrier.directed
         rows = counts[(counts["class"] == name) & (counts["from"] == start) & (counts["to"] == end)]
         lowest = (barrier.energy_eV - 2 * barrier.error_eV) / BOLTZMANN_EV_PER_K
         rates = prefactor_per_s * factor**2 * np.exp(-lowest / rows["temperature_K"])
-        expected[name] = expected.get(name, 0.0) + float(rates @ rows["exposure_s"])
-    seen = counts.groupby("class")["count"].sum()
-    refused = {name for name, mean in expected.items() if stats.poisson.sf(seen.get(name, 0) - 1, mean) < 1e-3}
+        # Where the way back is free, many returns are expected, whatever the way there: each direction is judged alone.
+        if stats.poisson.sf(rows["count"].sum() - 1, float(rates @ rows["exposure_s"])) < 1e-3:
+            refused.add(name)
     taken, others = [], []
     for barrier in barriers:
         (others if barrier.directed[0] in refused else taken).append(barrier)

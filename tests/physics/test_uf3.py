@@ -136,11 +136,9 @@ def test_positions_that_are_no_numbers_are_said_and_do_no_harm_to_what_follows(t
     broken.calc, broken.positions[3, 1] = atoms.calc, np.nan
     with pytest.raises(CalculationFailed, match="positions are not finite"):
         broken.get_forces()
-    again = synthetic_structure(1)
-    again.calc = atoms.calc
-    assert again.get_potential_energy() == pytest.approx(predict(again, BASIS, values)[0], rel=1e-6)
-    atoms.rattle(0)
-    assert atoms.get_potential_energy() == pytest.approx(energy, rel=1e-9)
+    again = synthetic_structure()
+    again.calc = broken.calc
+    assert again.get_potential_energy() == pytest.approx(energy, rel=1e-9)
 
 
 def test_unknown_elements_are_named(tmp_path):

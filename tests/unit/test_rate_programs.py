@@ -280,6 +280,18 @@ def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):
     assert {row["class"] for row in fit(counted, "--min-count", 10**6)[1]["neb"]} == {"aa", "ab"}
 
 
+def test_a_way_back_that_is_free_does_not_excuse_a_way_there_that_is_not(counted):
+    """Jumps from A to B over a barrier that forbids them, with a free way back: judged each alone, it is left out."""
+    path = counted / "barriers.csv"
+    barriers = pd.read_csv(path)
+    forbidding = (barriers["class"] == "ab") & (barriers["status"] == "converged")
+    barriers.loc[forbidding, ["forward_eV", "backward_eV"]] = [1.6, 0.0]
+    barriers.to_csv(path, index=False)
+    assert pd.read_csv(counted / "counts.csv").groupby(["class", "from"])["count"].sum()["ab", "A"] >= 3
+    _, model = fit(counted)
+    assert {row["class"] for row in model["neb_not_taken"]} == {"ab"}
+
+
 def test_the_model_has_rates_at_the_temperatures_asked_for_and_at_those_of_the_runs(counted):
     rates, _ = fit(counted)
     expected = [300, 507.5, 600, 609.3, 697.8]
