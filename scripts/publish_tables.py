@@ -32,9 +32,13 @@ def main() -> None:
     study = read_json(args.results / "config.json")
     root = args.registry.parent
     folder = root / "published" / args.results.name
-    kept = [row for path, row in read_registry(args.registry).items() if folder.resolve() not in Path(path).parents]
-    for table in tables:
-        target = folder / (table.name if table.parent.name == "tables" else f"{table.parent.name}_{table.name}")
+    targets = [folder / (t.name if t.parent.name == "tables" else f"{t.parent.name}_{t.name}") for t in tables]
+    # What another target made, such as learning curves, stays as long as this study has not made it anew.
+    replaced = {target.resolve() for target in targets}
+    kept = [
+        row for path, row in read_registry(args.registry).items() if Path(path) not in replaced and Path(path).exists()
+    ]
+    for table, target in zip(tables, targets, strict=True):
         with atomic_path(target) as temporary:
             shutil.copyfile(table, temporary)
         kept.append(

@@ -312,3 +312,7 @@ def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
         assert shipped.read_text() == content
         assert rows.loc["published/made_up/rates.csv", "sha256"] == sha256(shipped)
         assert rows.loc["published/made_up/rates.csv", "level_of_theory"] == "made up"
+    # Made by another target on another day: still there, and still listed.
+    (results / "uncertainty" / "atoms.csv").unlink()
+    assert run(*command)[0] == 0
+    assert sorted(pd.read_csv(registry)["path"]) == sorted(["published/other/kept.csv", *made])
