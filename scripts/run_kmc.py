@@ -140,8 +140,8 @@ def check_site_energies(lattice: Lattice, energies_eV: dict[str, float], path: s
         worst = int(off.argmax())
         raise InputError(
             f"{path}: the interactions were fitted beside a site energy of {wanted[worst] - wanted[0]:.3f} eV of orbit "
-            f"{lattice.orbit[worst]} above {lattice.orbit[0]}, the rates hold {held[worst] - held[0]:.3f} eV, which may "
-            "count interactions twice; expected rates of interacting_rates.py"
+            f"{lattice.orbit[worst]} above {lattice.orbit[0]}, the rates hold {held[worst] - held[0]:.3f} eV: those of "
+            "the rate model would count interactions twice; expected rates of interacting_rates.py"
         )
 
 

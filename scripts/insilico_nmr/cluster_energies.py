@@ -44,10 +44,9 @@ BETWEEN = 30  # jumps an ion between two samples of it
 
 
 def pair_classes(network: dict) -> tuple[list[str], np.ndarray]:
-    """Names and distances (C,), Å, of the classes of pairs of a network, which is `sites.build_sites` to the cut-off."""
-    return [entry["name"] for entry in network["classes"]], np.array(
-        [entry["distance"] for entry in network["classes"]]
-    )
+    """Names and distances (C,), Å, of the classes of pairs of a network: `sites.build_sites` up to the cut-off."""
+    classes = network["classes"]
+    return [entry["name"] for entry in classes], np.array([entry["distance"] for entry in classes])
 
 
 def count_clusters(network: dict, repeat: tuple[int, int, int], filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
