@@ -141,6 +141,13 @@ if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
 if "paths" in config["observables"]:
     FIGURE_TABLES["paths"] = ["path_echoes", "path_spectra", "spectra", "echo"]
+if "interactions" in config:
+    FIGURE_TABLES["interactions"] = [
+        "interactions",
+        "interaction_parity",
+        "interaction_cutoffs",
+        "pair_correlation",
+    ]
 if "mas" in config["observables"]:
     FIGURE_TABLES["mas"] = ["mas"]
 FIGURES = list(FIGURE_TABLES)

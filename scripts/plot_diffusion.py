@@ -24,6 +24,7 @@ from insilico_nmr.predictions import (
     line_points,
     span,
 )
+from insilico_nmr.rates import is_above
 from insilico_nmr.style import (
     BAND,
     BLACK,
@@ -59,7 +60,7 @@ def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str,
         "kmc": ("o", PALETTE[0], "kinetic Monte Carlo"), "md": ("s", PALETTE[1], "MD"),
     }[origin]  # fmt: skip
     value, low, high = columns
-    marked, diffusive = rows["temperature_K"] > mark_above_K, rows["diffusive"] == 1
+    marked, diffusive = is_above(rows["temperature_K"], mark_above_K), rows["diffusive"] == 1
     looks = [
         (diffusive & ~marked, origin, ""),
         (~diffusive, "not_diffusive", ", not diffusive"),
@@ -96,7 +97,7 @@ def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
     Their intervals are those of the scatter about the line.
     """
     md = md[(md["diffusive"] == 1) & (md["D_tracer_m2_per_s"] > 0)]
-    below = md[md["temperature_K"] <= mark_above_K]
+    below = md[~is_above(md["temperature_K"], mark_above_K)]
     for rows, dash in ((below, "-"), (md if len(md) > len(below) else md[:0], "--")):
         if rows["temperature_K"].nunique() < 3:
             continue

@@ -6,7 +6,9 @@ the ground state.
 
 With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {"from", "to", "image", "energy_eV"} with
 sites of the primitive cell, each pair in both directions, and optionally `attempt_frequency_per_s`, above which no jump
-is made. The supercell is then the one asked for: whether it is large enough is for the user to try.
+is made, and `site_energies_eV` by orbit, those that the pairs were fitted beside: rates that hold others are refused
+(interacting_rates.py makes rates that fit). The supercell is then the one asked for: whether it is large enough is for
+the user to try.
 
 Where ions have not decorrelated at the longest lag, frequent jumps are slowed and further stages reach later times,
 until the propagator has its limit (`insilico_nmr.stages`; not with --interactions).
@@ -21,6 +23,7 @@ import time
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 from insilico_nmr import propagator, rate_shifts, stages
 from insilico_nmr.errors import InputError, run_script
@@ -33,8 +36,10 @@ from insilico_nmr.lattice import (
     size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 CHECKPOINT_EVERY_S = 20.0
+SITE_TOLERANCE_EV = 1e-3
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
 
 
@@ -65,7 +70,8 @@ def main() -> None:
     supercell = tuple(arguments.supercell)
     if arguments.interactions:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
-        gas = read_gas(lattice, arguments.interactions, arguments.temperature)
+        # Rates of a model that is moved hold site energies that are moved.
+        gas = read_gas(lattice, arguments.interactions, arguments.temperature, check_sites=not arguments.shift)
     else:
         lattice, gas = converged_lattice(sites, rates, supercell, filling, str(arguments.sites)), None
         print(
@@ -102,16 +108,41 @@ def run_stage(
     return propagator.combine(plan, run_replicas(plan, finished, folder / "current.npz"), arguments.temperature)
 
 
-def read_gas(lattice: Lattice, path: str, temperature_K: float) -> Gas:
+def read_gas(lattice: Lattice, path: str, temperature_K: float, check_sites: bool) -> Gas:
     """The interactions of the file on the lattice."""
     found = read_json(path)
-    unknown = set(found) - {"pairs", "attempt_frequency_per_s"}
+    unknown = set(found) - {"pairs", "attempt_frequency_per_s", "site_energies_eV"}
     if "pairs" not in found or unknown:
-        raise InputError(f"{path}: has {', '.join(found) or 'nothing'}; expected pairs and attempt_frequency_per_s")
+        raise InputError(
+            f"{path}: has {', '.join(found) or 'nothing'}; expected pairs, attempt_frequency_per_s, site_energies_eV"
+        )
+    if check_sites and "site_energies_eV" in found:
+        check_site_energies(lattice, found["site_energies_eV"], path, temperature_K)
     ceiling = found.get("attempt_frequency_per_s", inf)
     if not isinstance(ceiling, int | float):
         raise InputError(f"{path}: attempt_frequency_per_s is {ceiling!r}; expected a number")
     return build_gas(lattice, found["pairs"], temperature_K, ceiling, source=path)
+
+
+def check_site_energies(lattice: Lattice, energies_eV: dict[str, float], path: str, temperature_K: float) -> None:
+    """Raise InputError where the rates hold other site energies than the interactions were fitted beside.
+
+    Those of the rate model are effective ones: they hold the mean of the interactions, which would count twice.
+    """
+    missing = set(lattice.orbit) - set(energies_eV)
+    if missing:
+        raise InputError(f"{path}: site_energies_eV has no {', '.join(sorted(missing))}")
+    kT = BOLTZMANN_EV_PER_K * temperature_K
+    wanted = np.array([energies_eV[label] for label in lattice.orbit])
+    held = -kT * lattice.log_weight
+    off = np.abs((held - held[0]) - (wanted - wanted[0]))
+    if off.max() > SITE_TOLERANCE_EV:
+        worst = int(off.argmax())
+        raise InputError(
+            f"{path}: the interactions were fitted beside a site energy of {wanted[worst] - wanted[0]:.3f} eV of orbit "
+            f"{lattice.orbit[worst]} above {lattice.orbit[0]}, the rates hold {held[worst] - held[0]:.3f} eV: those of "
+            "the rate model would count interactions twice; expected rates of interacting_rates.py"
+        )
 
 
 def run_replicas(plan: propagator.Plan, finished: list[Path], current: Path) -> list[dict]:

@@ -13,6 +13,7 @@ import plot_diffusion
 import plot_echo
 import plot_histories
 import plot_hop_paths
+import plot_interactions
 import plot_learning
 import plot_linewidth
 import plot_mas
@@ -175,6 +176,19 @@ def synthetic_histories() -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def synthetic_interactions() -> list[pd.DataFrame]:
+    """Pairs of 100 and 40 meV at 3 and 5 Å; the gas with interactions is MD's, that of exclusion is random."""
+    errors = {"energy_se_sampling_eV": 0.003, "energy_sd_model_eV": 0.004}
+    energies = pd.DataFrame({"kind": ["site", "pair", "pair"], "name": ["A", "near", "far"],
+                             "distance_A": [np.nan, 3.0, 5.0], "energy_eV": [0, 0.10, 0.04],
+                             "coulomb_eV": [np.nan, 0.09, 0.05], **errors})  # fmt: skip
+    energy = np.linspace(0, 0.4, 9)
+    parity = pd.DataFrame({"round": [0] * 4 + [1] * 5, "energy_eV": energy, "predicted_eV": energy + 0.02})
+    cutoffs = pd.DataFrame({"cutoff_A": [3.5, 5.5], "error_eV": [0.06, 0.02], "spread_eV": 0.12})
+    md = {"distance_A": [3.0, 5.0], "md": [0.6, 0.9], "md_se": 0.02, "interacting": [0.6, 0.9], "exclusion": 1.0}
+    return [energies, parity, cutoffs, pd.DataFrame({"temperature_K": 600.0, "kind": "pair", "name": "ab", **md})]
+
+
 def synthetic_paths() -> list[pd.DataFrame]:
     """At 200 K lines and echoes, at 300 K echoes alone; what frozen jumps give is a tenth higher."""
     time, axis = np.geomspace(1e-6, 1e-2, 10), np.linspace(-30, 30, 121)
@@ -251,6 +265,7 @@ TABLES = {
     plot_barriers: lambda: [synthetic_barriers()],
     plot_hop_paths: lambda: [synthetic_hop_paths()],
     plot_potential: synthetic_potential,
+    plot_interactions: synthetic_interactions,
 }
 every_figure = pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
 NO_LITERATURE = for_figure(None, "", "")
@@ -292,6 +307,7 @@ def test_equal_tables_give_equal_bytes(module, tmp_path, monkeypatch):
 def test_missing_columns_and_empty_tables_are_refused_by_name(module, tmp_path):
     tables = TABLES[module]()
     columns = {plot_dataset: "count", plot_parity: "model", plot_echo: "S2", plot_spectra: "rigid_per_kHz"}
+    columns[plot_interactions] = "energy_eV"
     columns |= {plot_barriers: "atoms", plot_hop_paths: "dft_eV"}
     columns[plot_potential] = "pressure_GPa"
     column = columns.get(module, "temperature_K")
@@ -577,6 +593,15 @@ def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
     assert direct.get_ydata()[0] == pytest.approx(1)
     assert sites.get_ydata()[0] == pytest.approx(0.18)
     assert direct.get_xdata()[0] > 0
+
+
+def test_interactions_are_drawn_in_meV_and_beside_the_gas_of_exclusion():
+    figure = plot_interactions.draw(*synthetic_interactions())
+    (pairs,) = drawn(figure, "pairs")
+    assert pairs.get_ydata().tolist() == pytest.approx([100, 40])
+    (exclusion,), (interacting,) = drawn(figure, "exclusion"), drawn(figure, "interacting")
+    assert exclusion.get_ydata().tolist() == [1, 1]
+    assert interacting.get_ydata().tolist() == interacting.get_xdata().tolist()
 
 
 def test_paths_are_drawn_beside_what_the_other_figures_show(tmp_path):
