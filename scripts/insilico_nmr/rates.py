@@ -146,7 +146,8 @@ class RateModel:
 
     `classes` are the unordered classes as (name, from, to). `assumed` lists directed classes that MD never saw and no
     NEB barrier covers: they entered as if one jump had been seen in their whole exposure (the posterior mean of a flat
-    prior, k = 1/T). `at_bound` names classes whose barrier the fit holds at zero.
+    prior, k = 1/T); where a site energy would be open otherwise, those seen one way only are among them. `at_bound`
+    names classes whose barrier the fit holds at zero.
     """
 
     orbits: tuple[str, ...]
@@ -238,7 +239,6 @@ def fit_rates(
 
     observed = counts["count"].to_numpy(float)
     weight = 1 / np.maximum(counts["fano"].to_numpy(float), 1.0)
-    unseen = _unseen(unordered, keys, observed, barriers)
     rows = np.array(
         [
             _log_rate_row(orbits, unordered, key, temperature)
@@ -253,24 +253,28 @@ def fit_rates(
     if not ((sigma > 0).all() and np.isfinite(target).all()):
         raise InputError("NEB barriers must be finite, with errors above 0")
 
-    # The one jump of an unseen class is shared among its rows as the model expects them: expectation-maximisation.
-    mean = exposure.copy()
-    for _ in range(100):
-        for at in unseen:
-            observed[at] = mean[at] / mean[at].sum()
-        parameters, hessian, active = _maximise(
-            rows, observed, exposure, weight, normal, target, sigma, orbits, unordered
-        )
-        before, mean = mean, exposure * np.exp(rows @ parameters)
-        if not unseen or np.allclose(mean, before, rtol=1e-6):
+    # Where that leaves a site energy open, jumps that were seen one way only are taken for unseen the other way.
+    for unseen in (_unseen(unordered, keys, observed, barriers), _unseen_one_way(unordered, keys, observed, barriers)):
+        # The one jump of unseen rows is shared among them as the model expects them: expectation-maximisation.
+        mean = exposure.copy()
+        for _ in range(100):
+            for at in unseen:
+                observed[at] = mean[at] / mean[at].sum()
+            parameters, hessian, active = _maximise(
+                rows, observed, exposure, weight, normal, target, sigma, orbits, unordered
+            )
+            before, mean = mean, exposure * np.exp(rows @ parameters)
+            if not unseen or np.allclose(mean, before, rtol=1e-6):
+                break
+        free = null_space(active) if len(active) else np.eye(len(parameters))
+        curvature = free.T @ hessian @ free
+        if np.linalg.cond(curvature * _scale(curvature)) <= 1e10:
             break
-    assumed = list(dict.fromkeys(keys[row] for at in unseen for row in at))
-    free = null_space(active) if len(active) else np.eye(len(parameters))
-    curvature = free.T @ hessian @ free
-    if np.linalg.cond(curvature * _scale(curvature)) > 1e10:
+    else:
         raise InputError(
             "the data do not determine every site energy and barrier: is an orbit never visited, or without a jump?"
         )
+    assumed = list(dict.fromkeys(keys[row] for at in unseen for row in at))
     covariance = free @ np.linalg.inv(curvature) @ free.T
     real = np.array([key not in assumed for key in keys], bool)
     chi_squared = float((weight * (observed - mean) ** 2 / mean)[real].sum())
@@ -317,6 +321,18 @@ def _unseen(unordered, keys, observed, barriers) -> list[np.ndarray]:
         if len(rows) == 0:
             raise InputError(f"class {name}: no ion was ever beside an empty site of it, and no NEB barrier is given")
         found.append(rows)
+    return found
+
+
+def _unseen_one_way(unordered, keys, observed, barriers) -> list[np.ndarray]:
+    """Rows of every directed class that was never seen, whose class has no barrier."""
+    covered = {barrier.directed[0] for barrier in barriers}
+    found = []
+    for name, a, b in unordered:
+        for directed in dict.fromkeys(((name, a, b), (name, b, a))):
+            rows = np.array([row for row, key in enumerate(keys) if key == directed], int)
+            if name not in covered and len(rows) and observed[rows].sum() == 0:
+                found.append(rows)
     return found
 
 

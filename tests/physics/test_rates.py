@@ -145,6 +145,20 @@ def test_an_unseen_class_without_barrier_gets_one_jump_and_says_so():
     assert model.site_energies_eV["C"] == pytest.approx(ENERGY["C"], abs=0.02)
 
 
+def test_jumps_seen_one_way_only_leave_no_site_energy_open():
+    """A single jump out of a site of high energy, none into it seen, and nothing else leads there."""
+    counts = synthetic_counts(4, temperatures=(600,))
+    counts = counts[~counts["class"].isin(["bc"])].copy()
+    counts.loc[counts["class"] == "ac", "count"] = 0
+    counts.loc[(counts["class"] == "ac") & (counts["from"] == "C"), ["count", "exposure_s"]] = [1, 1e-13]
+    classes = [entry for entry in CLASSES if entry["name"] != "bc"]
+    model = fit_rates(classes, counts, [], PREFACTOR, 3.0)
+    assert model.assumed == (("ac", "A", "C"),)
+    # One jump each way: the energy difference is that of the exposures.
+    expected = BOLTZMANN_EV_PER_K * 600 * np.log(2e-9 / 1e-13)
+    assert model.site_energies_eV["C"] == pytest.approx(expected, abs=0.03)
+
+
 def test_barriers_are_never_negative():
     counts = synthetic_counts(5)
     counts.loc[counts["class"] == "aa", "count"] = 10**6
