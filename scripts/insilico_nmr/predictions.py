@@ -43,7 +43,9 @@ def digits_held(prediction: Prediction) -> int:
 
 
 def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
-    """Value and both ends of the interval, all cut at the same decimal place."""
+    """Value and both ends of the interval, all cut at the same decimal place; the upper end by itself where it is 0."""
+    if prediction.value == 0:
+        return "0", "0", shown(prediction.high, 2) if prediction.high > 0 else "0"
     digits = digits_held(prediction)
     place = np.floor(np.log10(prediction.value)) - digits + 1
     ends = [
@@ -303,12 +305,12 @@ def span(temperatures_K: np.ndarray) -> str:
 
 
 def barrier(key: tuple[str, str, str], line: ArrheniusFit, basis: str) -> Prediction:
-    """Barrier of a directed class of the rate model, eV; never negative."""
+    """Barrier of a directed class of the rate model, eV; never negative, and 0 where rounding left 1e-16 of one."""
     name, start, end = key
-    low, high = line.activation_energy_interval_eV
-    return Prediction(
-        line.activation_energy_eV, max(low, 0.0), high, f"{basis}, {start} to {end} ({name})", "rate model"
-    )
+    low, value, high = np.round(
+        [line.activation_energy_interval_eV[0], line.activation_energy_eV, line.activation_energy_interval_eV[1]], 6
+    ).clip(0)
+    return Prediction(float(value), float(low), float(high), f"{basis}, {start} to {end} ({name})", "rate model")
 
 
 def at(line: ArrheniusFit, temperature_K: float, simulated_K: np.ndarray, basis: str, interval: str) -> Prediction:

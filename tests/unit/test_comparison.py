@@ -168,6 +168,8 @@ def test_digits_of_printed_numbers(text, digits, unit):
         (3.8123e-11, 2.0e-11, 7.3e-11, ("3.8e-11", "2.0e-11", "7.3e-11")),
         (0.06, -0.01, 0.13, ("0.06", "0", "0.13")),
         (5234.6, 5000, 5480, ("5230", "5000", "5480")),
+        (0.0, 0.0, 0.0213, ["0", "0", "0.021"]),
+        (0.0, 0.0, 0.0, ["0", "0", "0"]),
     ],
 )
 def test_predictions_show_what_their_interval_holds(value, low, high, expected):
