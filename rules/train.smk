@@ -106,7 +106,7 @@ if config["potential"]["kind"] == "uf3":
             runtime=60,
         params:
             folder=subpath(output.config, parent=True),
-            common=flags("potential", members="members", seed="seed"),
+            common=flags("potential", members="members", seed="seed", stress_offset="stress_offset_GPa"),
             flags=flags(
                 "potential/uf3",
                 pair_cutoff="pair_cutoff_A",
@@ -151,7 +151,7 @@ else:
         params:
             folder=subpath(output.config, parent=True),
             resume=lambda wildcards: resume("train_painn", wildcards.member),
-            seed=flags("potential", seed="seed"),
+            common=flags("potential", seed="seed", stress_offset="stress_offset_GPa"),
             flags=flags(
                 "potential/painn",
                 device="device",
@@ -169,7 +169,7 @@ else:
             ),
         shell:
             "python {input.code[0]} {input.dataset} --out {params.folder} --resume {params.resume}"
-            " --member {wildcards.member} {params.seed} {params.flags} --threads {threads} > {log} 2>&1"
+            " --member {wildcards.member} {params.common} {params.flags} --threads {threads} > {log} 2>&1"
 
     rule train_potential:
         input:

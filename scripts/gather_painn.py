@@ -13,7 +13,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.potential import rmse
 
-SHARED = ("elements", "architecture", "weights", "n_frames", "data_sha256", "torch")
+SHARED = ("elements", "architecture", "weights", "stress_offset_GPa", "n_frames", "data_sha256", "torch")
 
 
 def main() -> None:

@@ -29,17 +29,20 @@ def main() -> None:
     parser.add_argument("--energy-error", type=float, required=True, help="eV/atom that weighs one")
     parser.add_argument("--force-error", type=float, required=True, help="eV/Å that weighs one")
     parser.add_argument("--stress-error", type=float, required=True, help="eV/Å³ that weighs one")
+    parser.add_argument(
+        "--stress-offset", type=float, default=0.0, help="GPa, taken from the pressures of the stresses"
+    )
     args = parser.parse_args()
     if args.member < 0:
         raise InputError(f"--member must not be negative, found {args.member}")
     torch.set_num_threads(args.threads)
 
-    frames = read_training_frames(args.dataset)
+    frames = read_training_frames(args.dataset, args.stress_offset)
     training, held_out = member_frames(frames, args.member, args.seed)
     architecture, schedule = settings(args, Architecture)
     weights = Weights(args.energy_error, args.force_error, args.stress_error)
     data = sha256(args.dataset)
-    keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data)
+    keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data, args.stress_offset)
     seen = [frames[i] for i in training]
     network = train(seen, architecture, schedule, weights, args.resume, f"member {args.member}", args.device)
     kept = [frames[i] for i in held_out]
@@ -54,6 +57,7 @@ def main() -> None:
             "architecture": asdict(architecture),
             "training": asdict(schedule),
             "weights": asdict(weights),
+            "stress_offset_GPa": args.stress_offset,
             "held_out_groups": sorted({str(atoms.info["group"]) for atoms in kept}),
             "held_out_squared_errors": squares,
             "n_frames": len(frames),

@@ -48,13 +48,16 @@ def main() -> None:
     parser.add_argument("--energy-error", type=float, required=True, help="eV/atom that weighs one")
     parser.add_argument("--force-error", type=float, required=True, help="eV/Å that weighs one")
     parser.add_argument("--stress-error", type=float, required=True, help="eV/Å³ that weighs one")
+    parser.add_argument(
+        "--stress-offset", type=float, default=0.0, help="GPa, taken from the pressures of the stresses"
+    )
     parser.add_argument("--ridge", type=float, required=True, help="regulariser on the coefficients")
     parser.add_argument("--curvature", type=float, required=True, help="regulariser on their second differences")
     parser.add_argument("--wall", type=float, required=True, help="eV/Å², stiffness at separations never seen")
     parser.add_argument("--coverage", type=float, required=True, help="summed spline value that earns a coefficient")
     args = parser.parse_args()
 
-    frames = read_training_frames(args.dataset)
+    frames = read_training_frames(args.dataset, args.stress_offset)
     elements = tuple(elements_of(frames))
     basis = Basis(
         elements,
@@ -83,6 +86,7 @@ def main() -> None:
             "elements": list(elements),
             "basis": asdict(basis),
             "weights": asdict(weights),
+            "stress_offset_GPa": args.stress_offset,
             "members": args.members,
             "seed": args.seed,
             "errors": errors,

@@ -7,8 +7,8 @@ import numpy as np
 from ase.data import atomic_numbers
 from insilico_nmr.dataset import efg, read_dataset
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import write_json
-from insilico_nmr.potential import calculator, elements_of, rmse, squared_errors
+from insilico_nmr.files import read_json, write_json
+from insilico_nmr.potential import calculator, elements_of, rmse, squared_errors, take_from_pressures
 from insilico_nmr.tensor_model import load_committee
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     shared = {atoms.info["group"] for atoms in frames} & {atoms.info["group"] for atoms in trained}
     if shared:
         raise InputError(f"{args.validation} and {args.dataset} share the group {sorted(shared)[0]}")
+    take_from_pressures(frames, read_json(args.potential / "config.json").get("stress_offset_GPa", 0.0))
     calc = calculator(args.potential, set(elements_of(frames)))
     committee = load_committee(args.tensors)
     predicted, off, size = [], [], []

@@ -16,6 +16,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 
 from insilico_nmr.dataset import leave_group_out_folds, read_dataset
+from insilico_nmr.equation_of_state import GPA
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 
@@ -23,8 +24,11 @@ MEMBER_FILES = {"uf3": "member_{}.uf3", "painn": "member_{}/state.pt"}
 FOLDS = 5  # a member leaves out one group in five
 
 
-def read_training_frames(path: str | Path) -> list[Atoms]:
-    """Snapshots to train a potential on. Raises InputError where one lacks energy or forces, or all are one group."""
+def read_training_frames(path: str | Path, stress_offset_GPa: float = 0.0) -> list[Atoms]:
+    """Snapshots to train a potential on (see `take_from_pressures`).
+
+    Raises InputError where a frame lacks energy or forces, or all are one group.
+    """
     frames = read_dataset(path)
     labels = [set(atoms.calc.results) if atoms.calc else set() for atoms in frames]
     without = [number for number, names in enumerate(labels) if not {"energy", "forces"} <= names]
@@ -32,7 +36,20 @@ def read_training_frames(path: str | Path) -> list[Atoms]:
         raise InputError(f"{path}: frame {without[0]} has no energy and forces to train a potential on")
     if len({atoms.info["group"] for atoms in frames}) < 2:
         raise InputError(f"{path}: one group only; errors need at least two (info key `group`)")
+    take_from_pressures(frames, stress_offset_GPa)
     return frames
+
+
+def take_from_pressures(frames: list[Atoms], offset_GPa: float) -> None:
+    """Lower the pressures of the labelled stresses, where there are any, by `offset_GPa`, in place.
+
+    With plane waves up to a fixed energy stresses are off by a nearly constant pressure from the slope of the energies
+    (Francis and Payne, J. Phys. Condens. Matter 2, 4395, 1990), and no potential can follow both.
+    """
+    for atoms in frames:
+        if atoms.calc and "stress" in atoms.calc.results:  # pressure is minus a third of its trace
+            diagonal = offset_GPa * GPA * np.array([1, 1, 1, 0, 0, 0])
+            atoms.calc.results["stress"] = atoms.get_stress() + diagonal
 
 
 def elements_of(frames: list[Atoms]) -> list[str]:

@@ -12,7 +12,7 @@ from insilico_nmr.distances import element_pairs, nearest_distances
 from insilico_nmr.equation_of_state import fit_equation_of_state
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
-from insilico_nmr.potential import calculator
+from insilico_nmr.potential import calculator, read_training_frames
 from insilico_nmr.strained_cells import read_strained_cells
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from potentials import synthetic_crystal, synthetic_potential
@@ -118,6 +118,17 @@ def test_a_potential_held_against_itself_differs_by_what_was_put_in(study):
     assert 1 / 32 <= means.loc["md", "beyond_labelled"] <= 5 / 32
     bins = pd.read_csv(outputs["distances"]).query("source == 'md'")
     assert (bins["density_per_A"] * (bins["bin_right_A"] - bins["bin_left_A"])).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_potential_is_trained_on_stresses_that_are_slopes_of_the_energies(study, tmp_path):
+    frames = read_frames(study / "eos.extxyz")
+    for number, atoms in enumerate(frames):
+        atoms.info["group"] = f"group {number % 2}"
+    write_frames(tmp_path / "frames.extxyz", frames)
+    for atoms in read_training_frames(tmp_path / "frames.extxyz", PULAY_GPA):
+        copy = atoms.copy()
+        copy.calc = calculator(study, {"Li"})
+        assert atoms.get_stress() == pytest.approx(copy.get_stress(), abs=1e-7)
 
 
 WRONG = {
