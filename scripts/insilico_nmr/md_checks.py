@@ -63,6 +63,24 @@ def broken_units(trajectory: Trajectory, unit: HostUnit) -> tuple[float, str | N
     return wrong / total, first
 
 
+def ligands_astray(trajectory: Trajectory, unit: HostUnit) -> float:
+    """Part of the ligands, over all frames, that no centre has or that two share, while centres may keep their number.
+
+    0 where there are more ligands than the centres hold: then some belong to none.
+    """
+    symbols = np.array(trajectory.frame(0).get_chemical_symbols())
+    if (symbols == unit.ligand).sum() != unit.number * (symbols == unit.centre).sum():
+        return 0.0
+    return float(
+        np.mean(
+            [
+                ligand_numbers(trajectory.frame(index), HostUnit(unit.ligand, unit.centre, 1, unit.cutoff))[1] != 1
+                for index in range(len(trajectory.time_ps))
+            ]
+        )
+    )
+
+
 def in_equilibrium(trajectory: Trajectory) -> tuple[Trajectory, dict]:
     """The run from where its potential energy no longer remembers the start, and what that left out.
 
@@ -86,7 +104,8 @@ def mean_with_error(series: np.ndarray) -> tuple[float, float]:
 def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUnit | None) -> dict:
     """Checks of one run as a dictionary of plain numbers. Raises InputError where host units break or energy drifts.
 
-    More than 2 % of broken units are an error; fewer are rare stretched bonds at the chosen cut-off and reported.
+    More than 2 % of broken units are an error; fewer are rare stretched bonds at the chosen cut-off and reported. So is
+    the part of ligands astray: units that share one and let another go keep their numbers, and are broken all the same.
     """
     temperature, temperature_se = mean_with_error(trajectory.temperature_K)
     energy, energy_se = mean_with_error(trajectory.potential_energy_eV / len(trajectory.numbers))
@@ -114,6 +133,7 @@ def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUn
     if unit is not None:
         fraction, first = broken_units(trajectory, unit)
         checks["broken_host_units"] = fraction
+        checks["ligands_astray"] = ligands_astray(trajectory, unit)
         if fraction > 0.02:
             raise InputError(f"MD at {trajectory.target_temperature_K:g} K broke the host: {first}")
     return checks

@@ -6,7 +6,7 @@ from insilico_nmr.engines import AseEngine, open_engine
 from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
 from insilico_nmr.md import Run, nve_drift, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_run, mean_with_error
+from insilico_nmr.md_checks import HostUnit, check_run, ligands_astray, mean_with_error
 from insilico_nmr.potential import calculator
 from insilico_nmr.trajectory import Trajectory, read_trajectory, write_trajectory
 from potentials import synthetic_crystal, synthetic_potential
@@ -131,6 +131,26 @@ def test_broken_host_units_are_named():
     )
     with pytest.raises(InputError, match=r"P0 has 0 S within 2\.5 Å at 10\.0 ps"):
         check_run(trajectory, 0.0, HostUnit("P", "S", 1, 2.5))
+
+
+def test_units_that_share_a_ligand_and_let_another_go_are_seen():
+    """P S P S in a row: from frame 10 on the middle S is between both P, the last one far off; each P keeps one S."""
+    positions = np.zeros((20, 4, 3), np.float32)
+    positions[:10, :, 0], positions[10:, :, 0] = [0, 2, 4, 6], [0, 2, 4, 9.5]
+    numbers = np.array([15, 16, 15, 16])
+    trajectory = Trajectory(
+        positions, numbers, 20 * np.eye(3), np.arange(20.0), np.full(20, 300.0), np.zeros(20), 300.0
+    )
+    unit = HostUnit("P", "S", 1, 1.5)
+    assert ligands_astray(trajectory, unit) == 1.0  # no bond is as short
+    positions[:10, :, 0] = [0, 1.4, 4, 5.4]
+    positions[10:, :, 0] = [2.6, 4, 5.4, 9.5]
+    assert check_run(trajectory, 0.0, unit)["broken_host_units"] == 0
+    assert check_run(trajectory, 0.0, unit)["ligands_astray"] == 0.5
+    free = Trajectory(
+        positions, np.array([15, 16, 16, 16]), 20 * np.eye(3), np.arange(20.0), np.full(20, 300.0), np.zeros(20), 300.0
+    )
+    assert ligands_astray(free, unit) == 0  # a sulphide with more sulphur than PS4 holds
 
 
 @pytest.mark.parametrize("name", ["temperature_K", "timestep_fs", "production_ps"])
