@@ -186,7 +186,8 @@ def main() -> None:
         )
 
     spectra, echoes = [], []
-    for kind, field in fields_of(lattice, n_ions, states.mean, arguments.surroundings):
+    # A file that cannot be read is said before the first run.
+    for kind, field in list(fields_of(lattice, n_ions, states.mean, arguments.surroundings)):
         replicas = []
         for replica in range(arguments.replicas):
             rng = np.random.default_rng([arguments.seed, replica])

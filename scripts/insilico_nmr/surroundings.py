@@ -157,8 +157,9 @@ def read_surroundings(path: str | Path, site_count: int) -> tuple[np.ndarray, np
     Raises InputError for a file of another number of sites, and for tensors that are not finite.
     """
     content = read_json(path).get("sites", [])
-    if [entry.get("index") for entry in content] != list(range(site_count)):
-        raise InputError(f"{path}: expected sites 0 to {site_count - 1}, in order")
+    numbered = [entry.get("index") for entry in content] == list(range(site_count))
+    if not (numbered and all("neighbours" in entry for entry in content)):
+        raise InputError(f"{path}: expected sites 0 to {site_count - 1}, in order, each with its neighbours")
     most = max(len(entry["neighbours"]) for entry in content)
     site, image = np.full((site_count, most), -1), np.zeros((site_count, most, 3), int)
     added = np.zeros((site_count, most, 3, 3))

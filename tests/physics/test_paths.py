@@ -216,3 +216,9 @@ def test_what_the_budget_does_not_reach_is_said(program):
     assert "is at 300 K" in program(1e5, "--temperature", 400)
     assert "--replicas is 1" in program(1e5, "--replicas", 1)
     assert "must be positive" in program(1e5, "--evolution-times-us", 0)
+
+
+def test_a_file_that_holds_no_surroundings_is_named(program, tmp_path):
+    assert f"{tmp_path / 'sites.json'}: expected sites 0 to 0" in program(
+        1e5, "--surroundings", tmp_path / "sites.json"
+    )
