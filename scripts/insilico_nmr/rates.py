@@ -181,12 +181,16 @@ class RateModel:
     def barrier_eV(self, directed: Directed) -> tuple[float, float]:
         """E‡ − E_from and its standard error."""
         gradient = _barrier_row(self.orbits, self.classes, directed)
-        return float(gradient @ self.parameters), float(np.sqrt(gradient @ self.covariance @ gradient))
+        return float(gradient @ self.parameters), self._deviation(gradient)
+
+    def _deviation(self, gradient: np.ndarray) -> float:
+        """Standard deviation of gradient·parameters; of what the fit holds fixed, rounding leaves a variance about 0."""
+        return float(np.sqrt(max(0.0, gradient @ self.covariance @ gradient)))
 
     def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
         """Rate in 1/s with its 95 % interval from the covariance of all parameters."""
         gradient = _log_rate_row(self.orbits, self.classes, directed, temperature_K)
-        half = 1.96 * np.sqrt(gradient @ self.covariance @ gradient)
+        half = 1.96 * self._deviation(gradient)
         value = gradient @ self.parameters
         return tuple(float(x) for x in np.exp([value, value - half, value + half]))
 
