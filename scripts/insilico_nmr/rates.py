@@ -184,7 +184,7 @@ class RateModel:
         return float(gradient @ self.parameters), self._deviation(gradient)
 
     def _deviation(self, gradient: np.ndarray) -> float:
-        """Standard deviation of gradient·parameters; of what the fit holds fixed, rounding leaves a variance about 0."""
+        """Standard deviation of gradient·parameters; of what is held fixed, rounding may leave a variance below 0."""
         return float(np.sqrt(max(0.0, gradient @ self.covariance @ gradient)))
 
     def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
