@@ -1,15 +1,21 @@
 """Rejection-free kinetic Monte Carlo of ions that exclude each other from sites, with every ion's history.
 
-Every event makes a jump. Its class (few distinct rates) is taken by the classes' total rates, then a jump uniformly
-among the possible ones of that class (n-fold way: A. B. Bortz, M. H. Kalos, J. L. Lebowitz, J. Comput. Phys. 17, 10
-(1975)). Waiting times are −ln(u)/(total rate).
+Every event makes a jump, chosen among the possible ones by their rates. Waiting times are −ln(u)/(total rate).
 
 What makes it fast: each site keeps one 32-bit word, a bit for each slot whose target is vacant and a bit for its own
 ion. A jump flips one bit in the words of the neighbours of its two sites, and the number of possible jumps in each
-class follows from those bits. Beside it there is a list for each class of the sites from which at least one jump of
-the class is possible. A site of that list and one of its slots are drawn until they are a possible jump, which gives
-all possible jumps the same chance and takes at most as many draws, on average, as the class has slots at a site,
-however few ions or vacancies there are. Sites enter a list at its end and leave by the last one filling the gap.
+class (few distinct rates) follows from those bits.
+
+A jump is drawn by trials: a class by its rate times all its slots in the lattice, a site and a slot of it, until that
+jump is possible. Every possible jump then has the chance rate/total, whatever number of trials it takes; on average it
+takes (rate of all slots)/(total rate). Trials do not depend on the occupation, so that those to come are drawn ahead
+and what they need is called into the cache; waiting for it is what a large lattice would spend its time on.
+
+Where that takes too many (MOST_TRIALS), as with few ions or few vacancies, there is for each class a list of the sites
+from which at least one jump of the class is possible, from then on. The class is taken by the classes' total rates
+(n-fold way: A. B. Bortz, M. H. Kalos, J. L. Lebowitz, J. Comput. Phys. 17, 10 (1975)), then a site of its list and a
+slot, until they are a possible jump, which takes at most as many draws, on average, as the class has slots at a site.
+Sites enter a list at its end and leave by the last one filling the gap.
 
 Random numbers: xoshiro256++ seeded by splitmix64 (D. Blackman, S. Vigna, ACM Trans. Math. Softw. 47, 36 (2021)). Its
 state is part of the simulation's `State`, so that a stored simulation goes on bit for bit.
@@ -18,7 +24,10 @@ state is part of the simulation's `State`, so that a stored simulation goes on b
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import Lattice, equilibrium_occupation
@@ -29,6 +38,16 @@ SITE, X, Y, Z = range(4)
 ION = np.uint32(1 << 31)
 ONE = np.uint32(1)
 TOP = np.uint32(31)
+
+# A lattice of so many sites stays in the cache by itself.
+CACHED_SITES = 100_000
+# Trials for a jump, on average, above which lists of sites are faster: in such a lattice, and in a larger one.
+MOST_TRIALS, MOST_TRIALS_FAR = 12.0, 48.0
+# Trials drawn ahead, and how many of them before its turn what a trial needs next is called into the cache.
+AHEAD, SITE_AHEAD, TARGET_AHEAD, AROUND_AHEAD = 32, 20, 12, 6
+
+# Why the kernel returns.
+DONE, STUCK, SPARSE = range(3)
 
 
 class Simulation:
@@ -59,10 +78,12 @@ class State(Simulation):
     record : (N, 4) int32, for each ion the site of the primitive cell it is on, and its unwrapped cell (x, y, z).
     listed : int32, sites with a possible jump, class after class; each class has room for all sites of its orbit.
     place : int32, site × (most classes at a site) + (class at the site): place of the site in the class's list.
-    length : (C,) int64, length of each class's list.
+    length : (C,) int64, length of each class's list; `listed` and `place` are empty as long as there are no lists.
     possible : (C,) int64, number of jumps possible now, by directed class.
     executed : (C,) int64, number of jumps made, by directed class.
     clock : (2,) float64, time now and time of the next event, s.
+    trial : (AHEAD, 2) int32, site and slot of the trials to come.
+    turn : (1,) int64, which of them is next.
     rng : (4,) uint64.
     """
 
@@ -75,37 +96,47 @@ class State(Simulation):
     possible: np.ndarray
     executed: np.ndarray
     clock: np.ndarray
+    trial: np.ndarray
+    turn: np.ndarray
     rng: np.ndarray
 
 
-def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:
-    """A simulation at time 0 with ion n on site sites[n]; sites has shape (N,). `seed` is a 64-bit number.
+def occupy(lattice: Lattice, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`ion` (S,) and `record` (N, 4) of a `State` with ion n on site sites[n], in its first cell.
 
-    Raises InputError where two ions share a site, and where no ion can jump.
+    Raises InputError where two ions share a site, and where there is no ion or no vacancy.
     """
     if len(np.unique(sites)) != len(sites) or not 0 < len(sites) < lattice.n_sites:
         raise InputError("kinetic Monte Carlo needs at least one ion and one vacancy, and no two ions on one site")
     ion = np.full(lattice.n_sites, -1, np.int32)
     ion[sites] = np.arange(len(sites), dtype=np.int32)
-    tables = _tables(lattice)
-    room, locals_at_site = tables[-1], tables[-2]
-    n_classes = len(lattice.rates)
     record = np.zeros((len(sites), 4), np.int32)
     record[:, SITE] = sites % len(lattice.basis)
+    return ion, record
+
+
+def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:
+    """A simulation at time 0 with ion n on site sites[n]; sites has shape (N,). `seed` is a 64-bit number.
+
+    Raises InputError where `occupy` does, and where no ion can jump.
+    """
+    ion, record = occupy(lattice, sites)
+    n_classes = len(lattice.rates)
     state = State(
         ion=ion,
         word=np.zeros(lattice.n_sites, np.uint32),
         record=record,
-        listed=np.zeros(room[-1], np.int32),
-        place=np.zeros(lattice.n_sites * locals_at_site, np.int32),
+        listed=np.empty(0, np.int32),
+        place=np.empty(0, np.int32),
         length=np.zeros(n_classes, np.int64),
         possible=np.zeros(n_classes, np.int64),
         executed=np.zeros(n_classes, np.int64),
         clock=np.zeros(2),
+        trial=np.zeros((AHEAD, 2), np.int32),
+        turn=np.zeros(1, np.int64),
         rng=seeded(np.uint64(seed)),
     )
-    _fill_lists(*tables, state.ion, state.word, state.listed, state.place, state.length, state.possible)
-    if not _draw_next(lattice.rates, state.possible, state.clock, state.rng):
+    if not _begin(*_tables(lattice), *state.arrays.values()):
         raise InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
     return state
 
@@ -114,6 +145,16 @@ def start_in_equilibrium(lattice: Lattice, n_ions: int, rng: np.random.Generator
     """Sites (N,) of ions drawn from equilibrium, and the simulation that starts there, its seed drawn as well."""
     sites = equilibrium_occupation(lattice, n_ions, rng)
     return sites, start(lattice, sites, int(rng.integers(2**64, dtype=np.uint64)))
+
+
+def keep_lists(lattice: Lattice, state: State) -> None:
+    """Draw jumps by lists of sites from now on, as a run does by itself once trials take too many."""
+    tables = _tables(lattice)
+    room, most_classes = tables[-1], tables[-2]
+    state.listed = np.zeros(room[-1], np.int32)
+    state.place = np.zeros(lattice.n_sites * most_classes, np.int32)
+    state.length[:] = 0
+    _fill_lists(*tables, *state.arrays.values())
 
 
 def run_events(lattice: Lattice, state: State, n_events: int) -> None:
@@ -156,7 +197,11 @@ def _run(
     journal: tuple[np.ndarray, np.ndarray, np.ndarray] = NO_JOURNAL,
 ) -> None:
     kept = np.empty((0, 0, 4), np.int32) if snapshots is None else snapshots
-    if not _events(times, limit, kept, *journal, *_tables(lattice), lattice.rates, *state.arrays.values()):
+    tables = _tables(lattice)
+    progress = np.zeros(2, np.int64)  # times passed, events made
+    while (end := _events(times, limit, kept, *journal, progress, *tables, *state.arrays.values())) == SPARSE:
+        keep_lists(lattice, state)
+    if end == STUCK:
         raise InputError(
             f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.time_s:.3g} s: no ion has a vacant "
             "neighbour to jump to; the network must be connected and hold a vacancy that can be reached"
@@ -170,13 +215,19 @@ def _tables(lattice: Lattice) -> tuple:
     at_orbit = {label: [c for c, origin in enumerate(start_of) if origin == label] for label in lattice.orbit}
     local = np.array([at_orbit[origin].index(c) for c, origin in enumerate(start_of)])
     cells = lattice.n_sites // m
-    room = np.cumsum([0] + [lattice.orbit.count(origin) * cells for origin in start_of])
+    members = [np.flatnonzero(np.array(lattice.orbit) == origin) for origin in start_of]
+    room = np.cumsum([0] + [len(sites) * cells for sites in members])
     back_class = np.where(lattice.used, lattice.jump_rate[lattice.jump_target * lattice.slots + lattice.jump_back], 0)
     return (
+        lattice.rates,
+        np.cumsum(lattice.rates * np.diff(room) * lattice.width),
+        np.cumsum([0] + [len(sites) for sites in members]),
+        np.concatenate(members),
         lattice.neighbour,
         lattice.jump_target,
         lattice.jump_image,
         lattice.jump_back,
+        lattice.jump_rate,
         back_class,
         np.cumsum([0] + [len(at_orbit[label]) for label in lattice.orbit]),
         np.concatenate([at_orbit[label] for label in lattice.orbit]).astype(np.int64),
@@ -187,6 +238,22 @@ def _tables(lattice: Lattice) -> tuple:
         max(len(classes) for classes in at_orbit.values()),
         room,
     )
+
+
+@intrinsic
+def _prefetch(typing, array, index):
+    """Call the element of a flat array into the cache; nothing waits for it."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] + 3 * [cgutils.int32_t])
+        read, keep, of_data = (ir.Constant(cgutils.int32_t, value) for value in (0, 3, 1))
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(prefetch, [pointer, read, keep, of_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
 
 
 @njit(cache=True)
@@ -250,11 +317,13 @@ def _leave(site, c, room, local, n_local, listed, place, length):
 
 
 @njit(cache=True)
-def _fill_lists(
-    neighbour, target, image, back, back_class, class_start, class_at, first_slot, width, mask, local, n_local, room,
-    ion, word, listed, place, length, possible,
+def _begin(
+    rates, share, first_member, member,
+    neighbour, target, image, back, of_class, back_class, class_start, class_at, first_slot, width, mask,
+    local, n_local, room,
+    ion, word, record, listed, place, length, possible, executed, clock, trial, turn, rng,
 ):  # fmt: skip
-    """Set words, lists and numbers of possible jumps for the occupation `ion`."""
+    """Set words, numbers of possible jumps, the first trials and the first event. False where no jump is possible."""
     m = len(class_start) - 1
     z = len(target) // m
     for site in range(len(ion)):
@@ -266,9 +335,30 @@ def _fill_lists(
             word[site] |= ION
             for at in range(class_start[s], class_start[s + 1]):
                 c = class_at[at]
-                n = _bits(word[site] & mask[c])
-                possible[c] += n
-                if n > 0:
+                possible[c] += _bits(word[site] & mask[c])
+    total = _total(rates, possible)
+    if total <= 0.0:
+        return False
+    clock[1] = -np.log(1.0 - uniform(rng)) / total
+    for n in range(len(trial)):
+        _draw_trial(n, share, first_member, member, first_slot, width, len(ion) // m, m, trial, rng)
+    return True
+
+
+@njit(cache=True)
+def _fill_lists(
+    rates, share, first_member, member,
+    neighbour, target, image, back, of_class, back_class, class_start, class_at, first_slot, width, mask,
+    local, n_local, room,
+    ion, word, record, listed, place, length, possible, executed, clock, trial, turn, rng,
+):  # fmt: skip
+    """Set the lists by the words."""
+    for site in range(len(word)):
+        s = site % (len(class_start) - 1)
+        if word[site] >> TOP:
+            for at in range(class_start[s], class_start[s + 1]):
+                c = class_at[at]
+                if word[site] & mask[c]:
                     _enter(site, c, room, local, n_local, listed, place, length)
 
 
@@ -281,51 +371,110 @@ def _total(rates, possible):
 
 
 @njit(cache=True)
-def _draw_next(rates, possible, clock, rng):
-    """Set the time of the next event. False where no jump is possible."""
-    total = _total(rates, possible)
-    if total <= 0.0:
-        return False
-    clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
-    return True
+def _draw_trial(n, share, first_member, member, first_slot, width, cells, m, trial, rng):
+    """Set one of the trials to come; its site. `share` holds the sums of the first classes' rates of all slots."""
+    c = 0
+    if len(width) > 1:
+        drawn = uniform(rng) * share[-1]
+        while c < len(width) - 1 and drawn >= share[c]:
+            c += 1
+    # The number's whole part, fraction and the fraction's fraction: cell, site of the orbit, slot.
+    drawn = uniform(rng) * cells
+    cell = np.int64(drawn)
+    drawn = (drawn - cell) * (first_member[c + 1] - first_member[c])
+    one = np.int64(drawn)
+    site = cell * m + member[first_member[c] + one]
+    trial[n, 0] = site
+    trial[n, 1] = first_slot[c] + np.int64((drawn - one) * width[c])
+    return site
+
+
+@njit(cache=True)
+def _is_possible(n, trial, word):
+    """Whether one of the trials to come is a possible jump as things stand: 0 or 1."""
+    seen = word[trial[n, 0]]
+    return (seen >> np.uint32(trial[n, 1])) & (seen >> TOP)
 
 
 @njit(cache=True)
 def _events(
-    times, limit, snapshots, who, whereto, when,
-    neighbour, target, image, back, back_class, class_start, class_at, first_slot, width, mask, local, n_local, room,
-    rates, ion, word, record, listed, place, length, possible, executed, clock, rng,
+    times, limit, snapshots, who, whereto, when, progress,
+    rates, share, first_member, member,
+    neighbour, target, image, back, of_class, back_class, class_start, class_at, first_slot, width, mask,
+    local, n_local, room,
+    ion, word, record, listed, place, length, possible, executed, clock, trial, turn, rng,
 ):  # fmt: skip
-    """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. False when stuck.
+    """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. DONE, STUCK or SPARSE.
 
-    Where there is room for it, every event is written down: who, whereto, when.
+    `progress` holds how many times were passed and events made before. Where there is room for it, every event is
+    written down: who, whereto, when.
     """
     m = len(class_start) - 1
     z = len(target) // m
     n_classes = len(rates)
-    done = 0
+    far = len(word) > CACHED_SITES
+    most = MOST_TRIALS_FAR if far else MOST_TRIALS
+    lists = len(place) > 0
+    histories = record.reshape(-1)
+    cells = len(word) // m
     total = _total(rates, possible)
-    for step in range(len(times)):
+    for step in range(progress[0], len(times)):
+        progress[0] = step
         while clock[1] <= times[step]:
-            if done == limit:
-                return True
+            if progress[1] == limit:
+                return DONE
+            if not lists and share[-1] > most * total:
+                return SPARSE
             clock[0] = clock[1]
 
-            rest = uniform(rng) * total if n_classes > 1 else 0.0
-            c = 0
-            while c < n_classes - 1 and rest >= rates[c] * possible[c]:
-                rest -= rates[c] * possible[c]
-                c += 1
-            while possible[c] == 0:  # only by rounding at the very end of the sum
-                c -= 1
-            while True:
-                # Whole part: the site in the list. Fraction: the slot.
-                drawn = uniform(rng) * length[c]
-                whole = np.int64(drawn)
-                slot = first_slot[c] + np.int64((drawn - whole) * width[c])
-                i = np.int64(listed[room[c] + whole])
-                if (word[i] >> np.uint32(slot)) & ONE:
-                    break
+            i, slot = np.int64(0), np.int64(0)
+            if lists:
+                rest = uniform(rng) * total if n_classes > 1 else 0.0
+                c = 0
+                while c < n_classes - 1 and rest >= rates[c] * possible[c]:
+                    rest -= rates[c] * possible[c]
+                    c += 1
+                while possible[c] == 0:  # only by rounding at the very end of the sum
+                    c -= 1
+                while True:
+                    # Whole part: the site in the list. Fraction: the slot.
+                    drawn = uniform(rng) * length[c]
+                    whole = np.int64(drawn)
+                    slot = first_slot[c] + np.int64((drawn - whole) * width[c])
+                    i = np.int64(listed[room[c] + whole])
+                    if (word[i] >> np.uint32(slot)) & ONE:
+                        break
+            else:
+                found = False
+                while not found:
+                    n = turn[0]
+                    i, slot = np.int64(trial[n, 0]), np.int64(trial[n, 1])
+                    found = _is_possible(n, trial, word)
+                    new = _draw_trial(n, share, first_member, member, first_slot, width, cells, m, trial, rng)
+                    turn[0] = (n + 1) % AHEAD
+                    if far:
+                        _prefetch(word, new)
+                        later = (n + SITE_AHEAD) % AHEAD
+                        if _is_possible(later, trial, word):
+                            a = np.int64(trial[later, 0])
+                            _prefetch(ion, a)
+                            _prefetch(neighbour, a * z)
+                            _prefetch(neighbour, a * z + z - 1)
+                        later = (n + TARGET_AHEAD) % AHEAD
+                        if _is_possible(later, trial, word):
+                            a = np.int64(trial[later, 0])
+                            b = np.int64(neighbour[a * z + trial[later, 1]])
+                            _prefetch(histories, np.int64(ion[a]) * record.shape[1])
+                            _prefetch(ion, b)
+                            _prefetch(neighbour, b * z)
+                            _prefetch(neighbour, b * z + z - 1)
+                            for q in range(z):
+                                _prefetch(word, np.int64(neighbour[a * z + q]))
+                        later = (n + AROUND_AHEAD) % AHEAD
+                        if _is_possible(later, trial, word):
+                            b = np.int64(neighbour[trial[later, 0] * z + trial[later, 1]])
+                            for q in range(z):
+                                _prefetch(word, np.int64(neighbour[b * z + q]))
             s = i % m
             jump = s * z + slot
             j = np.int64(neighbour[i * z + slot])
@@ -337,11 +486,11 @@ def _events(
             record[moving, X] += image[jump, 0]
             record[moving, Y] += image[jump, 1]
             record[moving, Z] += image[jump, 2]
-            executed[c] += 1
+            executed[of_class[jump]] += 1
             if len(when) > 0:
-                who[done] = moving
-                whereto[done] = j
-                when[done] = clock[0]
+                who[progress[1]] = moving
+                whereto[progress[1]] = j
+                when[progress[1]] = clock[0]
 
             # The ion leaves i ...
             old = word[i] & ~ION
@@ -350,7 +499,7 @@ def _events(
                 d = class_at[at]
                 n = _bits(old & mask[d])
                 possible[d] -= n
-                if n > 0:
+                if lists and n > 0:
                     _leave(i, d, room, local, n_local, listed, place, length)
             # ... which its neighbours now see vacant; those that could not jump before in that class enter its list.
             for q in range(z):
@@ -361,7 +510,7 @@ def _events(
                     old = word[k]
                     word[k] = old | (ONE << np.uint32(back[a]))
                     possible[d] += np.int64(old >> TOP)
-                    if (old & (mask[d] | ION)) == ION:
+                    if lists and (old & (mask[d] | ION)) == ION:
                         _enter(k, d, room, local, n_local, listed, place, length)
             # The neighbours of j see it occupied; those with no jump left in that class leave its list.
             for q in range(z):
@@ -372,7 +521,7 @@ def _events(
                     new = word[k] & ~(ONE << np.uint32(back[a]))
                     word[k] = new
                     possible[d] -= np.int64(new >> TOP)
-                    if (new & (mask[d] | ION)) == ION:
+                    if lists and (new & (mask[d] | ION)) == ION:
                         _leave(k, d, room, local, n_local, listed, place, length)
             new = word[j] | ION
             word[j] = new
@@ -380,15 +529,15 @@ def _events(
                 d = class_at[at]
                 n = _bits(new & mask[d])
                 possible[d] += n
-                if n > 0:
+                if lists and n > 0:
                     _enter(j, d, room, local, n_local, listed, place, length)
 
-            done += 1
+            progress[1] += 1
             total = _total(rates, possible)
             if total <= 0.0:
-                return False
+                return STUCK
             clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
         clock[0] = times[step]
         if len(snapshots) > 0:
             snapshots[step] = record
-    return True
+    return DONE

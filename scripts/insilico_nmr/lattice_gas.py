@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.kmc import SITE, Simulation, X, Y, Z, seeded, uniform
+from insilico_nmr.kmc import SITE, Simulation, X, Y, Z, occupy, seeded, uniform
 from insilico_nmr.lattice import Lattice, log_weights, sites_reached
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
@@ -201,19 +201,14 @@ def _levels(n_sites: int) -> np.ndarray:
 def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = None) -> GasState:
     """A simulation at time 0 with ion n, of species[n] (default 0), on site sites[n]; `seed` is a 64-bit number.
 
-    Raises InputError where two ions share a site, a species does not exist, and where no ion can jump.
+    Raises InputError where `kmc.occupy` does, where a species does not exist, and where no ion can jump.
     """
     lattice = gas.lattice
     species = np.zeros(len(sites), np.int8) if species is None else np.asarray(species, np.int8)
-    if len(np.unique(sites)) != len(sites) or not 0 < len(sites) < lattice.n_sites:
-        raise InputError("kinetic Monte Carlo needs at least one ion and one vacancy, and no two ions on one site")
+    ion, record = occupy(lattice, sites)
     if len(species) != len(sites) or species.min() < 0 or species.max() >= gas.n_species:
         raise InputError(f"species of {len(species)} ions from {species.min()} to {species.max()}; there are "
                          f"{gas.n_species} species and {len(sites)} ions")  # fmt: skip
-    ion = np.full(lattice.n_sites, -1, np.int32)
-    ion[sites] = np.arange(len(sites), dtype=np.int32)
-    record = np.zeros((len(sites), 4), np.int32)
-    record[:, SITE] = sites % len(lattice.basis)
     levels = _levels(lattice.n_sites)
     state = GasState(
         ion=ion,

@@ -76,19 +76,26 @@ def test_blocked_sites_slow_ions_by_the_share_of_vacant_ones(n_ions):
     assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found, ddof=1) / np.sqrt(8) + 0.001 * expected)
 
 
-def test_choice_of_jumps_follows_their_rates():
-    """One ion on the middle of a star: classes by their rates, and both jumps of a class alike."""
+@pytest.mark.parametrize(("fast", "lists"), [(3.0, False), (3.0, True), (60.0, False)])
+def test_choice_of_jumps_follows_their_rates(fast, lists):
+    """One ion on the middle of a star: classes by their rates, and both jumps of a class alike.
+
+    By trials, by lists of sites, and by the former until the ion is on a site that it leaves so slowly that lists pay.
+    """
     sites = isolated_sites("ABBC", [(0, 1, "ab"), (0, 2, "ab"), (0, 3, "ac")])
-    rates = {("ab", "A", "B"): 1.0, ("ab", "B", "A"): 1.0, ("ac", "A", "C"): 6.0, ("ac", "C", "A"): 6.0}
+    rates = {("ab", "A", "B"): 1.0, ("ab", "B", "A"): 1.0, ("ac", "A", "C"): fast, ("ac", "C", "A"): fast}
     lattice = build_lattice(sites, rates, (1, 1, 1))
     state = kmc.start(lattice, np.array([0], np.int32), 7)
+    if lists:
+        kmc.keep_lists(lattice, state)
     ends = np.zeros(4, int)
     for _ in range(4000):
         kmc.run_events(lattice, state, 1)
         ends[state.record[0, kmc.SITE]] += 1
         kmc.run_events(lattice, state, 1)
     assert ends[0] == 0
-    assert stats.chisquare(ends[1:], 4000 * np.array([1, 1, 6]) / 8).pvalue > 0.01
+    assert (len(state.listed) > 0) == (lists or fast > 10)
+    assert stats.chisquare(ends[1:], 4000 * np.array([1, 1, fast]) / (2 + fast)).pvalue > 0.01
 
 
 def test_every_jump_is_made_as_often_as_its_reverse():
@@ -156,35 +163,47 @@ def test_drawn_occupations_are_in_equilibrium_and_lie_on_any_site_of_an_orbit():
     assert np.all(np.abs(occupied - expected) < 4 * np.sqrt(expected * (1 - expected) / 1500))
 
 
-def test_ions_never_share_a_site_and_the_lists_stay_right():
-    lattice = build_lattice(three_orbits(), THREE_RATES, (5, 4, 3))
-    state = simulation(lattice, 130)
-    start = np.concatenate([[0], np.cumsum([60] * len(lattice.rates))])
-    for _ in range(20):
+@pytest.mark.parametrize(
+    ("supercell", "lists"), [((5, 4, 3), False), ((5, 4, 3), True), ((37, 31, 31), False), ((37, 31, 31), True)]
+)
+def test_ions_never_share_a_site_and_numbers_of_possible_jumps_and_lists_stay_right(supercell, lists):
+    """In a lattice that stays in the cache and in one whose sites are called into it."""
+    cells = np.prod(supercell)
+    lattice = build_lattice(three_orbits(), THREE_RATES, supercell)
+    assert lattice.n_sites < 1000 or lattice.n_sites > kmc.CACHED_SITES
+    n_ions = 2 * cells + 10
+    state = simulation(lattice, n_ions)
+    if lists:
+        kmc.keep_lists(lattice, state)
+    start = np.cumsum([0] + [cells] * len(lattice.rates))
+    used, rate = (np.tile(table.reshape(3, -1), (cells, 1)) for table in (lattice.used, lattice.jump_rate))
+    for _ in range(20 if cells < 100 else 3):
         kmc.run_events(lattice, state, 500)
         site_of = np.nonzero(state.ion >= 0)[0]
         ions = state.ion[site_of]
-        assert sorted(ions) == list(range(130))
+        assert np.array_equal(np.sort(ions), np.arange(n_ions))
         assert np.array_equal(state.record[ions, kmc.SITE], site_of % 3)
-        free = (state.ion[lattice.neighbour] < 0).reshape(-1, lattice.slots) & np.tile(
-            lattice.used.reshape(3, -1), (60, 1)
-        )
+        free = (state.ion[lattice.neighbour] < 0).reshape(-1, lattice.slots) & used
         possible = free & (state.ion >= 0)[:, None]
-        rate = np.tile(lattice.jump_rate.reshape(3, -1), (60, 1))
         for c in range(len(lattice.rates)):
             of_class = possible & (rate == c)
             assert state.possible[c] == of_class.sum()
             listed = state.listed[start[c] : start[c] + state.length[c]]
-            assert sorted(listed) == list(np.nonzero(of_class.any(1))[0])
+            assert np.array_equal(np.sort(listed), np.nonzero(of_class.any(1) & lists)[0])
 
 
-def test_a_run_cut_in_two_and_copied_goes_on_bit_for_bit():
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_run_cut_in_two_and_copied_goes_on_bit_for_bit(lists):
     lattice = build_lattice(three_orbits(), THREE_RATES, (4, 4, 4))
     whole, cut = simulation(lattice, 100), simulation(lattice, 100)
+    if lists:
+        kmc.keep_lists(lattice, whole)
+        kmc.keep_lists(lattice, cut)
     kmc.run_events(lattice, whole, 5000)
     kmc.run_events(lattice, cut, 1234)
     again = kmc.State(**{name: array.copy() for name, array in cut.arrays.items()})
     kmc.run_events(lattice, again, 5000 - 1234)
+    assert (len(whole.listed) > 0) == lists
     for name, array in whole.arrays.items():
         assert np.array_equal(array, again.arrays[name]), name
     times = whole.time_s + np.array([0.1, 0.2, 0.7])
