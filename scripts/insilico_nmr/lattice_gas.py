@@ -258,10 +258,16 @@ def _tables(gas: Gas) -> tuple:
     )  # fmt: skip
 
 
+@njit(cache=True)
+def _if_vacant(field):
+    """The field where it is that of a vacant site, else 0."""
+    return field if field > 0.0 else 0.0
+
+
 @njit(cache=True, inline="always")
 def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field):
     """Rate of the jump of an ion of species q from site i by a slot; 0 where the target is filled."""
-    x = max(field[neighbour[i * z + slot], q], 0.0) / -field[i, q]
+    x = _if_vacant(field[neighbour[i * z + slot], q]) / -field[i, q]
     jump = basis_site[i] * z + slot
     return min(half[jump, q] * x, ceiling if x > 0.0 else 0.0, whole[jump, q] * x * x)
 
@@ -277,7 +283,7 @@ def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, fiel
         return total
     first, jump = i * z, basis_site[i] * z
     for slot in range(z):
-        total += half[jump + slot, q] * max(field[neighbour[first + slot], q], 0.0)
+        total += half[jump + slot, q] * _if_vacant(field[neighbour[first + slot], q])
     return total / -field[i, q]
 
 
@@ -318,13 +324,13 @@ def _draw_next(tree, clock, rng):
 
 
 @njit(cache=True, inline="always")
-def _touch(k, mark, seen, touched, count):
-    """Note a leaf once."""
-    if seen[k] != mark:
-        seen[k] = mark
-        touched[count] = k
-        count += 1
-    return count
+def _note(node, here, wanted, mark, seen, noted, count):
+    """Note a node, whose place in `seen` is `here`, once; the number of those noted. Whether is no branch: no processor
+    could foresee it."""
+    noted[count] = node
+    new = np.int64(wanted) & np.int64(seen[here] != mark)
+    seen[here] = mark
+    return count + new
 
 
 @njit(cache=True, inline="always")
@@ -366,31 +372,29 @@ def _events(
 
             # The ion: down the tree.
             rest = uniform(rng) * tree[-1]
-            node = 0
+            i = 0
             for level in range(top - 1, -1, -1):
-                first = node * CHILDREN
-                last = first
-                for child in range(first, min(first + CHILDREN, levels[level + 1] - levels[level])):
-                    value = tree[levels[level] + child]
-                    if value > 0.0:
-                        last = child
-                        if rest < value:
-                            break
-                        rest -= value
-                node = last
-            i = node
+                i = levels[level] + i * CHILDREN
+                last = min(i + CHILDREN, levels[level + 1]) - 1
+                while i < last and rest >= tree[i]:
+                    rest -= tree[i]
+                    i += 1
+                while not tree[i] > 0.0:  # only by rounding at the very end of the sum
+                    i -= 1
+                i -= levels[level]
             # Its jump.
             moving = np.int64(ion[i])
             q = species[moving]
             rest = uniform(rng) * tree[i]
             slot = 0
-            for other in range(z):
-                rate = _rate(i, other, q, z, basis_site, neighbour, half, whole, ceiling, field)
-                if rate > 0.0:
-                    slot = other
-                    if rest < rate:
-                        break
-                    rest -= rate
+            rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
+            while slot < z - 1 and rest >= rate:
+                rest -= rate
+                slot += 1
+                rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
+            while not rate > 0.0:  # only by rounding at the very end of the sum
+                slot -= 1
+                rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
             jump = basis_site[i] * z + slot
             j = np.int64(neighbour[i * z + slot])
             ion[i] = -1
@@ -418,13 +422,12 @@ def _events(
             for at in range(n_changed):
                 k = changed[at]
                 occupied = ion[k] >= 0
-                if occupied or at == 0:
-                    n_touched = _touch(k, mark, seen, touched, n_touched)
+                n_touched = _note(k, k, occupied or at == 0, mark, seen, touched, n_touched)
                 if not occupied or at < 2:
                     for slot in range(z):
                         neighbouring = np.int64(neighbour[k * z + slot])
-                        if ion[neighbouring] >= 0:
-                            n_touched = _touch(neighbouring, mark, seen, touched, n_touched)
+                        near = ion[neighbouring] >= 0
+                        n_touched = _note(neighbouring, neighbouring, near, mark, seen, touched, n_touched)
             for at in range(n_touched):
                 k = touched[at]
                 tree[k] = 0.0
@@ -434,16 +437,12 @@ def _events(
                 renewed = 0
                 for at in range(n_touched):
                     parent = touched[at] >> SHIFT
-                    here = levels[level] + parent
-                    if seen[here] != mark:
-                        seen[here] = mark
-                        first = levels[level - 1] + parent * CHILDREN
-                        total = 0.0
-                        for child in range(first, first + CHILDREN):
-                            total += tree[child]
-                        tree[here] = total
-                        touched[renewed] = parent
-                        renewed += 1
+                    renewed = _note(parent, levels[level] + parent, True, mark, seen, touched, renewed)
+                for at in range(renewed):
+                    first = levels[level - 1] + touched[at] * CHILDREN
+                    tree[levels[level] + touched[at]] = (
+                        (tree[first] + tree[first + 1]) + (tree[first + 2] + tree[first + 3])
+                    ) + ((tree[first + 4] + tree[first + 5]) + (tree[first + 6] + tree[first + 7]))
                 n_touched = renewed
 
             done += 1
