@@ -25,15 +25,12 @@ LEFT = 0.02  # of C(0), that may be left at the last time of a complete correlat
 
 
 def decays_of(
-    time_s: np.ndarray, joint: np.ndarray, limit: np.ndarray, kernels: np.ndarray, errors: np.ndarray
-) -> list[relaxation.Decay]:
-    """Of C for m = 0, 1, 2, by kernels (3, S, S), of joint probabilities (S, S, T) with a limit, errors (3, T)."""
-    fluctuating = joint - limit[..., None]
+    time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, errors: np.ndarray
+) -> list[list[relaxation.Decay]]:
+    """For each of n times C for m = 0, 1, 2: C(t) and C(0) − C(t), (n, 3, T), with errors (3, T)."""
     return [
-        relaxation.fit_decay(
-            time_s, contract(kernel, fluctuating), contract(relaxation.decay_kernel(kernel), joint), error
-        )
-        for kernel, error in zip(kernels, errors, strict=True)
+        [relaxation.fit_decay(time_s, *values) for values in zip(*of_one, errors, strict=True)]
+        for of_one in zip(remaining, decayed, strict=True)
     ]
 
 
@@ -58,26 +55,27 @@ def rows_of(
     propagator: Propagator, states, nucleus: Nucleus, fields_T: list[float], direction: list[float] | None
 ) -> list[dict]:
     """The rows of the table."""
-    kernels = relaxation.fluctuation_kernels(states.mean, direction)
-    errors = np.array([error_over_replicas(contract(kernel, propagator.replicas)) for kernel in kernels])
-    time_s, limit = propagator.time_s, propagator.limit
-    decays = decays_of(time_s, propagator.joint, limit, kernels, errors)
-    by_replica = [decays_of(time_s, joint, limit, kernels, errors) for joint in propagator.replicas]
-    by_set = {
-        name: [
-            decays_of(time_s, propagator.joint, limit, relaxation.fluctuation_kernels(tensors, direction), errors)
-            for tensors in getattr(states, name)
-        ]
-        for name in ("members", "samples", "scaled")
-    }
-    left = contract(kernels[0], propagator.joint - limit[..., None])
-    whole = float(np.diag(kernels[0]) @ propagator.populations)
+    sets = [states.mean[None], states.members, states.samples, states.scaled]
+    kernels = np.array([relaxation.fluctuation_kernels(tensors, direction) for tensors in np.concatenate(sets)])
+    limit = propagator.limit[..., None]
+    remaining = contract(kernels, propagator.joint - limit)
+    of_replicas = contract(kernels[0], propagator.replicas - limit)
+    errors = error_over_replicas(of_replicas)
+    decays = decays_of(
+        propagator.time_s, remaining, contract(relaxation.decay_kernel(kernels), propagator.joint), errors
+    )
+    by_replica = decays_of(
+        propagator.time_s, of_replicas, contract(relaxation.decay_kernel(kernels[0]), propagator.replicas), errors
+    )
+    (mean,), *by_set = np.split(np.array(decays, object), np.cumsum([len(tensors) for tensors in sets])[:-1])
+    left = remaining[0, 0]
+    whole = float(np.diag(kernels[0, 0]) @ propagator.populations)
     rows = []
     for field in fields_T:
-        rates = relaxation.relaxation_rates(decays, nucleus, field)
+        rates = relaxation.relaxation_rates(mean, nucleus, field)
         of_replicas, of_members, of_samples, of_scaled = (
-            pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in sets], columns=list(rates))
-            for sets in (by_replica, by_set["members"], by_set["samples"], by_set["scaled"])
+            pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in fits], columns=list(rates))
+            for fits in (by_replica, *by_set)
         )
         for name, rate in rates.items():
             model, tensors, dft = (some[name].std(ddof=1) for some in (of_members, of_samples, of_scaled))
@@ -94,8 +92,8 @@ def rows_of(
                     ),
                     "sd_model_per_s": model,
                     "sd_dft_per_s": dft,
-                    "correlation_time_s": decays[0].correlation_time_s,
-                    "valid": int(relaxation.second_order_holds(rate, decays)),
+                    "correlation_time_s": mean[0].correlation_time_s,
+                    "valid": int(relaxation.second_order_holds(rate, mean)),
                     "complete": int(abs(left[-1]) <= max(LEFT * left[0], NOTHING * whole)),
                 }
             )

@@ -177,7 +177,7 @@ def _tensor_sets(states: list[dict], name: str, path: str | Path) -> np.ndarray:
 def contract(kernel: np.ndarray, joint: np.ndarray) -> np.ndarray:
     """Σ_ab K_ab P_ab(t): kernels (..., S, S) and joint probabilities (S, S, T) to (..., T).
 
-    One kernel (S, S) and replicas of joint probabilities (R, S, S, T) give (R, T).
+    Replicas of joint probabilities (R, S, S, T) with one kernel (S, S) give (R, T), with several (K, S, S) (R, K, T).
     """
     size = joint.shape[-2]
     return kernel.reshape(*kernel.shape[:-2], size * size) @ joint.reshape(*joint.shape[:-3], size * size, -1)

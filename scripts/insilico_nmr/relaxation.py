@@ -98,9 +98,9 @@ def fit_decay(
 
 
 def decay_kernel(kernel: np.ndarray) -> np.ndarray:
-    """½(K_aa + K_bb) − K_ab: its contraction with P(t) is C(0) − C(t), without the difference of large numbers."""
-    diagonal = np.diag(kernel)
-    return (diagonal[:, None] + diagonal) / 2 - kernel
+    """½(K_aa + K_bb) − K_ab, (..., S, S): with P(t) it gives C(0) − C(t), without the difference of large numbers."""
+    diagonal = np.diagonal(kernel, axis1=-2, axis2=-1)
+    return (diagonal[..., :, None] + diagonal[..., None, :]) / 2 - kernel
 
 
 def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None) -> np.ndarray:
