@@ -195,7 +195,7 @@ def test_ions_never_share_a_site_and_numbers_of_possible_jumps_and_lists_stay_ri
 @pytest.mark.parametrize("lists", [False, True])
 def test_a_run_cut_in_two_and_copied_goes_on_bit_for_bit(lists):
     lattice = build_lattice(three_orbits(), THREE_RATES, (4, 4, 4))
-    whole, cut = simulation(lattice, 100), simulation(lattice, 100)
+    whole, cut = simulation(lattice, 140), simulation(lattice, 140)
     if lists:
         kmc.keep_lists(lattice, whole)
         kmc.keep_lists(lattice, cut)

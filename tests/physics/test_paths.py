@@ -183,9 +183,11 @@ def program(tmp_path):
 
 def test_sites_of_one_tensor_show_motion_by_their_surroundings_alone(program):
     spectra, echoes = program(1e5)
-    last = echoes.sort_values("mixing_time_s").groupby("tensors")["S2"].agg(["first", "last"])
-    assert last.loc["sites", "last"] == pytest.approx(last.loc["sites", "first"], rel=1e-6)
-    assert last.loc["surroundings", "last"] < 0.9 * last.loc["surroundings", "first"]
+    # Of the same ions at the same times, until each neighbour has had half a jump.
+    early = echoes[echoes["mixing_time_s"] < 5e-6].sort_values("mixing_time_s").groupby("tensors")["S2"]
+    early = early.agg(["first", "last"])
+    assert early.loc["sites", "last"] == pytest.approx(early.loc["sites", "first"], rel=1e-6)
+    assert early.loc["surroundings", "last"] < 0.99 * early.loc["surroundings", "first"]
     step = np.diff(spectra["frequency_kHz"].unique()).mean()
     area = spectra.groupby(["experiment", "tensors"])["intensity_per_kHz"].sum() * step
     assert area["fid"].to_numpy() == pytest.approx(1, abs=0.02)

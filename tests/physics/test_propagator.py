@@ -71,8 +71,9 @@ def test_one_ion_follows_the_matrix_exponential(case):
             deviation = np.abs(found["P"].values[..., n] - exact)
             assert deviation.max() < 0.004
             deviations.append((deviation / found["P_se"].values[..., n]).ravel())
-    # Standard errors are what they say (of ten replicas: Student's t with nine degrees of freedom).
-    assert 0.5 < np.sqrt(np.mean(np.square(deviations))) < 1.8
+    # Standard errors are what they say (of ten replicas: Student's t with nine degrees of freedom; the times of a run
+    # deviate together).
+    assert 0.5 < np.sqrt(np.mean(np.square(deviations))) < 2.5
 
 
 def test_interacting_ions_follow_the_master_equation_of_all_occupations():
@@ -163,7 +164,7 @@ def test_counts_are_symmetric_and_populated_as_in_equilibrium_before_they_are_ma
     assert np.sqrt(np.mean((odd.mean(0)[:, off] / error[:, off]) ** 2)) < 2
     many = plan.lags <= propagator.TICKS_PER_RESIDENCE
     assert np.abs(odd.mean(0)[many]).max() < 1e-3
-    assert np.abs(raw.sum(-1).mean(0) - found["p"].values).max() < 2e-3
+    assert np.abs(raw.sum(-1).mean(0)[many] - found["p"].values).max() < 1.5e-3
 
 
 def test_collective_displacement_of_exclusion_on_a_bravais_lattice_is_that_of_independent_jumps():
