@@ -29,7 +29,7 @@ def test_registered_files_have_their_checksums():
         check_registered(path, RESOURCES / "registry.csv")
 
 
-@pytest.mark.parametrize("name", ["li3ps4", "li3ps4_cold", "li3ps4_glass", "li3n"])
+@pytest.mark.parametrize("name", ["li3ps4", "li3ps4_cold", "li3ps4_hot", "li3ps4_glass", "li3n"])
 def test_each_card_is_of_the_shipped_file(name):
     card = (RESOURCES / "dft" / "cards" / f"{name}.md").read_text()
     dataset = RESOURCES / "dft" / f"{name}.extxyz"
