@@ -35,11 +35,11 @@ def digits_held(prediction: Prediction) -> int:
     """Significant digits that the interval allows: to the second digit of its smaller half where that is below 3.55,
     else to the first (the rule of the Particle Data Group); at least 2 and at most 4."""
     half = min(prediction.high - prediction.value, prediction.value - prediction.low)
-    if not half > 0:
+    if not half > 0 or prediction.value == 0:
         return 2
     place = np.floor(np.log10(half))
     extra = 2 if half / 10**place < 3.55 else 1
-    return int(np.clip(np.floor(np.log10(prediction.value)) - place + extra, 2, 4))
+    return int(np.clip(np.floor(np.log10(abs(prediction.value))) - place + extra, 2, 4))
 
 
 def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
@@ -47,9 +47,9 @@ def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
     if prediction.value == 0:
         return "0", "0", shown(prediction.high, 2) if prediction.high > 0 else "0"
     digits = digits_held(prediction)
-    place = np.floor(np.log10(prediction.value)) - digits + 1
+    place = np.floor(np.log10(abs(prediction.value))) - digits + 1
     ends = [
-        shown(end, int(np.clip(np.floor(np.log10(end)) - place + 1, 1, digits + 1))) if end > 0 else "0"
+        shown(end, int(np.clip(np.floor(np.log10(abs(end))) - place + 1, 1, digits + 1))) if end != 0 else "0"
         for end in (prediction.low, prediction.high)
     ]
     return shown(prediction.value, digits), *ends
