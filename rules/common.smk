@@ -85,14 +85,15 @@ def check_files():
     """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
     named = ["material.dataset", "material.structure", "material.literature"]
     named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
-    named += ["potential.eos", "neb.paths.labelled"]
+    named += ["potential.eos", "potential.snapshots", "neb.paths.labelled"]
     for name in named:
         *sections, key = name.split(".")
-        path = reduce(lambda part, section: part.get(section, {}), sections, config).get(key)
-        if path is not None and not Path(path).is_file():
-            raise InputError(
-                f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
-            )
+        paths = reduce(lambda part, section: part.get(section, {}), sections, config).get(key) or []
+        for path in [paths] if isinstance(paths, str) else paths:
+            if not Path(path).is_file():
+                raise InputError(
+                    f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
+                )
 
 
 def check_resources():

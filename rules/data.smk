@@ -37,6 +37,25 @@ rule ingest:
         "python {input.code[0]} {input.dataset} --out {output} --registry {input.registry} > {log} 2>&1"
 
 
+POTENTIAL_DATASET = rules.ingest.output
+
+if "snapshots" in config["potential"]:
+
+    use rule ingest as ingest_for_potential with:
+        input:
+            code=code("ingest"),
+            dataset=[config["material"]["dataset"], *config["potential"]["snapshots"]],
+            registry=ancient("resources/registry.csv"),
+        output:
+            f"{RESULTS}/data/potential.extxyz",
+        log:
+            f"{RESULTS}/logs/ingest_for_potential.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/ingest_for_potential.tsv"
+
+    POTENTIAL_DATASET = rules.ingest_for_potential.output
+
+
 rule dataset_card:
     input:
         code=code("dataset_card"),

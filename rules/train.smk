@@ -89,7 +89,7 @@ if config["potential"]["kind"] == "uf3":
     rule train_potential:
         input:
             code=code("train_potential"),
-            dataset=rules.ingest.output,
+            dataset=POTENTIAL_DATASET,
         output:
             config=f"{RESULTS}/potential/config.json",
             members=POTENTIAL_FILES,
@@ -133,7 +133,7 @@ else:
     rule train_painn:
         input:
             code=code("train_painn"),
-            dataset=rules.ingest.output,
+            dataset=POTENTIAL_DATASET,
         output:
             config=f"{RESULTS}/potential/member_{{member}}/config.json",
             state=f"{RESULTS}/potential/member_{{member}}/state.pt",
