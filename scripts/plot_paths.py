@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.style import BLACK, DASHES, DOUBLE_MM, GREY, PALETTE, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,6 +19,8 @@ KINDS = {"sites": PALETTE[0], "surroundings": PALETTE[1]}
 NAMES = {"sites": "paths, means of sites", "surroundings": "paths, filled neighbours"}
 CENTRE_KHZ = 4.0  # the satellites are scaled by what lies beyond
 MOST_ECHOES = 3
+ERRORS = ["se_sampling", "sd_model", "sd_dft"]
+OF_LINES, OF_ECHOES = ([form.format(name) for name in ERRORS] for form in ("intensity_{}_per_kHz", "S2_{}"))
 
 
 def draw_spectra(axes: Axes, lines: pd.DataFrame, markov: pd.DataFrame) -> None:
@@ -28,7 +30,7 @@ def draw_spectra(axes: Axes, lines: pd.DataFrame, markov: pd.DataFrame) -> None:
     for (kind, experiment), rows in lines.groupby(["tensors", "experiment"]):
         echo = experiment != "fid"
         look = {"color": KINDS[kind], "linestyle": ":" if echo else "-", "linewidth": 0.8}
-        value, half = rows["intensity_per_kHz"], 1.96 * rows["intensity_se_per_kHz"]
+        value, half = rows["intensity_per_kHz"], 1.96 * total(rows, OF_LINES)
         axes.plot(rows["frequency_kHz"], value, gid=f"{experiment} {kind}", **look)
         if not echo:
             axes.fill_between(rows["frequency_kHz"], value - half, value + half, color=look["color"], alpha=0.2, lw=0)
@@ -49,7 +51,7 @@ def draw_echoes(axes: Axes, echoes: pd.DataFrame, frozen: pd.DataFrame) -> list[
         line = frozen[(frozen["evolution_time_us"] == evolution) & (frozen["mixing_time_s"] > 0)]
         axes.plot(line["mixing_time_s"], line["S2"], color=GREY, linestyle=dash, linewidth=1.6, gid="frozen")
         for kind, rows in echoes[echoes["evolution_time_us"] == evolution].groupby("tensors"):
-            time, value, half = rows["mixing_time_s"], rows["S2"], 1.96 * rows["S2_se"]
+            time, value, half = rows["mixing_time_s"], rows["S2"], 1.96 * total(rows, OF_ECHOES)
             axes.plot(time, value, color=KINDS[kind], linestyle=dash, linewidth=0.8, gid=f"echo {kind}")
             axes.fill_between(time, value - half, value + half, color=KINDS[kind], alpha=0.2, linewidth=0)
     if chosen:
@@ -91,9 +93,9 @@ def draw(echoes: pd.DataFrame, lines: pd.DataFrame, markov: pd.DataFrame, frozen
 
 def read(echoes: Path, lines: Path, markov: Path, frozen: Path) -> tuple[pd.DataFrame, ...]:
     """The four tables; that of spectra has no rows where none was followed to its end."""
-    spectra = ["temperature_K", "frequency_kHz", "intensity_per_kHz", "intensity_se_per_kHz"]
+    spectra = ["temperature_K", "frequency_kHz", "intensity_per_kHz", *OF_LINES]
     return (
-        read_table(echoes, ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_se"], ["tensors"]),
+        read_table(echoes, ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", *OF_ECHOES], ["tensors"]),
         read_table(lines, spectra, ["tensors", "experiment"], may_be_empty=True),
         read_table(markov, ["temperature_K", "frequency_kHz", "exchange_per_kHz"]),
         read_table(frozen, ["temperature_K", "evolution_time_us", "mixing_time_s", "S2"]),
@@ -101,8 +103,10 @@ def read(echoes: Path, lines: Path, markov: Path, frozen: Path) -> tuple[pd.Data
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["path_echoes", "path_spectra", "spectra", "echo"]).parse_args()
-    save(draw(*read(args.path_echoes, args.path_spectra, args.spectra, args.echo)), args.out_pdf, args.out_png)
+    names = ["path_echoes", "path_spectra", "spectra", "echo"]
+    args = figure_arguments(__doc__, names, intervals=True).parse_args()
+    tables = read(args.path_echoes, args.path_spectra, args.spectra, args.echo)
+    save(draw(*(only_errors(table, args.intervals) for table in tables)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ surroundings  the tensor depends on which neighbouring sites are filled; its mea
 
 Spectra: the transforms of the decay and of the quadrupole echo, which is refocused ideally at twice --echo-delay-us;
 areas are 1 and what is left then. With --dead-time-us the first points of the free-induction decay are lost. Alignment
-echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches. Standard errors are over
-replicas, whose orientations differ too.
+echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches.
+
+Errors: `se_sampling` over replicas, whose orientations differ too, and over replicates of the site tensors; `sd_model`
+over the committee's tensors; `sd_dft` over tensors scaled by DFT's error. All sets of tensors go along the same paths,
+those of the first replica, with tensors of sites; their scatter counts for both kinds.
 
 Where the budget ends before the broadening has damped a decay, the signal of the lines that move is brought to zero by
 cos² over the time followed (column `followed_s`), which widens them to its reciprocal. Below LEAST_PERIODS periods of
@@ -36,11 +39,13 @@ from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
 WATCHED = 1000  # ions a replica whose signal is summed
+WATCHED_FOR_SPREAD = 200  # where only the scatter over sets of tensors is wanted
 LEAST_PERIODS = 10.0
 TIMES_PER_DECADE = 6
 SPECTRA = ["temperature_K", "tensors", "experiment", "followed_s"]
-SPECTRA += ["frequency_kHz", "intensity_per_kHz", "intensity_se_per_kHz"]
-ECHOES = ["temperature_K", "tensors", "evolution_time_us", "mixing_time_s", "S2", "S2_se"]
+SPECTRA += ["frequency_kHz", "intensity_per_kHz"]
+ECHOES = ["temperature_K", "tensors", "evolution_time_us", "mixing_time_s", "S2"]
+ERRORS = ["se_sampling", "sd_model", "sd_dft"]
 
 
 def fields_of(
@@ -104,28 +109,50 @@ def central_share(nucleus: Nucleus) -> float:
     return float(intensities[multipliers == 0].sum())
 
 
+def line_of(plan: Plan, signal: np.ndarray, nucleus: Nucleus, lorentz_Hz: float, dead_s: float) -> tuple:
+    """Axis, Hz, and spectrum, 1/kHz, of a decay of the lines that move and the central line, 0 before `dead_s`."""
+    # The central line goes on where the lines that move have ended.
+    whole = np.full(plan.count, central_share(nucleus))
+    whole[: len(plan.window)] += plan.window * signal
+    whole[plan.grid[1] * np.arange(plan.count) < dead_s] = 0.0
+    axis_Hz, line = spectrum_of_fid(whole, plan.grid[1], lorentz_Hz)
+    return axis_Hz, 1e3 * line
+
+
+def scatter(curves: list[np.ndarray]) -> np.ndarray | float:
+    """Standard deviation over curves, NaN of fewer than two."""
+    return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.nan
+
+
 def tables_of(
-    plan: Plan, replicas: list[dict], kind: str, nucleus: Nucleus, lorentz_Hz: float, dead_s: float
+    plan: Plan, replicas: list[dict], sets: dict[str, list[dict]], nucleus: Nucleus, lorentz_Hz: float, dead_s: float
 ) -> tuple[list, list]:
-    """Tables of spectra and of echoes, without the temperature, from the signals of all replicas."""
+    """Tables of spectra and of echoes, without temperature and kind of tensors, from the signals of all replicas.
+
+    sets : signals of one replica with other tensors, by the error (of ERRORS) that their scatter is.
+    """
     spectra, echoes = [], []
     for experiment, evolution in replicas[0]:
-        signals = np.array([replica[experiment, evolution] for replica in replicas])
-        if experiment == "alignment_echo":
-            columns = [plan.mixing_s[evolution], signals.mean(axis=0), error_over_replicas(signals)]
-            table = pd.DataFrame(dict(zip(ECHOES[3:], columns, strict=True)))
-            echoes.append(table.assign(tensors=kind, evolution_time_us=1e6 * evolution))
-            continue
-        # The central line goes on where the lines that move have ended.
-        whole = np.full((len(signals), plan.count), central_share(nucleus))
-        whole[:, : len(plan.window)] += plan.window * signals
-        if experiment == "fid":
-            whole[:, plan.grid[1] * np.arange(plan.count) < dead_s] = 0.0
-        axis_Hz, _ = spectrum_of_fid(whole[0], plan.grid[1], lorentz_Hz)
-        lines = 1e3 * np.array([spectrum_of_fid(signal, plan.grid[1], lorentz_Hz)[1] for signal in whole])
-        columns = [plan.grid[-1], axis_Hz / 1e3, lines.mean(axis=0), error_over_replicas(lines)]
-        table = pd.DataFrame(dict(zip(SPECTRA[3:], columns, strict=True)))
-        spectra.append(table.assign(tensors=kind, experiment=experiment))
+        key, echo = (experiment, evolution), experiment == "alignment_echo"
+
+        def shown(signals: dict, key: tuple = key, echo: bool = echo) -> np.ndarray:
+            dead = dead_s if key[0] == "fid" else 0.0
+            return signals[key] if echo else line_of(plan, signals[key], nucleus, lorentz_Hz, dead)[1]
+
+        curves = np.array([shown(signals) for signals in replicas])
+        errors = {error: scatter([shown(signals) for signals in others]) for error, others in sets.items()}
+        of_replicas = error_over_replicas(curves)
+        errors["se_sampling"] = np.hypot(of_replicas, np.nan_to_num(errors["se_sampling"]))
+        if echo:
+            columns = {"evolution_time_us": 1e6 * evolution, "mixing_time_s": plan.mixing_s[evolution]}
+            columns |= {"S2": curves.mean(axis=0)} | {f"S2_{name}": errors[name] for name in ERRORS}
+            echoes.append(pd.DataFrame(columns))
+        else:
+            axis_Hz, _ = line_of(plan, replicas[0][key], nucleus, lorentz_Hz, 0.0)
+            columns = {"experiment": experiment, "followed_s": plan.grid[-1], "frequency_kHz": axis_Hz / 1e3}
+            columns |= {"intensity_per_kHz": curves.mean(axis=0)}
+            columns |= {f"intensity_{name}_per_kHz": errors[name] for name in ERRORS}
+            spectra.append(pd.DataFrame(columns))
     return spectra, echoes
 
 
@@ -185,23 +212,33 @@ def main() -> None:
             file=sys.stderr,
         )
 
-    spectra, echoes = [], []
+    def signals(field: paths.Field, replica: int, most_watched: int) -> dict:
+        rng = np.random.default_rng([arguments.seed, replica])
+        start, state = kmc.start_in_equilibrium(lattice, n_ions, rng)
+        watched = min(n_ions, most_watched)
+        turned = paths.orientations(watched, rng)
+        integral = paths.integrated_tensors(lattice, field, start, state, plan.times_s, watched)
+        return plan.signals(integral, turned, nucleus)
+
     # A file that cannot be read is said before the first run.
-    for kind, field in list(fields_of(lattice, n_ions, states.mean, arguments.surroundings)):
+    kinds = list(fields_of(lattice, n_ions, states.mean, arguments.surroundings))
+    sets = {}
+    for error, tensors in zip(ERRORS, (states.samples, states.members, states.scaled), strict=True):
+        fields = [paths.field_of_sites(lattice, of_sites) for of_sites in tensors]
+        sets[error] = [signals(field, 0, WATCHED_FOR_SPREAD) for field in fields]
+        print(f"{len(fields)} sets of tensors for {error}", file=sys.stderr, flush=True)
+    spectra, echoes = [], []
+    for kind, field in kinds:
         replicas = []
         for replica in range(arguments.replicas):
-            rng = np.random.default_rng([arguments.seed, replica])
-            start, state = kmc.start_in_equilibrium(lattice, n_ions, rng)
-            watched = min(n_ions, WATCHED)
-            turned = paths.orientations(watched, rng)
-            integral = paths.integrated_tensors(lattice, field, start, state, plan.times_s, watched)
-            replicas.append(plan.signals(integral, turned, nucleus))
+            replicas.append(signals(field, replica, WATCHED))
             print(f"{kind}: replica {replica + 1}/{arguments.replicas}", file=sys.stderr, flush=True)
-        tables = tables_of(plan, replicas, kind, nucleus, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
-        spectra, echoes = spectra + tables[0], echoes + tables[1]
+        tables = tables_of(plan, replicas, sets, nucleus, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
+        for made, table in zip((spectra, echoes), tables, strict=True):
+            made += [part.assign(tensors=kind) for part in table]
     for path, parts, columns in (
-        (arguments.out_spectra, spectra, SPECTRA),
-        (arguments.out_echoes, echoes, ECHOES),
+        (arguments.out_spectra, spectra, [*SPECTRA, *(f"intensity_{name}_per_kHz" for name in ERRORS)]),
+        (arguments.out_echoes, echoes, [*ECHOES, *(f"S2_{name}" for name in ERRORS)]),
     ):
         table = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
         table["temperature_K"] = arguments.temperature

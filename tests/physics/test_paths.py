@@ -162,11 +162,13 @@ def program(tmp_path):
     ]
     write_json(tmp_path / "sites.json", sites)
     write_json(tmp_path / "around.json", {"sites": [{"index": 0, "orbit": "A", "neighbours": adds}]})
-    state = {"index": 0, "orbit": "A", "tensor": uniaxial([0, 0, 1]).tolist(), "members": [], "samples": []}
-    write_json(tmp_path / "tensors.json", {"temperature_K": 300.0, "isotope": "7Li", "states": [state]})
     out = tmp_path / "spectra.csv", tmp_path / "echoes.csv"
 
-    def simulated(rate_per_s: float, *flags: object):
+    def simulated(rate_per_s: float, *flags: object, size: float = 1.0, members: tuple[float, ...] = ()):
+        tensor = uniaxial([0, 0, 1])
+        state = {"index": 0, "orbit": "A", "tensor": (size * tensor).tolist(), "samples": []}
+        state["members"] = [(factor * tensor).tolist() for factor in members]
+        write_json(tmp_path / "tensors.json", {"temperature_K": 300.0, "isotope": "7Li", "states": [state]})
         header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
         rows = [f"nn,A,A,{T},,,{rate_per_s},,,model" for T in (300, 400)]
         (tmp_path / "rates.csv").write_text("\n".join([header, *rows]) + "\n")
@@ -193,6 +195,17 @@ def test_sites_of_one_tensor_show_motion_by_their_surroundings_alone(program):
     assert area["fid"].to_numpy() == pytest.approx(1, abs=0.02)
     assert area["quadrupole_echo", "sites"] == pytest.approx(1, abs=0.02)  # rest is refocused
     assert area["quadrupole_echo", "surroundings"] < 0.9
+
+
+def test_errors_of_tensors_are_what_other_tensors_give(program):
+    """At one replica's paths and orientations; the scatter of two runs with tensors a tenth apart, within sampling."""
+    _, echoes = program(1e5, members=(0.95, 1.05))
+    smaller, larger = (program(1e5, size=size)[1]["S2"] for size in (0.95, 1.05))
+    first = echoes["mixing_time_s"] == echoes["mixing_time_s"].min()
+    expected = np.abs(larger - smaller)[first] / np.sqrt(2)
+    np.testing.assert_allclose(echoes["S2_sd_model"][first], expected, rtol=0.3)
+    assert (expected > 5e-3).all()
+    assert echoes["S2_sd_dft"].isna().all()  # the file of tensors says nothing of DFT's error
 
 
 def test_a_dead_time_takes_the_decays_start(program):

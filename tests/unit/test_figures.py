@@ -193,14 +193,16 @@ def synthetic_paths() -> list[pd.DataFrame]:
     """At 200 K lines and echoes, at 300 K echoes alone; what frozen jumps give is a tenth higher."""
     time, axis = np.geomspace(1e-6, 1e-2, 10), np.linspace(-30, 30, 121)
     echo = {"evolution_time_us": 20.0, "mixing_time_s": time}
+    errors = {f"intensity_{name}_per_kHz": 0.001 for name in ("se_sampling", "sd_model", "sd_dft")}
+    of_echoes = {f"S2_{name}": 0.01 for name in ("se_sampling", "sd_model", "sd_dft")}
     decays = [
-        {"temperature_K": T, "tensors": kind, "S2": value * np.exp(-100 * time), "S2_se": 0.01, **echo}
+        {"temperature_K": T, "tensors": kind, "S2": value * np.exp(-100 * time), **of_echoes, **echo}
         for T in (200.0, 300.0)
         for kind, value in (("sites", 0.2), ("surroundings", 0.15))
     ]
     lines = [
         {"temperature_K": 200.0, "tensors": "sites", "experiment": name, "frequency_kHz": axis,
-         "intensity_per_kHz": np.exp(-((axis / 15) ** 2)) / 30, "intensity_se_per_kHz": 0.001}
+         "intensity_per_kHz": np.exp(-((axis / 15) ** 2)) / 30, **errors}
         for name in ("fid", "quadrupole_echo")
     ]  # fmt: skip
     others = [
