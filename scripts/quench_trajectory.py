@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from insilico_nmr.errors import run_script
 from insilico_nmr.md import relax
-from insilico_nmr.site_tensors import sampled
 from insilico_nmr.trajectory import read_trajectory, write_trajectory
 
 
@@ -26,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
 
     run = read_trajectory(args.trajectory)
-    frames = sampled(run, args.frames)
+    frames = run.evenly_spaced(args.frames)
     minima = [relax(run.frame(frame), args.potential) for frame in frames]
     moved = np.array([minimum.positions for minimum in minima]) - run.positions[frames]
     print(f"{len(minima)} minima, {np.sqrt((moved**2).sum(axis=-1).mean()):.3f} Å (root mean square) from the run")

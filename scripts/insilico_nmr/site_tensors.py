@@ -29,6 +29,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import assign
+from insilico_nmr.sites import in_frame_of_representative
 from insilico_nmr.tensor_model import TensorModel, mostly_outside
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
@@ -63,7 +64,7 @@ def collect(
     for trajectory in trajectories:
         assignment = assign(trajectory, sites, np.inf)
         mobile = trajectory.frame(0).symbols == sites["mobile"]
-        frames = sampled(trajectory, n_frames)
+        frames = trajectory.evenly_spaced(n_frames)
         tensors = np.array(
             [[model.predict(trajectory.frame(frame))[mobile] for frame in frames] for model in committee]
         )
@@ -99,22 +100,11 @@ def collected_by_orbit(sites: dict, site: np.ndarray, tensors: np.ndarray) -> di
     return {int(index): turned[home == index] for index in np.unique(home)}
 
 
-def in_frame_of_representative(sites: dict, site: np.ndarray, tensors: np.ndarray) -> np.ndarray:
-    """Tensors (..., F, N, 3, 3) of ions on sites (F, N), turned into the frame of their orbit's representative."""
-    turn = np.array([entry["rotation"] for entry in sites["sites"]])[site]
-    return np.einsum("fnki,...fnkl,fnlj->...fnij", turn, tensors, turn)  # the inverse of V = R V0 Rᵀ
-
-
-def sampled(trajectory: Trajectory, n_frames: int) -> np.ndarray:
-    """Indices of `n_frames` frames of a run, evenly spaced, or of all where there are fewer."""
-    return np.unique(np.linspace(0, len(trajectory.time_ps) - 1, n_frames).astype(int))
-
-
 def outside_domain(trajectories: list[Trajectory], element: str, committee: list[TensorModel], n_frames: int) -> float:
     """Part of the ions of `element` that most members find unlike all that they know, over the frames of `collect`."""
     flags = []
     for trajectory in trajectories:
-        for frame in sampled(trajectory, n_frames):
+        for frame in trajectory.evenly_spaced(n_frames):
             atoms = trajectory.frame(frame)
             flags.append(mostly_outside(committee, atoms)[atoms.symbols == element])
     return float(np.mean(flags))

@@ -158,6 +158,12 @@ def site_positions(sites: dict) -> np.ndarray:
     return np.array([site["position"] for site in sites["sites"]], float)
 
 
+def in_frame_of_representative(sites: dict, site: np.ndarray, tensors: np.ndarray) -> np.ndarray:
+    """Tensors (..., F, N, 3, 3) of ions on sites (F, N), turned into the frame of their orbit's representative."""
+    turn = np.array([entry["rotation"] for entry in sites["sites"]])[site]
+    return np.einsum("fnki,...fnkl,fnlj->...fnij", turn, tensors, turn)  # the inverse of V = R V0 Rᵀ
+
+
 def closest_pair(sites: dict) -> tuple[int, int, float]:
     """The two sites that are nearest to each other, one of them maybe in another cell, and their distance in Å."""
     positions, cell = site_positions(sites), np.array(sites["cell"], float)

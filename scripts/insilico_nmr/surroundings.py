@@ -13,8 +13,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
-from insilico_nmr.site_tensors import in_frame_of_representative
-from insilico_nmr.sites import site_positions
+from insilico_nmr.sites import in_frame_of_representative, site_positions
 
 REACH_A = 4.5  # of the mobile ions' neighbours
 RIDGE = 1e-3  # on the mean square occupation of a neighbour, which lies between 0 and 1

@@ -31,6 +31,10 @@ class Trajectory:
         """One frame as periodic atoms."""
         return Atoms(self.numbers, self.positions[index].astype(float), cell=self.cell, pbc=True)
 
+    def evenly_spaced(self, count: int) -> np.ndarray:
+        """Indices of `count` frames, or of all where there are fewer."""
+        return np.unique(np.linspace(0, len(self.time_ps) - 1, count).astype(int))
+
     def part(self, frames: slice) -> "Trajectory":
         """Some of its frames."""
         names = ("positions", "time_ps", "temperature_K", "potential_energy_eV")

@@ -1,6 +1,8 @@
 """The conda environments hold exact versions, and the same ones as the pip pins of `make study`."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 CONDA_TO_PIP = {"pytorch": "torch"}
 WITHOUT_PIP_PIN = {"python", "pip", "gpaw"}
+SCRIPTS = ROOT / "scripts"
+# Packages by what is imported of them, where that is another name; numba brings llvmlite, jinja2 markupsafe.
+IMPORTED_AS = {"yaml": "pyyaml", "llvmlite": "numba", "markupsafe": "jinja2"}
 
 
 def pip_pins(name: str) -> dict[str, str]:
@@ -65,6 +70,46 @@ def test_schnetpack_is_the_same_by_conda_and_by_pip() -> None:
     assert re.findall(r"^python -m pip install --no-deps (\S+)$", post_deploy, re.MULTILINE) == [
         f"schnetpack=={pins['schnetpack']}"
     ]
+
+
+def imported_at_once(script: Path) -> set[str]:
+    """Packages that a script imports when it starts, by itself and through the modules of this study."""
+    packages, seen, queue = set(), set(), [script]
+    while queue:
+        path = queue.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                own = [SCRIPTS / f"{name.replace('.', '/')}.py", SCRIPTS / name.replace(".", "/") / "__init__.py"]
+                queue += [path for path in own if path.is_file()]
+                packages.add(name.partition(".")[0])
+    return {name for name in packages if name not in sys.stdlib_module_names and not (SCRIPTS / f"{name}.py").is_file()}
+
+
+def scripts_of_rules() -> list[tuple[str, str]]:
+    """Script and environment of every rule that names both."""
+    found = []
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^ *(?:rule|checkpoint) \w+:$", path.read_text(), flags=re.MULTILINE)[1:]:
+            script = re.search(r'code=code\("(\w+)"\)', rule)
+            environment = re.search(r'conda:\s+(?:"\.\./envs/(\w+)\.yaml"|(POTENTIAL_ENVIRONMENT))', rule)
+            if script and environment:
+                # Of PaiNN's rules it is the other one.
+                found.append((script[1], environment[1] or ("ml" if "painn" in script[1] else "md")))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("script", "environment"), scripts_of_rules())
+def test_an_environment_has_what_its_scripts_import(script: str, environment: str) -> None:
+    pins = environment_pins(ROOT / "envs" / f"{environment}.yaml")
+    by_hand = {"schnetpack"} if environment == "ml" else set()  # ml.post-deploy.sh
+    imported = {normalised(IMPORTED_AS.get(name, name)) for name in imported_at_once(SCRIPTS / f"{script}.py")}
+    assert imported - {"insilico-nmr"} <= set(pins) | by_hand
 
 
 @pytest.mark.parametrize("line", ["numpy", "numpy>=2", "numpy=2.*"])
