@@ -14,7 +14,6 @@ rule run_neb:
         code=code("run_neb"),
         crystal=config["material"]["structure"],
         sites=rules.make_sites.output,
-        counts=rules.analyse_jumps.output.counts,
         potential=rules.train_potential.output.config,
         members=POTENTIAL_FILES,
     output:
@@ -42,12 +41,9 @@ rule run_neb:
             seed="seed",
         ),
         cell=flags("md", repeat="supercell", min_distance="min_distance_A"),
-        rates=flags("rates", min_count="min_count"),
-        mark=MARK,
     shell:
-        "python {input.code[0]} {input.crystal} --sites {input.sites} --counts {input.counts}"
-        " --potential {params.folder} {params.neb} {params.cell} {params.rates} {params.mark}"
-        " --state {params.state} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.crystal} --sites {input.sites} --potential {params.folder} {params.neb}"
+        " {params.cell} --state {params.state} --out {output} > {log} 2>&1"
 
 
 rule fit_rates:

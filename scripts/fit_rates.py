@@ -1,7 +1,7 @@
 """One thermodynamically consistent rate model from MD counts and NEB barriers, and its rates at any temperature.
 
-Barriers of NEB enter for the classes that MD saw fewer than --min-count times: their mean over arrangements of the
-other ions and committee members. The error is their standard deviation about the class means, pooled over all classes
+Barriers of NEB, their mean over arrangements of the other ions and committee members, enter for the classes that MD saw
+fewer than --min-count times; those of the others are laid beside. The error is their standard deviation about the class means, pooled over all classes
 since each has few paths, and at least --neb-error. One path in one arrangement is off by that much, and the mean is
 given no smaller error: arrangements are drawn at random and not by their energy.
 
@@ -32,7 +32,6 @@ from insilico_nmr.rates import (
     NebBarrier,
     fit_rates,
     model_table,
-    rarer_than,
     read_counts,
     up_to,
     write_rates,
@@ -41,14 +40,14 @@ from insilico_nmr.sites import read_sites
 from scipy import stats
 
 
-def read_barriers(path: Path, rare: set[str], least_error_eV: float) -> list[NebBarrier]:
-    """Mean of the converged barriers of each rare class, seen from both ends, with the pooled spread as error."""
+def read_barriers(path: Path, least_error_eV: float) -> list[NebBarrier]:
+    """Mean of the converged barriers of each class, seen from both ends, with the pooled spread as error."""
     table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str, "status": str})
     missing = {"class", "from", "to", "status", "forward_eV", "backward_eV"} - set(table)
     if missing:
         raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing")
     sampled = []
-    converged = table[(table["status"] == "converged") & table["class"].isin(rare)]
+    converged = table[table["status"] == "converged"]
     for (name, start, end), rows in converged.groupby(["class", "from", "to"], sort=False):
         sides = {(name, start, end): ["forward_eV"], (name, end, start): ["backward_eV"]}
         if start == end:
@@ -80,10 +79,10 @@ def vineyard_prefactors(path: Path, prefactor_per_s: float, factor: float) -> li
         table[["class", *ends, column]].set_axis(["class", "from", "to", "per_s"], axis=1)
         for column, ends in sides.items()
     ]
-    long = pd.concat(named).dropna(subset="per_s")
+    long = pd.concat(named).astype({"per_s": float}).dropna(subset="per_s")  # the column of no path is not a number's
     if not (np.isfinite(long["per_s"]) & (long["per_s"] > 0)).all():
         raise InputError(f"{path}: a prefactor is not a positive number")
-    long["log"] = np.log(long["per_s"].astype(float))
+    long["log"] = np.log(long["per_s"])
 
     def summary(log: pd.Series) -> dict:
         return {
@@ -148,14 +147,16 @@ def main() -> None:
 
     sites, all_counts = read_sites(args.sites), read_counts(args.counts)
     counts = up_to(all_counts, args.mark_above, args.counts)
-    rare = {entry["name"] for entry in rarer_than(args.min_count, sites["classes"], counts)}
-    barriers = read_barriers(args.neb, rare, args.neb_error) if args.neb else []
+    seen = counts.groupby("class")["count"].sum()
+    rare = {entry["name"] for entry in sites["classes"] if seen.get(entry["name"], 0) < args.min_count}
+    found = read_barriers(args.neb, args.neb_error) if args.neb else []
     vineyard = vineyard_prefactors(args.neb, args.prefactor, args.prefactor_factor) if args.neb else []
-    barriers, not_taken = ways_taken(barriers, counts, args.prefactor, args.prefactor_factor)
+    possible, impossible = ways_taken(found, counts, args.prefactor, args.prefactor_factor)
+    barriers = [barrier for barrier in possible if barrier.directed[0] in rare]
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
     model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
     temperatures = sorted({*args.temperatures, *all_counts["temperature_K"].tolist()})
-    rows = model_table(model, temperatures, barriers + not_taken)
+    rows = model_table(model, temperatures, found)
     if len(counts) < len(all_counts):
         hotter = fit_rates(sites["classes"], all_counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
         rows = pd.concat([rows, model_table(hotter, temperatures, []).assign(origin="model_with_marked")])
@@ -179,7 +180,7 @@ def main() -> None:
             "barriers_held_at_zero": list(model.at_bound),
             "vineyard": vineyard,
             "neb": [as_row(barrier) for barrier in barriers],
-            "neb_not_taken": [as_row(barrier) for barrier in not_taken],
+            "neb_beside": [as_row(barrier) for barrier in found if barrier not in barriers],
         },
     )
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
@@ -194,10 +195,8 @@ def main() -> None:
             "expected one",
             file=sys.stderr,
         )
-    for name in sorted({barrier.directed[0] for barrier in not_taken}):
-        print(
-            f"warning: class {name}: MD saw jumps that the NEB barrier does not allow; it is left out", file=sys.stderr
-        )
+    for name in sorted({barrier.directed[0] for barrier in impossible}):
+        print(f"warning: class {name}: MD saw jumps that the NEB barrier does not allow", file=sys.stderr)
     for key in sorted({key[0] for key in model.assumed}):
         print(f"warning: class {key} was never seen and has no NEB barrier; one jump assumed", file=sys.stderr)
 

@@ -1,14 +1,12 @@
 """Barriers of jump classes by climbing-image NEB on the trained potential, in several arrangements of the other ions.
 
-Classes that MD saw often enough are skipped. Each finished class lies in the state folder; a second run takes it from
-there as long as nothing it depends on has changed. A hop without a barrier to trust is a row with its reason, not an
-error. Where the ends are minima and the saddle has one imaginary mode, the row has Vineyard's attempt frequencies too,
-and else the reason.
+Each finished class lies in the state folder; a second run takes it from there as long as nothing it depends on has
+changed. A hop without a barrier to trust is a row with its reason, not an error. Where the ends are minima and the saddle
+has one imaginary mode, the row has Vineyard's attempt frequencies too, and else the reason.
 """
 
 import argparse
 import csv
-import math
 import re
 import sys
 import time
@@ -19,7 +17,6 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
-from insilico_nmr.rates import rarer_than, read_counts, up_to
 from insilico_nmr.sites import read_sites
 from insilico_nmr.vineyard import NoPrefactor, prefactors
 
@@ -33,9 +30,6 @@ def main() -> None:
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
     parser.add_argument("--potential", type=Path, required=True, help="folder of the potential")
     parser.add_argument("--members", type=int, default=1, help="committee members to run, from 0 on (default: 1)")
-    parser.add_argument("--counts", type=Path, required=True, help="counts of analyse_jumps.py")
-    parser.add_argument("--min-count", type=int, required=True, help="skip classes with at least so many jumps in MD")
-    parser.add_argument("--mark-above", type=float, default=math.inf, metavar="T", help="K; MD above does not count")
     parser.add_argument("--repeat", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
     parser.add_argument("--arrangements", type=int, required=True, help="arrangements of the other ions per class")
     parser.add_argument("--min-distance", type=float, required=True, help="Å, no two mobile ions start closer")
@@ -50,8 +44,7 @@ def main() -> None:
             raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
 
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
-    counts = up_to(read_counts(args.counts), args.mark_above, args.counts)
-    rare = rarer_than(args.min_count, sites["classes"], counts)
+    classes = sites["classes"]
     made_from = {
         "columns": COLUMNS,
         "cif": sha256(args.cif),
@@ -67,13 +60,13 @@ def main() -> None:
     symbols = {orbit.element for orbit in crystal.orbits}
     calculators = [calculator(args.potential, symbols, member) for member in range(args.members)]
     rows, started, run = [], time.monotonic(), 0
-    for number, entry in enumerate(rare):
+    for number, entry in enumerate(classes):
         path = args.state / f"{re.sub('[^A-Za-z0-9.-]', '_', entry['name'])}.json"
         if not (path.exists() and read_json(path)["made_from"] == made_from):
             write_json(path, {"made_from": made_from, "rows": run_class(entry, crystal, sites, calculators, args)})
             run += 1
-            left = (time.monotonic() - started) / run * (len(rare) - number - 1)
-            print(f"NEB {number + 1}/{len(rare)} {entry['name']}, ETA {left:.0f} s", file=sys.stderr, flush=True)
+            left = (time.monotonic() - started) / run * (len(classes) - number - 1)
+            print(f"NEB {number + 1}/{len(classes)} {entry['name']}, ETA {left:.0f} s", file=sys.stderr, flush=True)
         rows += read_json(path)["rows"]
     with atomic_path(args.out) as temporary, open(temporary, "w", newline="") as handle:
         writer = csv.DictWriter(handle, COLUMNS)

@@ -125,12 +125,6 @@ def up_to(counts: pd.DataFrame, mark_above_K: float, path: str | Path) -> pd.Dat
     return part
 
 
-def rarer_than(min_count: int, classes: list[dict], counts: pd.DataFrame) -> list[dict]:
-    """Classes of sites.json with fewer jumps than `min_count`, both directions and all temperatures together."""
-    total = counts.groupby("class")["count"].sum()
-    return [entry for entry in classes if total.get(entry["name"], 0) < min_count]
-
-
 @dataclass(frozen=True)
 class NebBarrier:
     """Barrier seen from one side of a class, eV, with the standard deviation that the fit gives it."""

@@ -142,7 +142,7 @@ def test_a_rate_that_hangs_on_the_core_radius_says_by_how_much(crystal):
     assert "are 1.80 Å apart; expected a core radius of less than 0.90 Å" in said
 
 
-def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch):
+def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch):
     sought = []
 
     def find_barrier(hop, calculator, images, max_force):
@@ -159,36 +159,30 @@ def test_barriers_are_sought_for_rare_classes_and_not_again(crystal, monkeypatch
     monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
     monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
     monkeypatch.setattr(run_neb, "prefactors", prefactors)
-    rows = [["Li1-Li2:1.80", "Li1", "Li2", 600, 15, 1e-9], ["Li1-Li2:1.80", "Li2", "Li1", 600, 15, 1e-9]]
-    rows.append(["Li2-Li2:2.40", "Li2", "Li2", 600, 3, 1e-9])
-    table = pd.DataFrame(rows, columns=["class", "from", "to", "temperature_K", "count", "exposure_s"])
-    table.assign(fano=1.0, radius_log_sd=0.0).to_csv(crystal / "counts.csv", index=False)
 
     def neb(*more: object) -> pd.DataFrame:
-        files = ["--sites", crystal / "sites.json", "--potential", crystal / "potential", "--counts"]
-        files += [crystal / "counts.csv", "--state", crystal / "state", "--out", crystal / "barriers.csv"]
-        sizes = ["--repeat", 1, 1, 1, "--min-distance", 1.5, "--min-count", 20, "--members", 2, "--arrangements", 2]
+        files = ["--sites", crystal / "sites.json", "--potential", crystal / "potential"]
+        files += ["--state", crystal / "state", "--out", crystal / "barriers.csv"]
+        sizes = ["--repeat", 1, 1, 1, "--min-distance", 1.5, "--members", 2, "--arrangements", 2]
         code, said = run("run_neb", crystal / "crystal.cif", *files, *sizes, "--seed", 1, *more)
         assert code == 0, said
         return pd.read_csv(crystal / "barriers.csv")
 
     found = neb()
-    # 30 jumps, there and back together, are enough; 3 are not.
-    assert found["class"].unique().tolist() == ["Li2-Li2:2.40"]
-    assert sought == [0, 1, 0, 1]
-    assert found["status"].tolist() == ["converged", "not converged"] * 2
-    assert found[["forward_eV", "backward_eV"]].iloc[[0, 2]].to_numpy().tolist() == [[0.4, 0.3]] * 2
-    assert found[["forward_eV", "backward_eV"]].iloc[[1, 3]].isna().all(axis=None)
-    assert found["forward_prefactor_per_s"].iloc[[0, 2]].tolist() == [3e12] * 2
-    assert found["forward_prefactor_per_s"].iloc[[1, 3]].isna().all()
+    assert found["class"].tolist() == ["Li1-Li2:1.80"] * 4 + ["Li2-Li2:2.40"] * 4
+    assert sought == [0, 1] * 4
+    assert found["status"].tolist() == ["converged", "not converged"] * 4
+    assert found[["forward_eV", "backward_eV"]].iloc[::2].to_numpy().tolist() == [[0.4, 0.3]] * 4
+    assert found[["forward_eV", "backward_eV"]].iloc[1::2].isna().all(axis=None)
+    assert found["forward_prefactor_per_s"].iloc[::2].tolist() == [3e12] * 4
+    assert found["forward_prefactor_per_s"].iloc[1::2].isna().all()
     assert found["backward_prefactor_per_s"].isna().all()
     assert found["reason"].iloc[0] == "no prefactor: 2 imaginary modes at the end"
     pd.testing.assert_frame_equal(neb(), found)
-    assert len(sought) == 4
+    assert len(sought) == 8
     # Other settings: nothing that was found before holds.
     neb("--seed", 2)
-    assert len(sought) == 8
-    assert neb("--min-count", 31)["class"].nunique() == 2
+    assert len(sought) == 16
 
 
 CLASSES = [("aa", "A", "A"), ("ab", "A", "B")]
@@ -242,10 +236,19 @@ def test_barriers_enter_for_rare_classes_and_not_for_frequent_ones(counted):
         ("ab", "A", "B"): 0.31,
         ("ab", "B", "A"): 0.24,
     }
-    # MD alone rules the frequent class, whose NEB barrier is 0.55 eV off.
+    # MD alone rules the frequent class, whose NEB barrier is 0.55 eV off and shown.
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
-    assert set(rates[rates["origin"] == "neb"]["class"]) == {"ab"}
+    assert [(row["class"], row["barrier_eV"]) for row in model["neb_beside"]] == [("aa", pytest.approx(0.85))]
+    assert set(rates[rates["origin"] == "neb"]["class"]) == {"aa", "ab"}
     assert fit(counted, "--min-count", 1)[1]["neb"] == []
+
+
+def test_no_barrier_at_all_leaves_the_model_to_md(counted):
+    table = pd.read_csv(counted / "barriers.csv")
+    table[:0].to_csv(counted / "barriers.csv", index=False)
+    rates, model = fit(counted)
+    assert (model["neb"], model["neb_beside"], model["vineyard"]) == ([], [], [])
+    assert "neb" not in set(rates["origin"])
 
 
 def test_vineyard_prefactors_are_laid_beside_the_model_and_change_nothing(counted):
@@ -270,7 +273,7 @@ def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):
     rates, model = fit(counted, "--min-count", 10**6)
     # Hundreds of jumps of aa are no jumps over 0.85 eV; ab would do.
     assert {row["class"] for row in model["neb"]} == {"ab"}
-    assert [(row["class"], row["barrier_eV"]) for row in model["neb_not_taken"]] == [("aa", pytest.approx(0.85))]
+    assert [(row["class"], row["barrier_eV"]) for row in model["neb_beside"]] == [("aa", pytest.approx(0.85))]
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.03)
     assert set(rates[rates["origin"] == "neb"]["class"]) == {"aa", "ab"}
     # Of a class without a jump nothing can be said against its barrier.
@@ -289,7 +292,7 @@ def test_a_way_back_that_is_free_does_not_excuse_a_way_there_that_is_not(counted
     barriers.to_csv(path, index=False)
     assert pd.read_csv(counted / "counts.csv").groupby(["class", "from"])["count"].sum()["ab", "A"] >= 3
     _, model = fit(counted)
-    assert {row["class"] for row in model["neb_not_taken"]} == {"ab"}
+    assert {row["class"] for row in model["neb_beside"]} == {"aa", "ab"}
 
 
 def test_the_model_has_rates_at_the_temperatures_asked_for_and_at_those_of_the_runs(counted):
