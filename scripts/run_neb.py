@@ -1,8 +1,8 @@
 """Barriers of jump classes by climbing-image NEB on the trained potential, in several arrangements of the other ions.
 
 Each finished class lies in the state folder; a second run takes it from there as long as nothing it depends on has
-changed. A hop without a barrier to trust is a row with its reason, not an error. Where the ends are minima and the saddle
-has one imaginary mode, the row has Vineyard's attempt frequencies too, and else the reason.
+changed. A hop without a barrier to trust is a row with its reason, not an error. Where the ends are minima and the
+saddle has one imaginary mode, the row has Vineyard's attempt frequencies too, and else the reason.
 """
 
 import argparse
