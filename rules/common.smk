@@ -247,6 +247,11 @@ def resume(rule_name, *parts):
     return os.path.join(RESULTS, ".resume", rule_name, *map(str, parts))
 
 
+def committee_member(arrangement):
+    """Number of the potential's member that MD of a starting arrangement runs on."""
+    return int(arrangement) % config["potential"]["members"]
+
+
 def host_unit():
     """The run_md.py flag for host units, or nothing."""
     unit = config["material"].get("host_unit")

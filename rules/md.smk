@@ -49,12 +49,13 @@ rule make_structure:
         " > {log} 2>&1"
 
 
+# Each arrangement runs on another member of the committee: what members disagree on is in the counts.
 rule run_md_rates:
     input:
         code=code("run_md"),
         start=f"{RESULTS}/md/start_{{arrangement}}.extxyz",
         potential=rules.train_potential.output.config,
-        member=POTENTIAL_FILES[0],
+        member=lambda wildcards: POTENTIAL_FILES[committee_member(wildcards.arrangement)],
     output:
         trajectory=f"{RESULTS}/md/rates_{{temperature}}K_{{arrangement}}.h5",
         checks=f"{RESULTS}/md/rates_{{temperature}}K_{{arrangement}}.json",
@@ -76,9 +77,11 @@ rule run_md_rates:
         common=flags("md", timestep_fs="timestep_fs", interval_fs="interval_fs", damping_ps="damping_ps"),
         length=flags("md/rates", equilibration_ps="equilibration_ps", production_ps="production_ps"),
         seed=lambda wildcards: config["md"]["seed"] + int(wildcards.arrangement),
+        number=lambda wildcards: committee_member(wildcards.arrangement),
     shell:
         "python {input.code[0]} {input.start} --potential {params.folder} --temperature {wildcards.temperature}"
-        " {params.length} {params.common} --seed {params.seed} {params.unit} --resume {params.resume}"
+        " {params.length} {params.common} --seed {params.seed} --member {params.number} {params.unit}"
+        " --resume {params.resume}"
         " --out {output.trajectory} --out-checks {output.checks} > {log} 2>&1"
 
 
@@ -204,6 +207,7 @@ rule analyse_jumps:
         sites=rules.make_sites.output,
     output:
         counts=f"{RESULTS}/rates/counts.csv",
+        members=f"{RESULTS}/rates/member_counts.csv",
         summary=f"{RESULTS}/rates/jumps.json",
         stays=f"{RESULTS}/tables/stays.csv",
         refills=f"{RESULTS}/tables/refills.csv",
@@ -223,5 +227,5 @@ rule analyse_jumps:
         seed=flags("md", seed="seed"),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} {params.radius} {params.seed}"
-        " --out {output.counts} --summary {output.summary} --stays {output.stays} --refills {output.refills}"
-        " > {log} 2>&1"
+        " --out {output.counts} --member-counts {output.members} --summary {output.summary} --stays {output.stays}"
+        " --refills {output.refills} > {log} 2>&1"

@@ -2,7 +2,7 @@
 
 Several trajectories of one target temperature count as one. Rates are booked at the mean kinetic temperature of those
 runs, rounded to 0.1 K: that is `temperature_K` of the counts and of the summary. The counts are a CSV, one row per
-directed class and temperature; the summary is a JSON with the fraction of time outside all cores, unlisted jumps,
+directed class and temperature, and the same again for each member of the potential's committee; the summary is a JSON with the fraction of time outside all cores, unlisted jumps,
 replacements, jumps undone at once, occupancies and diffusion (by the mean squared displacement, against which a
 simulation on the sites can be held).
 
@@ -29,6 +29,12 @@ from insilico_nmr.sites import directed_classes, read_sites
 from insilico_nmr.trajectory import read_trajectory
 
 
+def joined(runs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and exposures (blocks, classes) of several runs, block after block."""
+    counts, exposures = zip(*runs, strict=True)
+    return np.concatenate(counts), np.concatenate(exposures)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trajectories", type=Path, nargs="+", metavar="TRAJ", help="HDF5 trajectories of run_md.py")
@@ -36,23 +42,26 @@ def main() -> None:
     parser.add_argument("--core-radius", type=float, required=True, help="Å, an ion is at a site while this close")
     parser.add_argument("--seed", type=int, default=1, help="seed of the block bootstrap (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="counts, CSV")
+    parser.add_argument("--member-counts", type=Path, required=True, help="counts of each member's runs, CSV")
     parser.add_argument("--stays", type=Path, required=True, help="stays of ions, CSV")
     parser.add_argument("--refills", type=Path, required=True, help="returns and chains, CSV")
     parser.add_argument("--summary", type=Path, required=True, help="summary, JSON")
     args = parser.parse_args()
 
     sites = read_sites(args.sites)
-    blocks, summaries, followed = {}, {}, {}
+    blocks, members, summaries, followed = {}, {}, {}, {}
     for path in args.trajectories:
         trajectory = read_trajectory(path)
         assignment = assign(trajectory, sites, args.core_radius)
         jumps = find_jumps(assignment)
         counted = count_jumps(assignment, jumps)
         target = trajectory.target_temperature_K
-        found = {"trajectory": str(path), "target_temperature_K": target, "core_radius_A": args.core_radius}
+        found = {"trajectory": str(path), "target_temperature_K": target, "member": trajectory.member}
+        found["core_radius_A"] = args.core_radius
         found |= {"mean_temperature_K": float(trajectory.temperature_K.mean())} | summary(assignment, jumps)
         found["other_radii"] = radius_factors(trajectory, sites, args.core_radius, counted)
         blocks.setdefault(target, []).append(counted)
+        members.setdefault(target, []).append(trajectory.member)
         summaries.setdefault(target, []).append(found)
         followed.setdefault(target, []).append((assignment, jumps))
         print(
@@ -63,7 +72,7 @@ def main() -> None:
             ),
             file=sys.stderr,
         )
-    tables, stays, refills = [], [], []
+    tables, member_tables, stays, refills = [], [], [], []
     for target, runs in sorted(blocks.items()):
         group = summaries[target]
         frames = [found["frames"] for found in group]
@@ -72,9 +81,13 @@ def main() -> None:
         radius_log_sd = float(np.ptp(np.log(np.mean(factors, axis=0)))) / 2
         for found in group:
             found["temperature_K"] = mean_K
-        counts, exposures = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        counts, exposures = joined(runs)
         table = count_table(directed_classes(sites), counts, exposures, mean_K, args.seed)
         tables.append(table.assign(radius_log_sd=radius_log_sd))
+        for member in sorted(set(members[target])):
+            its_runs = joined([run for run, its in zip(runs, members[target], strict=True) if its == member])
+            table = count_table(directed_classes(sites), *its_runs, mean_K, args.seed)
+            member_tables.append(table.assign(radius_log_sd=radius_log_sd, member=member))
         seen, exposed = counts.sum(axis=0), exposures.sum(axis=0)
         rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
         stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)
@@ -88,8 +101,9 @@ def main() -> None:
         with atomic_path(path) as temporary:
             table = pd.DataFrame(rows, columns=["temperature_K", *columns])
             table.to_csv(temporary, index=False, float_format="%.4g")
-    with atomic_path(args.out) as temporary:
-        pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
+    for path, parts in ((args.out, tables), (args.member_counts, member_tables)):
+        with atomic_path(path) as temporary:
+            pd.concat(parts, ignore_index=True).to_csv(temporary, index=False)
     write_json(args.summary, {"trajectories": [found for target in sorted(blocks) for found in summaries[target]]})
 
 

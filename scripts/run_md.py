@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--interval-fs", type=float, required=True, help="between stored frames")
     parser.add_argument("--damping-ps", type=float, required=True, help="of the Langevin thermostat")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--member", type=int, default=0, help="of the potential's committee (default: 0)")
     parser.add_argument(
         "--host-unit",
         nargs=4,
@@ -54,9 +55,10 @@ def main() -> None:
         args.interval_fs,
         args.damping_ps,
         args.seed,
+        args.member,
     )
-    keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential)))
-    start = relax(ase.io.read(args.structure), args.potential)
+    keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential, args.member)))
+    start = relax(ase.io.read(args.structure), args.potential, member=args.member)
     trajectory, left_out = in_equilibrium(run_md(start, args.potential, run, args.resume))
     if left_out["left_out_fraction"] > 0.45:  # starts are looked for in the first half
         print(

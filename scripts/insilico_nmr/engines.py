@@ -98,7 +98,7 @@ class Engine(ABC):
 class LammpsEngine(Engine):
     """LAMMPS with a UF3 potential. Cells must be orthorhombic or lower-triangular (a along x)."""
 
-    def __init__(self, atoms: Atoms, potential: Path, timestep_fs: float):
+    def __init__(self, atoms: Atoms, potential: Path, timestep_fs: float, member: int = 0):
         super().__init__(atoms)
         cell = atoms.cell[:]
         if abs(np.triu(cell, 1)).max() > 1e-8:
@@ -124,7 +124,7 @@ class LammpsEngine(Engine):
             raise InputError(f"LAMMPS kept {self.lammps.get_natoms()} of {len(atoms)} atoms: is the cell right?")
         for number, element in enumerate(elements):
             command(f"mass {number + 1} {atomic_masses[Atoms(element).numbers[0]]}")
-        for line in pair_commands(potential):
+        for line in pair_commands(potential, member):
             command(line)
         command("neighbor 1.0 bin")
         command("neigh_modify every 1 delay 0 check yes")
@@ -222,12 +222,12 @@ class AseEngine(Engine):
         return float(self.atoms.get_potential_energy())
 
 
-def open_engine(atoms: Atoms, potential: Path, timestep_fs: float) -> Engine:
-    """The engine for a potential's folder (member 0), fastest for its kind.
+def open_engine(atoms: Atoms, potential: Path, timestep_fs: float, member: int = 0) -> Engine:
+    """The engine for one member of a potential's folder, fastest for its kind.
 
     Raises InputError for an element that the potential was not trained on, and for a cell that the engine cannot take.
     """
     check_elements(set(atoms.symbols), potential)
     if load_kind(potential) == "uf3":
-        return LammpsEngine(atoms, potential, timestep_fs)
-    return AseEngine(atoms, calculator(potential, set(atoms.symbols)), timestep_fs)
+        return LammpsEngine(atoms, potential, timestep_fs, member)
+    return AseEngine(atoms, calculator(potential, set(atoms.symbols), member), timestep_fs)

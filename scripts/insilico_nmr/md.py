@@ -20,7 +20,7 @@ from insilico_nmr.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class Run:
-    """Settings of one run: temperature (K), lengths in ps, time step in fs, seed."""
+    """Settings of one run: temperature (K), lengths in ps, time step in fs, seed, member of the committee."""
 
     temperature_K: float
     equilibration_ps: float
@@ -29,6 +29,7 @@ class Run:
     interval_fs: float
     damping_ps: float
     seed: int
+    member: int = 0
 
     def __post_init__(self):
         for name in ("temperature_K", "production_ps", "timestep_fs", "interval_fs", "damping_ps"):
@@ -63,9 +64,9 @@ def _advance(engine: Engine, steps: int, target: float, last: np.ndarray) -> np.
     raise InputError(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}")
 
 
-def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0) -> Atoms:
+def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0, member: int = 0) -> Atoms:
     """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]`."""
-    with open_engine(atoms, potential, timestep_fs) as engine:
+    with open_engine(atoms, potential, timestep_fs, member) as engine:
         engine.minimise()
         relaxed = atoms.copy()
         relaxed.positions = engine.positions()
@@ -76,7 +77,7 @@ def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0) -> Atoms:
 def _chunk(atoms: Atoms, velocities: np.ndarray | None, potential: Path, run: Run, frames: int, seed: int) -> dict:
     """Advance by `frames` stored frames; returns arrays of the chunk and the state at its end."""
     record = {"positions": [], "temperature_K": [], "potential_energy_eV": []}
-    with open_engine(atoms, potential, run.timestep_fs) as engine:
+    with open_engine(atoms, potential, run.timestep_fs, run.member) as engine:
         if velocities is None:
             engine.draw_velocities(run.temperature_K, seed)
         else:
@@ -144,6 +145,7 @@ def run_md(
         cell=atoms.cell[:],
         time_ps=frame_ps * np.arange(1, len(joined["positions"]) + 1),
         target_temperature_K=run.temperature_K,
+        member=run.member,
         **joined,
     )
 
@@ -152,7 +154,7 @@ def nve_drift(atoms: Atoms, potential: Path, run: Run, length_ps: float) -> floa
     """Drift of the total energy without thermostat, meV per atom and ps, by a straight line over `length_ps`."""
     samples, energies = 50, []
     steps = max(1, round(length_ps * 1e3 / run.timestep_fs / samples))
-    with open_engine(atoms, potential, run.timestep_fs) as engine:
+    with open_engine(atoms, potential, run.timestep_fs, run.member) as engine:
         engine.draw_velocities(run.temperature_K, run.seed + 7)
         for _ in range(samples):
             engine.run(steps)

@@ -1,7 +1,8 @@
 """Trajectories on disk: HDF5 with unwrapped positions of all atoms and the thermodynamic record.
 
 Datasets: positions (frames, atoms, 3) float32 Å, unwrapped; numbers (atoms,); cell (3, 3) Å; time_ps, temperature_K
-(instantaneous), potential_energy_eV, each (frames,). Attribute: target_temperature_K.
+(instantaneous), potential_energy_eV, each (frames,). Attributes: target_temperature_K and member, that of the potential's
+committee that drove it.
 """
 
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ class Trajectory:
     temperature_K: np.ndarray
     potential_energy_eV: np.ndarray
     target_temperature_K: float
+    member: int = 0
 
     def frame(self, index: int) -> Atoms:
         """One frame as periodic atoms."""
@@ -53,6 +55,7 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
                 values = values.astype(np.float32)
             handle.create_dataset(name, data=values, compression="gzip", shuffle=True)
         handle.attrs["target_temperature_K"] = trajectory.target_temperature_K
+        handle.attrs["member"] = trajectory.member
 
 
 def read_trajectory(path: str | Path) -> Trajectory:
@@ -60,9 +63,9 @@ def read_trajectory(path: str | Path) -> Trajectory:
     try:
         with h5py.File(path) as handle:
             arrays = {name: handle[name][...] for name in ARRAYS}
-            target = float(handle.attrs["target_temperature_K"])
+            target, member = float(handle.attrs["target_temperature_K"]), int(handle.attrs["member"])
     except (OSError, KeyError) as error:
         raise InputError(f"{path}: not a trajectory of this study ({error})") from None
     if not np.isfinite(arrays["positions"]).all():
         raise InputError(f"{path}: positions are not finite")
-    return Trajectory(**arrays, target_temperature_K=target)
+    return Trajectory(**arrays, target_temperature_K=target, member=member)

@@ -80,7 +80,7 @@ def test_make_sites_moves_sites_to_where_ions_are(crystal):
 
 def outputs(folder):
     """What analyse_jumps writes."""
-    tables = [word for name in ("stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
+    tables = [word for name in ("member-counts", "stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
     return ["--out", folder / "counts.csv", "--summary", folder / "jumps.json", *tables]
 
 
