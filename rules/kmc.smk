@@ -50,6 +50,7 @@ rule fit_rates:
     input:
         code=code("fit_rates"),
         counts=rules.analyse_jumps.output.counts,
+        members=rules.analyse_jumps.output.members,
         barriers=rules.run_neb.output,
         sites=rules.make_sites.output,
     output:
@@ -77,7 +78,8 @@ rule fit_rates:
         mark=MARK,
         temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
     shell:
-        "python {input.code[0]} {input.counts} --sites {input.sites} --neb {input.barriers} {params.flags} {params.mark}"
+        "python {input.code[0]} {input.counts} --members {input.members} --sites {input.sites} --neb {input.barriers}"
+        " {params.flags} {params.mark}"
         " --temperatures {params.temperatures} --out {output.rates} --model {output.model} > {log} 2>&1"
 
 

@@ -2,9 +2,9 @@
 
 Several trajectories of one target temperature count as one. Rates are booked at the mean kinetic temperature of those
 runs, rounded to 0.1 K: that is `temperature_K` of the counts and of the summary. The counts are a CSV, one row per
-directed class and temperature, and the same again for each member of the potential's committee; the summary is a JSON with the fraction of time outside all cores, unlisted jumps,
-replacements, jumps undone at once, occupancies and diffusion (by the mean squared displacement, against which a
-simulation on the sites can be held).
+directed class and temperature; a second one has them for each member of the potential's committee by itself. The
+summary is a JSON with the fraction of time outside all cores, unlisted jumps, replacements, jumps undone at once,
+occupancies and diffusion (by the mean squared displacement, against which a simulation on the sites can be held).
 
 Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
 counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm

@@ -15,21 +15,27 @@ stand for harmonic vibrations about single minima of the potential, which a mobi
 MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
 
+Where MD ran on several members of the potential's committee, what they disagree on widens the intervals
+(`rate_members.py`); the model's file has the site energies and barriers of each member's runs.
+
 What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
 temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
 """
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
+from insilico_nmr.rate_members import Fit, check_sums, widened
 from insilico_nmr.rates import (
     BOLTZMANN_EV_PER_K,
     NebBarrier,
+    RateModel,
     fit_rates,
     model_table,
     read_counts,
@@ -103,6 +109,30 @@ def vineyard_prefactors(path: Path, prefactor_per_s: float, factor: float) -> li
     return rows
 
 
+def read_member_counts(path: Path, mark_above_K: float) -> pd.DataFrame:
+    """Counts of each member's runs that take part in the model."""
+    table = read_counts(path)
+    if "member" not in table:
+        raise InputError(f"{path}: column member is missing")
+    return up_to(table, mark_above_K, path)
+
+
+def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> dict:
+    """Site energies and barriers of one member's runs alone, for the model's file, or why there are none."""
+    try:
+        model = fit(member_counts[member_counts["member"] == member].reset_index(drop=True))
+    except InputError as error:
+        return {"member": int(member), "reason": str(error)}
+    energies = {"prefactor_per_s": model.prefactor_per_s, "site_energies_eV": model.site_energies_eV}
+    return {"member": int(member)} | energies | {"barriers_eV": barrier_rows(model)}
+
+
+def barrier_rows(model: RateModel) -> list[dict]:
+    """Barriers of all directed classes with their errors, for the model's file."""
+    rows = ((*key, *model.barrier_eV(key)) for key in model.directed)
+    return [dict(zip(("class", "from", "to", "barrier_eV", "standard_error_eV"), row, strict=True)) for row in rows]
+
+
 def as_row(barrier: NebBarrier) -> dict:
     """For the model's file."""
     row = dict(zip(("class", "from", "to"), barrier.directed, strict=True))
@@ -131,6 +161,7 @@ def ways_taken(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", type=Path, help="counts of analyse_jumps.py, CSV")
+    parser.add_argument("--members", type=Path, required=True, help="counts of each member of the potential, CSV")
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
     parser.add_argument("--neb", type=Path, help="barriers of run_neb.py, CSV")
     parser.add_argument("--min-count", type=int, required=True, help="rarer classes take their NEB barrier in")
@@ -154,11 +185,23 @@ def main() -> None:
     possible, impossible = ways_taken(found, counts, args.prefactor, args.prefactor_factor)
     barriers = [barrier for barrier in possible if barrier.directed[0] in rare]
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
-    model = fit_rates(sites["classes"], counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
+
+    def fit(part: pd.DataFrame, log_sd_of_all: float = 0.0) -> RateModel:
+        return fit_rates(sites["classes"], part, barriers, args.prefactor, args.prefactor_factor, log_sd_of_all)
+
+    model, spread = fit(counts, radius_log_sd), None
+    members = read_member_counts(args.members, args.mark_above)
+    check_sums(members, counts)
+    unknown = "all MD is of one member of the potential"
+    if members["member"].nunique() > 1:
+        try:
+            model, spread = widened(model, fit, counts, members)
+        except InputError as error:
+            unknown = f"without the runs of one member: {error}"
     temperatures = sorted({*args.temperatures, *all_counts["temperature_K"].tolist()})
     rows = model_table(model, temperatures, found)
     if len(counts) < len(all_counts):
-        hotter = fit_rates(sites["classes"], all_counts, barriers, args.prefactor, args.prefactor_factor, radius_log_sd)
+        hotter = fit(all_counts, radius_log_sd)
         rows = pd.concat([rows, model_table(hotter, temperatures, []).assign(origin="model_with_marked")])
     write_rates(args.out, all_counts.assign(origin="md"), rows)
     write_json(
@@ -167,15 +210,14 @@ def main() -> None:
             "prefactor_per_s": model.prefactor_per_s,
             "site_energies_eV": model.site_energies_eV,
             "barrier_tops_eV": model.barrier_tops_eV,
-            "barriers_eV": [
-                dict(zip(("class", "from", "to", "barrier_eV", "standard_error_eV"), row, strict=True))
-                for row in ((*key, *model.barrier_eV(key)) for key in model.directed)
-            ],
+            "barriers_eV": barrier_rows(model),
             "parameters": ["ln_prefactor", *model.orbits[1:], *(name for name, _, _ in model.classes)],
             "covariance": model.covariance.tolist(),
             "core_radius_log_sd": radius_log_sd,
             "chi_squared": model.chi_squared,
             "degrees_of_freedom": model.degrees_of_freedom,
+            "spread_of_members": asdict(spread) if spread else None,
+            "members": [of_one_member(fit, members, number) for number in sorted(set(members["member"]))],
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
             "vineyard": vineyard,
@@ -183,6 +225,14 @@ def main() -> None:
             "neb_beside": [as_row(barrier) for barrier in found if barrier not in barriers],
         },
     )
+    if spread is None:
+        print(f"warning: what members disagree on is not in the intervals; {unknown}", file=sys.stderr)
+    else:
+        print(
+            f"members differ in ln k at {spread.temperature_K:.0f} K by "
+            + ", ".join(f"{deviation:.2f} ({name})" for name, deviation in spread.ln_rates.items()),
+            file=sys.stderr,
+        )
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
     print(
         f"attempt frequency of the model {model.prefactor_per_s:.3g} 1/s, expected {args.prefactor:.3g}",

@@ -181,9 +181,13 @@ class RateModel:
         """Standard deviation of gradient·parameters; of what is held fixed, rounding may leave a variance below 0."""
         return float(np.sqrt(max(0.0, gradient @ self.covariance @ gradient)))
 
+    def log_rate_row(self, directed: Directed, temperature_K: float) -> np.ndarray:
+        """Derivative of ln k with respect to the parameters, (P,)."""
+        return _log_rate_row(self.orbits, self.classes, directed, temperature_K)
+
     def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
         """Rate in 1/s with its 95 % interval from the covariance of all parameters."""
-        gradient = _log_rate_row(self.orbits, self.classes, directed, temperature_K)
+        gradient = self.log_rate_row(directed, temperature_K)
         half = 1.96 * self._deviation(gradient)
         value = gradient @ self.parameters
         return tuple(float(x) for x in np.exp([value, value - half, value + half]))

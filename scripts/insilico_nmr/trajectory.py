@@ -1,8 +1,8 @@
 """Trajectories on disk: HDF5 with unwrapped positions of all atoms and the thermodynamic record.
 
 Datasets: positions (frames, atoms, 3) float32 Å, unwrapped; numbers (atoms,); cell (3, 3) Å; time_ps, temperature_K
-(instantaneous), potential_energy_eV, each (frames,). Attributes: target_temperature_K and member, that of the potential's
-committee that drove it.
+(instantaneous), potential_energy_eV, each (frames,). Attributes: target_temperature_K, and member, the number of the
+potential in its committee.
 """
 
 from dataclasses import dataclass, replace

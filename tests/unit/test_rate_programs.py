@@ -189,6 +189,12 @@ CLASSES = [("aa", "A", "A"), ("ab", "A", "B")]
 TOPS, ENERGY, PREFACTOR = {"aa": 0.30, "ab": 0.25}, {"A": 0.0, "B": 0.05}, 5e12
 
 
+def write_counts(folder, table: pd.DataFrame) -> None:
+    """Counts of runs that are all of one member."""
+    table.to_csv(folder / "counts.csv", index=False)
+    table.assign(member=0).to_csv(folder / "member_counts.csv", index=False)
+
+
 @pytest.fixture
 def counted(tmp_path):
     """Sites, counts of aa by the hundreds and of ab by the few, and NEB barriers of both that are far off."""
@@ -209,7 +215,7 @@ def counted(tmp_path):
             )
     columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s"]
     columns += ["ci_high_per_s", "origin", "fano", "radius_log_sd"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "counts.csv", index=False)
+    write_counts(tmp_path, pd.DataFrame(rows, columns=columns))
     barriers = [["aa", "A", "A", 0, 0, "converged", 0.9, 0.8, 2e13, 5e11, ""]]
     barriers.append(["ab", "A", "B", 0, 0, "converged", 0.31, 0.24, 4e12, "", "no prefactor: lost"])
     barriers.append(["ab", "A", "B", 1, 0, "no minimum", "", "", "", "", "lost"])
@@ -219,11 +225,16 @@ def counted(tmp_path):
     return tmp_path
 
 
-def fit(folder, *more: object) -> tuple[pd.DataFrame, dict]:
-    arguments = ["--sites", folder / "sites.json", "--neb", folder / "barriers.csv", "--min-count", 50]
-    arguments += ["--neb-error", 0.05, "--prefactor", 5e12, "--prefactor-factor", 3, "--temperatures", 300, 600]
+def run_fit(folder, *more: object) -> tuple[int, str]:
+    arguments = ["--members", folder / "member_counts.csv", "--sites", folder / "sites.json"]
+    arguments += ["--neb", folder / "barriers.csv", "--min-count", 50, "--neb-error", 0.05, "--prefactor", 5e12]
+    arguments += ["--prefactor-factor", 3, "--temperatures", 300, 600]
     outputs = ["--out", folder / "rates.csv", "--model", folder / "model.json"]
-    code, said = run("fit_rates", folder / "counts.csv", *arguments, *outputs, *more)
+    return run("fit_rates", folder / "counts.csv", *arguments, *outputs, *more)
+
+
+def fit(folder, *more: object) -> tuple[pd.DataFrame, dict]:
+    code, said = run_fit(folder, *more)
     assert code == 0, said
     return pd.read_csv(folder / "rates.csv"), read_json(folder / "model.json")
 
@@ -279,7 +290,7 @@ def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):
     # Of a class without a jump nothing can be said against its barrier.
     counts = pd.read_csv(counted / "counts.csv")
     counts.loc[counts["class"] == "aa", "count"] = 0
-    counts.to_csv(counted / "counts.csv", index=False)
+    write_counts(counted, counts)
     assert {row["class"] for row in fit(counted, "--min-count", 10**6)[1]["neb"]} == {"aa", "ab"}
 
 
@@ -312,7 +323,7 @@ def test_md_above_the_mark_takes_no_part_and_what_it_would_change_is_given(count
     table = pd.read_csv(counted / "counts.csv")
     hottest = table["temperature_K"].idxmax()
     table.loc[table["temperature_K"] == table["temperature_K"][hottest], "count"] *= 10
-    table.to_csv(counted / "counts.csv", index=False)
+    write_counts(counted, table)
     # Means of runs of few atoms differ from the temperature that was asked for: 609.3 K is 600 K.
     rates, model = fit(counted, "--mark-above", 600)
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.05)
@@ -322,17 +333,14 @@ def test_md_above_the_mark_takes_no_part_and_what_it_would_change_is_given(count
     assert (hot["rate_per_s_y"] > 2 * hot["rate_per_s_x"]).all()
     assert (rates[rates["origin"] == "md"]["temperature_K"] == 697.8).sum() == 3
     assert "model_with_marked" not in set(fit(counted)[0]["origin"])
-    arguments = ["--sites", counted / "sites.json", "--min-count", 1, "--neb-error", 0.05, "--prefactor", 1e12]
-    arguments += ["--prefactor-factor", 3, "--temperatures", 300, "--mark-above", 400]
-    code, said = run("fit_rates", counted / "counts.csv", *arguments, "--out", counted / "r.csv", "--model",
-                     counted / "m.json")  # fmt: skip
+    code, said = run_fit(counted, "--mark-above", 400)
     assert (code, "no MD up to 400 K" in said) == (2, True)
 
 
 def test_the_core_radius_widens_all_rates_by_one_factor(counted):
     wide = fit(counted)[1]
     table = pd.read_csv(counted / "counts.csv").assign(radius_log_sd=0.0)
-    table.to_csv(counted / "counts.csv", index=False)
+    write_counts(counted, table)
     narrow = fit(counted)[1]
     assert (wide["core_radius_log_sd"], narrow["core_radius_log_sd"]) == (pytest.approx(0.2), 0)
     difference = np.array(wide["covariance"]) - np.array(narrow["covariance"])
@@ -340,10 +348,7 @@ def test_the_core_radius_widens_all_rates_by_one_factor(counted):
     expected[wide["parameters"].index("ln_prefactor")] = 0.2**2 * np.eye(len(expected))[0]
     np.testing.assert_allclose(difference, expected, atol=1e-9)
     table.drop(columns="radius_log_sd").to_csv(counted / "counts.csv", index=False)
-    said = run("fit_rates", counted / "counts.csv", "--sites", counted / "sites.json", "--min-count", 1, "--neb-error",
-               0.05, "--prefactor", 1e12, "--prefactor-factor", 3, "--temperatures", 300, "--out", counted / "r.csv",
-               "--model", counted / "m.json")  # fmt: skip
-    assert said == (2, f"error: {counted / 'counts.csv'}: column radius_log_sd is missing\n")
+    assert run_fit(counted) == (2, f"error: {counted / 'counts.csv'}: column radius_log_sd is missing\n")
 
 
 def test_a_folder_where_a_file_should_be_is_one_line_and_code_2(crystal):
@@ -362,3 +367,31 @@ def test_a_folder_where_a_file_should_be_is_one_line_and_code_2(crystal):
         assert (code, len(said.splitlines())) == (2, 1)
         assert message in said
     assert sorted(path.name for path in crystal.iterdir()) == ["crystal.cif", "empty.json", "folder", "sites.json"]
+
+
+def test_what_members_disagree_on_is_in_the_intervals_and_named(counted):
+    """Two members, one of which makes the jumps of aa 4 times as often as the other and those of ab alike."""
+    one = pd.read_csv(counted / "member_counts.csv")
+    fast = one["class"] == "aa"
+    one.loc[fast, ["count", "exposure_s"]] *= 25
+    other = one.assign(member=1, count=one["count"].where(~fast, 4 * one["count"]))
+    both = one.assign(count=one["count"] + other["count"], exposure_s=2 * one["exposure_s"])
+    both.drop(columns="member").to_csv(counted / "counts.csv", index=False)
+    pd.concat([one, other]).to_csv(counted / "member_counts.csv", index=False)
+    rates, model = fit(counted)
+    spread = model["spread_of_members"]
+    assert 500 < spread["temperature_K"] < 700
+    assert spread["ln_rates"]["aa"] == pytest.approx(np.log(4) / np.sqrt(2), rel=0.1)  # two values, ln 4 apart
+    assert spread["ln_rates"]["ab"] < 0.3
+    found = rates[(rates["origin"] == "model") & (rates["class"] == "aa") & (rates["temperature_K"] == 600)].iloc[0]
+    assert np.log(found["ci_high_per_s"] / found["rate_per_s"]) == pytest.approx(
+        1.96 * np.log(4) / np.sqrt(2), rel=0.15
+    )
+    rates_of_members = [
+        row["prefactor_per_s"] * np.exp(-row["barriers_eV"][0]["barrier_eV"] / (BOLTZMANN_EV_PER_K * 600))
+        for row in model["members"]
+    ]
+    assert rates_of_members[1] / rates_of_members[0] == pytest.approx(4, rel=0.05)
+    pd.concat([one, one]).to_csv(counted / "member_counts.csv", index=False)
+    code, said = run_fit(counted)
+    assert (code, "do not add up to those of all runs" in said) == (2, True)
