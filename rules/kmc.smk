@@ -55,6 +55,7 @@ rule fit_rates:
         sites=rules.make_sites.output,
     output:
         rates=f"{RESULTS}/tables/rates.csv",
+        members=f"{RESULTS}/tables/rate_members.csv",
         model=f"{RESULTS}/rates/model.json",
     log:
         f"{RESULTS}/logs/fit_rates.log",
@@ -80,7 +81,8 @@ rule fit_rates:
     shell:
         "python {input.code[0]} {input.counts} --members {input.members} --sites {input.sites} --neb {input.barriers}"
         " {params.flags} {params.mark}"
-        " --temperatures {params.temperatures} --out {output.rates} --model {output.model} > {log} 2>&1"
+        " --temperatures {params.temperatures} --out {output.rates} --out-members {output.members}"
+        " --model {output.model} > {log} 2>&1"
 
 
 rule fit_interactions:

@@ -16,7 +16,7 @@ MD above --mark-above, where the phase is not stable, takes no part in the model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
 
 Where MD ran on several members of the potential's committee, what they disagree on widens the intervals
-(`rate_members.py`); the model's file has the site energies and barriers of each member's runs.
+(`rate_members.py`); --out-members has the site energies and barriers of each member's runs alone.
 
 What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
 temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import write_json
+from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.rate_members import Fit, check_sums, widened
 from insilico_nmr.rates import (
     BOLTZMANN_EV_PER_K,
@@ -44,6 +44,8 @@ from insilico_nmr.rates import (
 )
 from insilico_nmr.sites import read_sites
 from scipy import stats
+
+MEMBER_COLUMNS = ["member", "quantity", "class", "from", "to", "value", "standard_error_eV", "reason"]
 
 
 def read_barriers(path: Path, least_error_eV: float) -> list[NebBarrier]:
@@ -117,14 +119,18 @@ def read_member_counts(path: Path, mark_above_K: float) -> pd.DataFrame:
     return up_to(table, mark_above_K, path)
 
 
-def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> dict:
-    """Site energies and barriers of one member's runs alone, for the model's file, or why there are none."""
+def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> list[dict]:
+    """Rows of one member's runs alone: attempt frequency, site energies and barriers, or why there are none."""
     try:
         model = fit(member_counts[member_counts["member"] == member].reset_index(drop=True))
     except InputError as error:
-        return {"member": int(member), "reason": str(error)}
-    energies = {"prefactor_per_s": model.prefactor_per_s, "site_energies_eV": model.site_energies_eV}
-    return {"member": int(member)} | energies | {"barriers_eV": barrier_rows(model)}
+        return [{"member": member, "quantity": "none", "reason": str(error)}]
+    rows = [{"quantity": "prefactor_per_s", "value": model.prefactor_per_s}]
+    rows += [
+        {"quantity": "site_energy_eV", "from": name, "value": energy} for name, energy in model.site_energies_eV.items()
+    ]
+    rows += [{"quantity": "barrier_eV", "value": row.pop("barrier_eV")} | row for row in barrier_rows(model)]
+    return [{"member": member} | row for row in rows]
 
 
 def barrier_rows(model: RateModel) -> list[dict]:
@@ -173,6 +179,7 @@ def main() -> None:
     )
     parser.add_argument("--temperatures", type=float, nargs="+", required=True, metavar="T", help="K, model rows")
     parser.add_argument("--out", type=Path, required=True, help="rates, CSV")
+    parser.add_argument("--out-members", type=Path, required=True, help="model of each member's runs alone, CSV")
     parser.add_argument("--model", type=Path, required=True, help="parameters, JSON")
     args = parser.parse_args()
 
@@ -217,7 +224,6 @@ def main() -> None:
             "chi_squared": model.chi_squared,
             "degrees_of_freedom": model.degrees_of_freedom,
             "spread_of_members": asdict(spread) if spread else None,
-            "members": [of_one_member(fit, members, number) for number in sorted(set(members["member"]))],
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
             "vineyard": vineyard,
@@ -233,6 +239,9 @@ def main() -> None:
             + ", ".join(f"{deviation:.2f} ({name})" for name, deviation in spread.ln_rates.items()),
             file=sys.stderr,
         )
+    rows = [row for number in sorted(set(members["member"])) for row in of_one_member(fit, members, number)]
+    with atomic_path(args.out_members) as temporary:
+        pd.DataFrame(rows, columns=MEMBER_COLUMNS).to_csv(temporary, index=False, float_format="%.6g")
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
     print(
         f"attempt frequency of the model {model.prefactor_per_s:.3g} 1/s, expected {args.prefactor:.3g}",

@@ -229,7 +229,8 @@ def run_fit(folder, *more: object) -> tuple[int, str]:
     arguments = ["--members", folder / "member_counts.csv", "--sites", folder / "sites.json"]
     arguments += ["--neb", folder / "barriers.csv", "--min-count", 50, "--neb-error", 0.05, "--prefactor", 5e12]
     arguments += ["--prefactor-factor", 3, "--temperatures", 300, 600]
-    outputs = ["--out", folder / "rates.csv", "--model", folder / "model.json"]
+    outputs = ["--out", folder / "rates.csv", "--model", folder / "model.json", "--out-members"]
+    outputs.append(folder / "rate_members.csv")
     return run("fit_rates", folder / "counts.csv", *arguments, *outputs, *more)
 
 
@@ -387,10 +388,11 @@ def test_what_members_disagree_on_is_in_the_intervals_and_named(counted):
     assert np.log(found["ci_high_per_s"] / found["rate_per_s"]) == pytest.approx(
         1.96 * np.log(4) / np.sqrt(2), rel=0.15
     )
-    rates_of_members = [
-        row["prefactor_per_s"] * np.exp(-row["barriers_eV"][0]["barrier_eV"] / (BOLTZMANN_EV_PER_K * 600))
-        for row in model["members"]
-    ]
+    table = pd.read_csv(counted / "rate_members.csv").set_index(["member", "quantity"])
+    assert set(table.index.get_level_values("quantity")) == {"prefactor_per_s", "site_energy_eV", "barrier_eV"}
+    barriers = table[table["class"] == "aa"]["value"].droplevel(1)
+    prefactors = table["value"].xs("prefactor_per_s", level="quantity")
+    rates_of_members = prefactors * np.exp(-barriers / (BOLTZMANN_EV_PER_K * 600))
     assert rates_of_members[1] / rates_of_members[0] == pytest.approx(4, rel=0.05)
     pd.concat([one, one]).to_csv(counted / "member_counts.csv", index=False)
     code, said = run_fit(counted)
