@@ -87,7 +87,7 @@ rule coupling_table:
 rule correlate_trajectory:
     input:
         code=code("correlate_trajectory"),
-        trajectory=f"{RESULTS}/md/rates_{{temperature}}K_0.h5",
+        trajectories=expand(rules.run_md_rates.output.trajectory, arrangement=HOT_RUNS, allow_missing=True),
         rates=rules.fit_rates.output.rates,
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
@@ -109,7 +109,7 @@ rule correlate_trajectory:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         flags=flags("kmc", supercell="supercell", seed="seed"),
     shell:
-        "python {input.code[0]} {input.trajectory} --sites {input.sites} --model {params.folder} --rates {input.rates}"
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates}"
         " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
         " > {log} 2>&1"
 

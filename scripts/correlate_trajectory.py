@@ -1,15 +1,16 @@
-"""Tensor correlation of the ions of a molecular-dynamics run, five ways: does the chain hold?
+"""Tensor correlation of the ions in molecular dynamics at one temperature, five ways: does the chain hold?
 
 direct        ⟨V(0):V(t)⟩ of the model's tensors along each ion's history: vibrations, surroundings, jumps.
 sites         the same with each momentary tensor replaced by the mean of the site that the ion is nearest to.
 surroundings  replaced by one that depends on which neighbouring sites are filled (`insilico_nmr.surroundings`), as
-              fitted to the other half of the run.
+              fitted to the other half of the runs.
 kmc_sites, kmc_surroundings  those two along histories of kinetic Monte Carlo at this temperature.
 
 What `surroundings` has beyond `sites` are tensors that depend on the arrangement of ions; what kinetic Monte Carlo
 differs by from molecular dynamics is the rate model, and those crossings to the nearest site that are no jumps. Rows:
 temperature_K, time_ps, and for each way `…_au2` and its standard error `…_se_au2`, over ions or replicas. Times up to a
-quarter of the run. The surroundings' tensors, fitted to the whole run, are a file of their own, for simulate_paths.py.
+quarter of the shortest run, which all are cut to. The surroundings' tensors, fitted to the whole runs, are a file of
+their own, for simulate_paths.py.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from insilico_nmr.histories import autocorrelation, by_ion
 from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
-from insilico_nmr.tensor_model import load_committee
-from insilico_nmr.trajectory import read_trajectory
+from insilico_nmr.tensor_model import TensorModel, load_committee
+from insilico_nmr.trajectory import Trajectory, read_trajectory
 
 PART = 4  # of the run: longer lags have few origins
 
@@ -51,7 +52,7 @@ def simulated(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trajectory", type=Path, help="run, HDF5")
+    parser.add_argument("trajectories", type=Path, nargs="+", help="runs at one temperature, HDF5")
     parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
     parser.add_argument(
         "--model", type=Path, required=True, help="committee of tensor models, of which the first is used"
@@ -69,24 +70,25 @@ def main() -> None:
     if args.replicas < 2:
         raise InputError(f"--replicas is {args.replicas}; standard errors need at least 2")
 
-    run, sites = read_trajectory(args.trajectory), read_sites(args.sites)
-    rates = read_rates(args.rates, run.target_temperature_K)
-    model = load_committee(args.model)[0]
-    mobile = run.frame(0).symbols == sites["mobile"]
-    tensors = np.array([model.predict(run.frame(number))[mobile] for number in range(len(run.time_ps))])
-    assignment = assign(run, sites, np.inf)
-    site = assignment.site
+    runs, sites = [read_trajectory(path) for path in args.trajectories], read_sites(args.sites)
+    temperature_K = runs[0].target_temperature_K
+    for path, run in zip(args.trajectories, runs, strict=True):
+        if run.target_temperature_K != temperature_K:
+            raise InputError(f"{path}: at {run.target_temperature_K:g} K; the first run is at {temperature_K:g} K")
+    rates = read_rates(args.rates, temperature_K)
+    model, near = load_committee(args.model)[0], surroundings.neighbours(sites)
+    frames = min(len(run.time_ps) for run in runs)
+    followed = [follow(run.part(slice(frames)), sites, near, model) for run in runs]
+    tensors, site, occupied = (np.concatenate(parts, axis=1) for parts in zip(*followed, strict=True))
     means = site_means(sites, collected_by_orbit(sites, site, tensors))
-    near = surroundings.neighbours(sites)
-    occupied = surroundings.filled(near, assignment.repeat, site, assignment.cell)
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
     around = of_other_half(sites, near, site, occupied, tensors)
     explained = [1 - ((tensors - some) ** 2).sum() / (tensors**2).sum() for some in (means[site], around)]
     write_json(
         args.surroundings,
         {
-            "temperature_K": run.target_temperature_K,
-            "method": "least squares over the ions of one MD run, obeying the sites' point groups",
+            "temperature_K": temperature_K,
+            "method": "least squares over the ions of MD, obeying the sites' point groups",
             "explained_by_sites": explained[0],
             "explained_by_surroundings": explained[1],
             "sites": surroundings.content_of(sites, near, coefficients),
@@ -95,9 +97,9 @@ def main() -> None:
     parts = " %, with surroundings ".join(f"{100 * part:.1f}" for part in explained)
     print(f"of ⟨V:V⟩ the sites' means hold {parts} %", file=sys.stderr)
 
-    count = max(2, len(run.time_ps) // PART)
-    lags_s = 1e-12 * (run.time_ps - run.time_ps[0])
-    table = {"temperature_K": run.target_temperature_K, "time_ps": 1e12 * lags_s[:count]}
+    count = max(2, frames // PART)
+    lags_s = 1e-12 * (runs[0].time_ps[:frames] - runs[0].time_ps[0])
+    table = {"temperature_K": temperature_K, "time_ps": 1e12 * lags_s[:count]}
     for name, histories in (("direct", tensors), ("sites", means[site]), ("surroundings", around)):
         of_ions = by_ion(histories)[:, :count]
         table[f"{name}_au2"] = of_ions.mean(axis=0)
@@ -112,6 +114,17 @@ def main() -> None:
         table[f"{name}_au2"], table[f"{name}_se_au2"] = np.mean(values, axis=0), error_over_replicas(np.array(values))
     with atomic_path(args.out) as temporary:
         pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def follow(
+    run: Trajectory, sites: dict, near: surroundings.Neighbours, model: TensorModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each ion in each frame: momentary tensor (F, N, 3, 3), nearest site (F, N) and its filled neighbours."""
+    mobile = run.frame(0).symbols == sites["mobile"]
+    tensors = np.array([model.predict(run.frame(number))[mobile] for number in range(len(run.time_ps))])
+    assignment = assign(run, sites, np.inf)
+    occupied = surroundings.filled(near, assignment.repeat, assignment.site, assignment.cell)
+    return tensors, assignment.site, occupied
 
 
 def of_other_half(
