@@ -8,7 +8,8 @@ occupancies and diffusion (by the mean squared displacement, against which a sim
 
 Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
 counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm
-is `radius_log_sd` of the counts, a systematic error that all classes share.
+is `radius_log_sd` of the counts, a systematic error that all classes share. Rates near one in `frame_s`, the longest
+time between frames, are not resolved.
 
 Whether jumps forget what came before, as those of kinetic Monte Carlo do, is tested in two tables (`memory.py`): stays
 of ions beside the exponential, and sites that were just left and are filled again, by the same ion or another.
@@ -81,13 +82,14 @@ def main() -> None:
         radius_log_sd = float(np.ptp(np.log(np.mean(factors, axis=0)))) / 2
         for found in group:
             found["temperature_K"] = mean_K
+        shared = {"radius_log_sd": radius_log_sd, "frame_s": max(run[0].frame_s for run in followed[target])}
         counts, exposures = joined(runs)
         table = count_table(directed_classes(sites), counts, exposures, mean_K, args.seed)
-        tables.append(table.assign(radius_log_sd=radius_log_sd))
+        tables.append(table.assign(**shared))
         for member in sorted(set(members[target])):
             its_runs = joined([run for run, its in zip(runs, members[target], strict=True) if its == member])
             table = count_table(directed_classes(sites), *its_runs, mean_K, args.seed)
-            member_tables.append(table.assign(radius_log_sd=radius_log_sd, member=member))
+            member_tables.append(table.assign(**shared, member=member))
         seen, exposed = counts.sum(axis=0), exposures.sum(axis=0)
         rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
         stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)

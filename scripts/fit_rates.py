@@ -9,6 +9,9 @@ A barrier over which MD would hardly have seen the jumps that it did see (probab
 barrier two errors lower and the attempt frequency two factors higher) is not that of the way they took: ions moved
 together, say, while the others stand still in NEB. It is left out, and named.
 
+Directed classes whose jumps end within a frame or two have no rate that MD could tell: such a site is left, as soon as
+its ion has come, by the next. The model gives them no barrier, within k_BT of the runs, in place of their counts.
+
 Vineyard's attempt frequencies of the paths are laid beside the model's one (in the model's file) and not fitted: they
 stand for harmonic vibrations about single minima of the potential, which a mobile ion at the temperatures of MD leaves.
 
@@ -39,6 +42,7 @@ from insilico_nmr.rates import (
     fit_rates,
     model_table,
     read_counts,
+    unresolved,
     up_to,
     write_rates,
 )
@@ -119,6 +123,12 @@ def read_member_counts(path: Path, mark_above_K: float) -> pd.DataFrame:
     return up_to(table, mark_above_K, path)
 
 
+def without(directed: list[tuple[str, str, str]], counts: pd.DataFrame) -> pd.DataFrame:
+    """Counts of all other directed classes."""
+    keys = pd.Series(list(zip(counts["class"], counts["from"], counts["to"], strict=True)), counts.index)
+    return counts[~keys.isin(directed)].reset_index(drop=True)
+
+
 def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> list[dict]:
     """Rows of one member's runs alone: attempt frequency, site energies and barriers, or why there are none."""
     try:
@@ -191,14 +201,18 @@ def main() -> None:
     vineyard = vineyard_prefactors(args.neb, args.prefactor, args.prefactor_factor) if args.neb else []
     possible, impossible = ways_taken(found, counts, args.prefactor, args.prefactor_factor)
     barriers = [barrier for barrier in possible if barrier.directed[0] in rare]
+    fast = unresolved(counts)
+    thermal_eV = BOLTZMANN_EV_PER_K * float(counts["temperature_K"].mean())
+    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast]
+    members = read_member_counts(args.members, args.mark_above)
+    check_sums(members, counts)
+    counts, all_counts, members = (without(fast, table) for table in (counts, all_counts, members))
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
 
     def fit(part: pd.DataFrame, log_sd_of_all: float = 0.0) -> RateModel:
-        return fit_rates(sites["classes"], part, barriers, args.prefactor, args.prefactor_factor, log_sd_of_all)
+        return fit_rates(sites["classes"], part, taken, args.prefactor, args.prefactor_factor, log_sd_of_all)
 
     model, spread = fit(counts, radius_log_sd), None
-    members = read_member_counts(args.members, args.mark_above)
-    check_sums(members, counts)
     unknown = "all MD is of one member of the potential"
     if members["member"].nunique() > 1:
         try:
@@ -224,6 +238,7 @@ def main() -> None:
             "chi_squared": model.chi_squared,
             "degrees_of_freedom": model.degrees_of_freedom,
             "spread_of_members": asdict(spread) if spread else None,
+            "unresolved": [list(key) for key in fast],
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
             "vineyard": vineyard,
@@ -253,6 +268,10 @@ def main() -> None:
             f"{row['spread_factor']:.2g}; {row['within_factor']} within a factor {args.prefactor_factor:g} of the "
             "expected one",
             file=sys.stderr,
+        )
+    for name, start, end in fast:
+        print(
+            f"warning: class {name} from {start} to {end}: jumps end within a frame or two; no barrier", file=sys.stderr
         )
     for name in sorted({barrier.directed[0] for barrier in impossible}):
         print(f"warning: class {name}: MD saw jumps that the NEB barrier does not allow", file=sys.stderr)

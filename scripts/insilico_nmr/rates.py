@@ -25,6 +25,7 @@ BOLTZMANN_EV_PER_K = constants.k / constants.e
 # Above this variance over mean of the counts in blocks, intervals come from the bootstrap (design.md, section 4).
 FANO_LIMIT = 1.2
 NOMINAL = 0.03  # part by which the mean temperature of a run of few atoms may miss what was asked for
+RESOLVED = 0.5  # jumps of a pair of sites in a frame; of faster ones frames do not tell the rate
 UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
 # Chi-squared per degree of freedom beyond which the data speak of different processes: no wider interval mends that.
 CONTRADICTION = 1e4
@@ -95,7 +96,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV table ({error})") from None
-    missing = [name for name in [*COLUMNS[:6], "fano", "radius_log_sd"] if name not in table]
+    missing = [name for name in [*COLUMNS[:6], "fano", "radius_log_sd", "frame_s"] if name not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} is missing")
     for column, lowest in (
@@ -104,6 +105,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
         ("exposure_s", 1e-300),
         ("fano", 0),
         ("radius_log_sd", 0),
+        ("frame_s", 1e-300),
     ):
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = ~(np.isfinite(numbers) & (numbers >= lowest))
@@ -123,6 +125,16 @@ def up_to(counts: pd.DataFrame, mark_above_K: float, path: str | Path) -> pd.Dat
     if part.empty:
         raise InputError(f"{path}: no MD up to {mark_above_K:g} K, above which it takes no part in the rate model")
     return part
+
+
+def unresolved(counts: pd.DataFrame) -> list[Directed]:
+    """Directed classes whose jumps follow, in the mean, within two frames of where they became possible.
+
+    Their counts over their exposure are the rate of frames and not theirs: an ion that is gone and replaced at once.
+    """
+    frames = counts["exposure_s"] / counts["frame_s"]
+    total = counts.assign(frames=frames).groupby(["class", "from", "to"], sort=False)[["count", "frames"]].sum()
+    return total.index[total["count"] > RESOLVED * total["frames"]].tolist()
 
 
 @dataclass(frozen=True)

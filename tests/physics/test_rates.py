@@ -38,8 +38,8 @@ def synthetic_counts(seed: int, exposure: float = 2e-9, temperatures=(500, 600, 
             ends = {(entry["from"], entry["to"]), (entry["to"], entry["from"])}
             for start, end in sorted(ends):
                 count = rng.poisson(true_rate(entry["name"], start, temperature) * exposure)
-                rows.append([entry["name"], start, end, temperature, count, exposure, 1.0, 0.0])
-    columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "fano", "radius_log_sd"]
+                rows.append([entry["name"], start, end, temperature, count, exposure, 1.0, 0.0, 1e-13])
+    columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "fano", "radius_log_sd", "frame_s"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -228,7 +228,14 @@ def test_the_rate_table_serves_kinetic_monte_carlo(tmp_path):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("count", -4), ("exposure_s", 0.0), ("temperature_K", 0.0), ("fano", "x"), ("radius_log_sd", -0.1)],
+    [
+        ("count", -4),
+        ("exposure_s", 0.0),
+        ("temperature_K", 0.0),
+        ("fano", "x"),
+        ("radius_log_sd", -0.1),
+        ("frame_s", 0.0),
+    ],
 )
 def test_counts_out_of_range_are_named(tmp_path, column, value):
     table = synthetic_counts(8).astype({column: object})

@@ -211,10 +211,24 @@ def counted(tmp_path):
         for (label, start, end), exposure in zip([*CLASSES, ("ab", "B", "A")], (2e-8, 2e-11, 1e-11), strict=True):
             rate = PREFACTOR * np.exp(-(TOPS[label] - ENERGY[start]) / (BOLTZMANN_EV_PER_K * temperature))
             rows.append(
-                [label, start, end, temperature, round(rate * exposure), exposure, rate, rate, rate, "md", 1, 0.2]
+                [
+                    label,
+                    start,
+                    end,
+                    temperature,
+                    round(rate * exposure),
+                    exposure,
+                    rate,
+                    rate,
+                    rate,
+                    "md",
+                    1,
+                    0.2,
+                    1e-13,
+                ]
             )
     columns = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s"]
-    columns += ["ci_high_per_s", "origin", "fano", "radius_log_sd"]
+    columns += ["ci_high_per_s", "origin", "fano", "radius_log_sd", "frame_s"]
     write_counts(tmp_path, pd.DataFrame(rows, columns=columns))
     barriers = [["aa", "A", "A", 0, 0, "converged", 0.9, 0.8, 2e13, 5e11, ""]]
     barriers.append(["ab", "A", "B", 0, 0, "converged", 0.31, 0.24, 4e12, "", "no prefactor: lost"])
@@ -397,3 +411,19 @@ def test_what_members_disagree_on_is_in_the_intervals_and_named(counted):
     pd.concat([one, one]).to_csv(counted / "member_counts.csv", index=False)
     code, said = run_fit(counted)
     assert (code, "do not add up to those of all runs" in said) == (2, True)
+
+
+def test_jumps_that_end_within_a_frame_have_no_barrier_and_spoil_no_fit(counted):
+    """Every ion that comes to B is replaced at once: as many jumps back as there, each in the frame of its own."""
+    table = pd.read_csv(counted / "counts.csv")
+    there, back = ((table["from"] == start) & (table["to"] == end) for start, end in ("AB", "BA"))
+    table.loc[back, "count"] = table.loc[there, "count"].to_numpy()
+    table.loc[back, "exposure_s"] = table.loc[back, "count"] * table["frame_s"]
+    write_counts(counted, table[~(back & (table["count"] == 0))])
+    rates, model = fit(counted, "--min-count", 1)
+    assert model["unresolved"] == [["ab", "B", "A"]]
+    assert model["chi_squared"] < 3 * model["degrees_of_freedom"]
+    assert model["site_energies_eV"]["B"] == pytest.approx(model["barrier_tops_eV"]["ab"], abs=1e-6)
+    assert model["barrier_tops_eV"]["ab"] == pytest.approx(TOPS["ab"], abs=0.05)
+    md = rates[rates["origin"] == "md"]
+    assert not ((md["class"] == "ab") & (md["from"] == "B")).any()
