@@ -2,7 +2,8 @@
 
 Arrangements of the other ions are tried in turn until one gives a path with a barrier; classes come in the order of the
 sites file. The images, both ends included, are written as a pool for label_snapshot.py: `class`, `from`, `to`, `path`
-(counted from 0) and `image` say which is which. compare_hop_paths.py reads them back.
+(counted from 0) and `image` say which is which. compare_hop_paths.py reads them back. With --follow the ion behind
+moves up to the site that is left, as in the chains that MD has; such classes are named so.
 """
 
 import argparse
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"), help="cells")
     parser.add_argument("--number", type=int, required=True, help="paths, each of another class")
     parser.add_argument("--min-distance", type=float, required=True, help="Å, no two mobile ions start closer")
+    parser.add_argument("--follow", action="store_true", help="the ion behind moves up to the site that is left")
     parser.add_argument("--images", type=int, default=3, help="images between the end points (default: 3)")
     parser.add_argument("--max-force", type=float, default=0.05, help="eV/Å, convergence (default: 0.05)")
     parser.add_argument("--charge", type=float, default=0, help="e, of a cell (default: 0)")
@@ -47,7 +49,7 @@ def main() -> None:
                 break
             try:
                 start = hop_start(crystal, sites, tuple(args.repeat), jump_of_class(sites, entry), args.min_distance,
-                                  args.seed + arrangement)  # fmt: skip
+                                  args.seed + arrangement, args.follow)  # fmt: skip
                 hop = find_barrier(start, calc, args.images, args.max_force)
             except NebFailed as error:
                 print(f"{entry['name']}, arrangement {arrangement}: {error}", file=sys.stderr)
@@ -56,7 +58,7 @@ def main() -> None:
             for image, atoms in enumerate(hop.path):
                 atoms.info = common | {
                     "source": "to be labelled",
-                    "class": entry["name"],
+                    "class": f"{entry['name']}{' and the ion behind' if args.follow else ''}",
                     "from": entry["from"],
                     "to": entry["to"],
                     "path": found,

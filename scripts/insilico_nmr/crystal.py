@@ -215,10 +215,10 @@ def _triplet(rotation: np.ndarray, translation: np.ndarray) -> str:
 
 
 def ion_numbers(orbits: tuple[Orbit, ...], cells: int) -> list[int]:
-    """Ions per orbit in so many cells: full orbits full, the others rounded so that the total is the rounded sum."""
+    """Ions per orbit in so many cells: full orbits full, in all the rounded sum of occupancies, halves up."""
     exact = np.array([orbit.occupancy * len(orbit.positions) * cells for orbit in orbits])
     numbers = np.floor(exact + 1e-9).astype(int)
-    missing = round(exact.sum()) - numbers.sum()
+    missing = int(np.floor(exact.sum() + 0.5)) - numbers.sum()
     for n in np.argsort(numbers - exact, kind="stable")[:missing]:
         numbers[n] += 1
     return numbers.tolist()

@@ -50,12 +50,14 @@ class Start:
     """An ion about to hop: atoms with the ion at its site, index of the ion, displacement (3,) in Å to the target.
 
     `others` (n, 3): positions of all other sites of the network, Å; an ion that relaxes to one of them is elsewhere.
+    `follower`: index and displacement (3,) of an ion that moves up to the site that is left, where one does.
     """
 
     atoms: Atoms
     ion: int
     displacement: np.ndarray
     others: np.ndarray
+    follower: tuple[int, np.ndarray] | None = None
 
 
 def jump_of_class(sites: dict, entry: dict) -> dict:
@@ -68,11 +70,19 @@ def jump_of_class(sites: dict, entry: dict) -> dict:
 
 
 def hop_start(
-    crystal: Crystal, sites: dict, repeat: tuple[int, int, int], jump: dict, min_distance_A: float, seed: int
+    crystal: Crystal,
+    sites: dict,
+    repeat: tuple[int, int, int],
+    jump: dict,
+    min_distance_A: float,
+    seed: int,
+    follow: bool = False,
 ) -> Start:
     """The jump (an entry of sites["jumps"]) from cell 0 in an arrangement of the other ions drawn with `seed`.
 
-    Raises InputError where the supercell is so small that the jump ends on an image of its own start.
+    With `follow` the ion whose own jump to the site that is left is most nearly in line with this one moves up.
+    Raises InputError where the supercell is so small that the jump ends on an image of its own start, and where no ion
+    is there to follow.
     """
     mobile, m = sites["mobile"], len(sites["sites"])
     cells = supercell_cells(repeat)
@@ -83,10 +93,29 @@ def hop_start(
     occupied = arrange(crystal, mobile, repeat, seed, min_distance_A, filled=start, empty=end)
     atoms = supercell(crystal, mobile, repeat, occupied)
     positions = mobile_sites(crystal, mobile, repeat)
-    fractional = np.array([site["position"] for site in sites["sites"]])
-    displacement = (fractional[jump["to"]] + jump["image"] - fractional[jump["from"]]) @ np.array(sites["cell"])
+    displacement = _displacement(sites, jump)
     others = np.delete(positions, [start, end], axis=0)
-    return Start(atoms, int(np.nonzero(occupied == start)[0][0]), displacement, others)
+    ion = int(np.nonzero(occupied == start)[0][0])
+    if not follow:
+        return Start(atoms, ion, displacement, others)
+    behind = []
+    for entry in sites["jumps"]:
+        home = (cells == -np.array(entry["image"]) % repeat).all(axis=1).argmax() * m + entry["from"]
+        if entry["to"] == jump["from"] and home in occupied and home != start:
+            way = _displacement(sites, entry)
+            behind.append(
+                (float(way @ displacement / np.linalg.norm(way)), int(np.nonzero(occupied == home)[0][0]), way)
+            )
+    if not behind:
+        raise InputError(f"class {jump['class']}: no ion is beside the site that is left, to move up to it")
+    _, follower, way = max(behind, key=lambda entry: entry[:2])
+    return Start(atoms, ion, displacement, others, (follower, way))
+
+
+def _displacement(sites: dict, jump: dict) -> np.ndarray:
+    """From one site to the other, (3,), Å."""
+    start, end = (np.array(sites["sites"][jump[side]]["position"]) for side in ("from", "to"))
+    return (end + jump["image"] - start) @ np.array(sites["cell"])
 
 
 def repeated(start: Start, relaxed: Atoms, times: tuple[int, int, int]) -> Start:
@@ -125,6 +154,9 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
     # The end point starts from the relaxed surroundings of the start, so that only the hop tells them apart.
     last = first.copy()
     last.positions[start.ion] = home + start.displacement
+    if start.follower:
+        follower, way = start.follower
+        last.positions[follower] = start.atoms.positions[follower] + way
     _relax(last, calculator, END_FORCE * max_force, 4 * max_steps, "end")
     _check_stayed(last, start, home + start.displacement, "end")
     difference = find_mic(last.positions - first.positions, first.cell)[0]
@@ -133,6 +165,10 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
     if moved[start.ion] < 0.3:
         raise NebFailed("no minimum", f"start and end relax into each other, {moved[start.ion]:.2f} Å apart")
     moved[start.ion] = 0
+    if start.follower:
+        if moved[follower] < np.linalg.norm(way) / 2:
+            raise NebFailed("no minimum", f"{first.symbols[follower]}{follower} does not move up behind the ion")
+        moved[follower] = 0
     if moved.max() > SPECTATOR_A:
         other = moved.argmax()
         raise NebFailed("no minimum", f"{first.symbols[other]}{other} moves {moved.max():.1f} Å along with the hop")
@@ -141,7 +177,8 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
     for image in path:
         image.calc = calculator
     band = NEB(path, k=0.3, climb=False, method="improvedtangent", allow_shared_calculator=True)
-    band.interpolate(method="idpp", mic=False)
+    # Ions in a row keep their distance along straight lines; pair distances would drive them into each other.
+    band.interpolate(method="linear" if start.follower else "idpp", mic=False)
     # The chain settles before the highest image starts to climb: off the path it would climb without end.
     FIRE(band, logfile=None).run(fmax=2 * max_force, steps=max_steps // 2)
     band.climb = True

@@ -127,3 +127,21 @@ def test_an_arrangement_starts_with_the_ion_on_its_site_and_the_target_empty():
     assert len(seen) > 1
     with pytest.raises(InputError, match="image of its own start"):
         hop_start(crystal, sites, (1, 1, 1), jump, 2.0, 0)
+
+
+def test_the_ion_behind_moves_up_and_both_barriers_are_paid():
+    cell = np.diag([PERIOD, 8.0, 8.0])
+    crystal = make_crystal(cell, np.eye(3, dtype=int)[None], np.zeros((1, 3)), [("A", "Li", 0.75, np.zeros(3))])
+    sites = build_sites(crystal, "Li", 3.1)
+    jump = next(entry for entry in sites["jumps"] if entry["image"] == [1, 0, 0])
+    begun = hop_start(crystal, sites, (4, 1, 1), jump, 2.0, 1, follow=True)  # three ions on four sites in a row
+    follower, way = begun.follower
+    assert begun.atoms.positions[follower, 0] == pytest.approx(3 * PERIOD)  # through the wall of the box
+    np.testing.assert_allclose(way, [PERIOD, 0, 0])
+    hop = find_barrier(begun, EggBox(0.35), max_force=0.01)
+    assert hop.forward_eV == pytest.approx(2 * 0.35, abs=4e-3)  # these ions do not feel each other
+    moved = hop.path[-1].positions - hop.path[0].positions
+    np.testing.assert_allclose(sorted(moved[:, 0]), [0, PERIOD, PERIOD], atol=0.02)
+    lonely = make_crystal(cell, np.eye(3, dtype=int)[None], np.zeros((1, 3)), [("A", "Li", 0.25, np.zeros(3))])
+    with pytest.raises(InputError, match="no ion is beside the site that is left"):
+        hop_start(lonely, sites, (4, 1, 1), jump, 2.0, 1, follow=True)

@@ -220,6 +220,12 @@ def test_starting_structure_keeps_composition_and_distances(cif):
         starting_structure(crystal, "Na", (1, 2, 2), seed=3, min_distance_A=5.0)
 
 
+def test_half_an_ion_more_is_an_ion_and_not_a_vacancy(cif):
+    crystal = read_crystal(cif(ORTHORHOMBIC.replace("0.6", "0.625").replace("0.4", "0.5")))
+    atoms = starting_structure(crystal, "Na", (1, 1, 1), seed=3, min_distance_A=2.0)
+    assert Counter(atoms.symbols)["Na"] == 13  # 8 + 4 * 0.625 + 4 * 0.5 = 12.5
+
+
 def test_an_arrangement_can_be_told_one_filled_and_one_empty_site(cif):
     crystal = read_crystal(cif(ORTHORHOMBIC))
     for filled, empty in ((0, 1), (9, 0), (13, 8), (2, 12)):
