@@ -339,13 +339,13 @@ def _unseen(unordered, keys, observed, barriers) -> list[np.ndarray]:
 
 
 def _unseen_one_way(unordered, keys, observed, barriers) -> list[np.ndarray]:
-    """Rows of every directed class that was never seen, whose class has no barrier."""
-    covered = {barrier.directed[0] for barrier in barriers}
+    """Rows of every directed class that was never seen and has no barrier of its own."""
+    covered = {barrier.directed for barrier in barriers}
     found = []
     for name, a, b in unordered:
         for directed in dict.fromkeys(((name, a, b), (name, b, a))):
             rows = np.array([row for row, key in enumerate(keys) if key == directed], int)
-            if name not in covered and len(rows) and observed[rows].sum() == 0:
+            if directed not in covered and len(rows) and observed[rows].sum() == 0:
                 found.append(rows)
     return found
 

@@ -157,6 +157,11 @@ def test_jumps_seen_one_way_only_leave_no_site_energy_open():
     # One jump each way: the energy difference is that of the exposures.
     expected = BOLTZMANN_EV_PER_K * 600 * np.log(2e-9 / 1e-13)
     assert model.site_energies_eV["C"] == pytest.approx(expected, abs=0.03)
+    # The same where the way back is known by its barrier alone, as of jumps that last no longer than a frame.
+    forward = counts[~((counts["class"] == "ac") & (counts["from"] == "C"))]
+    model = fit_rates(classes, forward, [NebBarrier(("ac", "C", "A"), 0.0, 0.05)], PREFACTOR, 3.0)
+    assert model.assumed == (("ac", "A", "C"),)
+    assert model.rate(("ac", "A", "C"), 600)[0] * 2e-9 == pytest.approx(1.0, rel=0.05)
 
 
 def test_barriers_are_never_negative():
