@@ -121,6 +121,8 @@ if "paths" in config["neb"]:
                 f"{RESULTS}/logs/gather_hop_paths.log",
             benchmark:
                 f"{RESULTS}/benchmarks/gather_hop_paths.tsv"
+            params:
+                flags=lambda wildcards, input: f"--pool {input.pool} --copies",  # paths may share an end
 
     rule compare_hop_paths:
         input:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ase.geometry import find_mic
-from insilico_nmr.dataset import read_dataset
+from insilico_nmr.dataset import check_frames, read_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.neb import heights
@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("--barriers", type=Path, required=True, help="barriers of the paths, CSV")
     args = parser.parse_args()
 
-    frames = read_dataset(args.labelled)
+    frames = read_frames(args.labelled)
+    check_frames(frames, args.labelled, copies=True)  # paths may share an end
     for number, atoms in enumerate(frames):
         missing = [name for name in NAMES if name not in atoms.info]
         if missing:
