@@ -6,7 +6,7 @@ with --relax) and, from there, on every member of the committee.
 Tables:
   eos                the points, source `dft` or `member <n>`; energies over the fitted minimum, or over the lowest
                      where a member has none; pressures are those of the stresses
-  potential_metrics  a quantity a row: DFT, the member that runs MD (0), standard deviation over the committee.
+  potential_metrics  a quantity a row: DFT, the member that knows all groups (0), standard deviation over the committee.
                      "pressure of stresses less slope of energies" is not zero in DFT with plane waves up to a fixed
                      energy, as their number grows with the cell (Francis and Payne, J. Phys. Condens. Matter 2, 4395,
                      1990)

@@ -47,7 +47,7 @@ def draw_eos(energy: Axes, pressure: Axes, eos: pd.DataFrame) -> None:
         if source in COLOURS:
             marks = {"marker": "o", "linestyle": "none", "color": colour}
             marks |= {"markerfacecolor": "white", "zorder": 4} if source == "dft" else {}
-            name = "DFT" if source == "dft" else "potential that runs MD"
+            name = "DFT" if source == "dft" else "potential, all groups"
             energy.plot(volumes, meV, gid=f"energy {source}", label=name, **marks)
             what = "DFT stresses" if source == "dft" else "stresses of the potential"
             pressure.plot(volumes, rows["pressure_GPa"], gid=f"pressure {source}", label=what, **marks)

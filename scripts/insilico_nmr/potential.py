@@ -2,8 +2,8 @@
 
 Folder: `config.json` (kind, elements, settings, errors on groups never seen, data hash, versions) and the members:
 `member_<n>.uf3`, files that LAMMPS reads (kind "uf3"), or `member_<n>/state.pt`, tensors (kind "painn"). Member 0 is
-fitted to all groups and is the one that runs MD; the others leave groups out (delete-group jackknife) and say how far
-the barriers depend on the data.
+fitted to all groups; the others leave groups out (delete-group jackknife) and say how far barriers, and rates of MD,
+depend on the data.
 """
 
 import ctypes
