@@ -96,21 +96,27 @@ def test_paths_are_exported_labelled_and_compared(crystal, monkeypatch):
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": np.zeros(6)}
         atoms.calc = SinglePointCalculator(atoms, **results)
         labelled.append(atoms)
-    write_frames(crystal / "labelled.extxyz", labelled)
+    # A second path, which shares its images with the first.
+    back = [atoms.copy() for atoms in labelled[::-1]]
+    for number, (atoms, there) in enumerate(zip(back, labelled[::-1], strict=True)):
+        atoms.info |= {"path": 1, "image": number}
+        atoms.calc = SinglePointCalculator(atoms, **there.calc.results)
+    write_frames(crystal / "labelled.extxyz", labelled + back)
     # Member 0 has barriers 1.5 times as high, member 1 twice.
     monkeypatch.setattr(compare_hop_paths, "load_members", lambda folder: 2)
     monkeypatch.setattr(compare_hop_paths, "calculator", lambda folder, symbols, member: Channel(1.5 + member / 2))
     outputs = ["--out", crystal / "paths.csv", "--barriers", crystal / "barriers.csv"]
     arguments = ["--potential", crystal / "potential", *outputs]
     assert run("compare_hop_paths", crystal / "labelled.extxyz", *arguments)[0] == 0
-    (row,) = pd.read_csv(crystal / "barriers.csv").to_dict("records")
-    for side in ("forward", "backward"):
+    row, reverse = pd.read_csv(crystal / "barriers.csv").to_dict("records")
+    for side, other in (("forward", "backward"), ("backward", "forward")):
         assert row[f"dft_{side}_eV"] == pytest.approx(BARRIER, abs=2e-3)
         assert row[f"potential_{side}_eV"] == pytest.approx(1.5 * BARRIER, abs=3e-3)
         assert row[f"potential_{side}_sd_eV"] == pytest.approx(0.25 * BARRIER, abs=1e-3)
+        assert reverse[f"dft_{other}_eV"] == pytest.approx(row[f"dft_{side}_eV"], abs=1e-9)
     table = pd.read_csv(crystal / "paths.csv")
     np.testing.assert_allclose(table["potential_eV"], 1.5 * table["dft_eV"], atol=1e-6)
-    assert table["length_A"].iloc[-1] == pytest.approx(PERIOD, abs=0.05)
+    assert table["length_A"].max() == pytest.approx(PERIOD, abs=0.05)
 
     labelled[1].info["image"] = 2
     write_frames(crystal / "labelled.extxyz", labelled)
