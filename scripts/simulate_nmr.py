@@ -2,7 +2,7 @@
 
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
 the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
-over the replicates of the site tensors;
+over the replicates of the site tensors (the interval of 1/τ holds both);
 *_sd_model is the standard deviation over the tensor committee, *_sd_dft that of DFT from experiment (empty where the
 site tensors do not say). All are given for normalised curves too, of members, replicates and scaled tensors each over
 its own start; there the correlation function has no error of DFT, which is a common factor.
@@ -41,9 +41,11 @@ def fit_row(
     t1q_s: float | None,
     left: float,
     scaled: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
 ) -> dict[str, float | str]:
     """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T) and
-    over those of `scaled` tensors (2, T).
+    over those of `scaled` tensors (2, T). The scatter over `samples`, curves (N, T) of replicates of the tensors, goes
+    into the interval.
 
     A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`. One of a
     curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there.
@@ -52,7 +54,6 @@ def fit_row(
         fit = fit_replicas(time_s, replicas, t1q_s)
     except FitFailed as failure:
         return {"status": str(failure), "complete": int(left <= INCOMPLETE_ABOVE)}
-    low, high = fit.rate_interval_per_s
     row = {
         "tau_s": fit.tau_s,
         "tau_se_s": fit.tau_se_s,
@@ -67,8 +68,6 @@ def fit_row(
         "mean_decay_time_s": fit.mean_decay_time_s,
         "mean_decay_time_se_s": fit.mean_decay_time_se_s,
         "rate_per_s": 1 / fit.tau_s,
-        "rate_ci_low_per_s": low,
-        "rate_ci_high_per_s": high,
         "reduced_chi_square": fit.reduced_chi_square,
         "complete": int(left <= INCOMPLETE_ABOVE),
         "status": "ok",
@@ -80,14 +79,17 @@ def fit_row(
     error = error_over_replicas(replicas)
     for column, curves, who in (
         ("rate_sd_model_per_s", members, "a committee member"),
-        ("rate_sd_dft_per_s", np.empty((0, len(time_s))) if scaled is None else scaled, "scaled tensors"),
+        ("rate_sd_dft_per_s", scaled, "scaled tensors"),
+        ("rate_sd_tensors_per_s", samples, "a replicate of the tensors"),
     ):
-        if len(curves) > 1:
+        if curves is not None and len(curves) > 1:
             try:
                 rates = [1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s for curve in curves]
                 row[column] = np.std(rates, ddof=1)
             except FitFailed as failure:
                 row["status"] += f"; of the mean only, {who}: {failure}"
+    log_error = np.hypot(fit.log_tau_se, row.pop("rate_sd_tensors_per_s", 0.0) * fit.tau_s)
+    row["rate_ci_low_per_s"], row["rate_ci_high_per_s"] = np.exp(np.array([-1.96, 1.96]) * log_error) / fit.tau_s
     return row
 
 
@@ -171,13 +173,20 @@ def main() -> None:
             **common,
             "observable": "tensor_correlation",
             **jumps,
-            **fit_row(time_s, replicas / start, normalised, None, left),
+            **fit_row(time_s, replicas / start, normalised, None, left, samples=samples / samples[:, :1]),
             "plateau_ratio": ratio,
             "flag": "ok",
         }
     )
 
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
+    beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]
+    if beyond:
+        which = f"--evolution-times-us {' '.join(map('{:g}'.format, beyond))}"
+        what = f"{which}: longer than the lags of {arguments.propagator}, which end at {time_s[-1]:.3g} s"
+        if len(beyond) == len(arguments.evolution_times_us):
+            raise InputError(f"{what}; expected shorter ones, or kinetic Monte Carlo of more events")
+        print(f"warning: {what}: whether ions jump during them is not known", file=sys.stderr)
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
@@ -197,6 +206,8 @@ def main() -> None:
         )
         jumping = echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
         flag = "jumps_during_evolution" if jumping else "ok"
+        if evolution_time_us in beyond:
+            flag = "evolution_beyond_the_lags"
         echo_tables.append(
             pd.DataFrame(
                 {
@@ -223,7 +234,7 @@ def main() -> None:
                 "evolution_time_us": evolution_time_us,
                 "t1q_s": arguments.t1q_s,
                 **jumps,
-                **fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled),
+                **fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples),
                 "plateau_ratio": ratio,
                 "flag": flag,
             }

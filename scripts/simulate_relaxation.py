@@ -9,7 +9,6 @@ missing. `shift` is that of the propagator: 0, or the direction along which the 
 """
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,36 +33,19 @@ def decays_of(
     ]
 
 
-def completed(propagator: Propagator) -> Propagator:
-    """With the times before its first lag."""
-    times, early = relaxation.short_times(propagator)
-
-    def joined(joint: np.ndarray) -> np.ndarray:
-        return np.concatenate(
-            [joint[..., :1], np.broadcast_to(early, (*joint.shape[:-1], len(times))), joint[..., 1:]], axis=-1
-        )
-
-    return replace(
-        propagator,
-        joint=joined(propagator.joint),
-        replicas=joined(propagator.replicas),
-        time_s=np.concatenate([propagator.time_s[:1], times, propagator.time_s[1:]]),
-    )
-
-
 def rows_of(
     propagator: Propagator, states, nucleus: Nucleus, fields_T: list[float], direction: list[float] | None
 ) -> list[dict]:
     """The rows of the table."""
+    propagator, counts = relaxation.completed(propagator, states.mean)
     sets = [states.mean[None], states.members, states.samples, states.scaled]
     kernels = np.array([relaxation.fluctuation_kernels(tensors, direction) for tensors in np.concatenate(sets)])
     limit = propagator.limit[..., None]
     remaining = contract(kernels, propagator.joint - limit)
+    decayed = contract(relaxation.decay_kernel(kernels), propagator.joint)
     of_replicas = contract(kernels[0], propagator.replicas - limit)
-    errors = error_over_replicas(of_replicas)
-    decays = decays_of(
-        propagator.time_s, remaining, contract(relaxation.decay_kernel(kernels), propagator.joint), errors
-    )
+    errors = np.hypot(error_over_replicas(of_replicas), decayed[0] / np.sqrt(counts))
+    decays = decays_of(propagator.time_s, remaining, decayed, errors)
     by_replica = decays_of(
         propagator.time_s, of_replicas, contract(relaxation.decay_kernel(kernels[0]), propagator.replicas), errors
     )
@@ -114,7 +96,7 @@ def main() -> None:
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
-    table = pd.DataFrame(rows_of(completed(propagator), states, nucleus, arguments.fields_T, arguments.direction))
+    table = pd.DataFrame(rows_of(propagator, states, nucleus, arguments.fields_T, arguments.direction))
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

@@ -18,7 +18,7 @@ from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency
-from insilico_nmr.propagator import read_propagator
+from insilico_nmr.propagator import DECORRELATED, read_propagator
 
 # Largest fraction of ions in another state after one evolution time at which the frozen form is trusted
 # (two sites: S₂(0) is then 3 to 4 % high).
@@ -32,7 +32,7 @@ class Propagator:
     the `limit` (S, S) of the joint probability at infinite time, and the `flux` (S, S), jumps per second and ion.
 
     `sampled_until_s`: from there on it is continued (continuation.py). `shift`: the direction along which the rate
-    model was moved, 0 for none.
+    model was moved, 0 for none. `observations` (T,): ions that each time's probabilities have been counted from.
     """
 
     joint: np.ndarray
@@ -45,6 +45,7 @@ class Propagator:
     temperature_K: float
     exit_rate_per_s: float
     shift: int
+    observations: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def load_propagator(path: str | Path) -> Propagator:
     if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
         raise InputError(f"{path}: P is not the mean of P_replica over two replicas or more")
     sampled_until_s, limit = float(time_s[-1]), data["P_infinity"].to_numpy()
+    observations = data["observations"].to_numpy()
     if not data.attrs["complete"]:
         try:
             later, later_s = continue_propagator(replicas, limit, time_s)
@@ -118,11 +120,13 @@ def load_propagator(path: str | Path) -> Propagator:
         else:
             replicas, time_s = np.concatenate([replicas, later], axis=-1), np.concatenate([time_s, later_s])
             joint = np.concatenate([joint, later.mean(axis=0)], axis=-1)
+            observations = np.append(observations, np.full(len(later_s), observations[-1]))
     shift = int(data.attrs.get("shift", 0))
     flux = data["flux"].to_numpy()
     return Propagator(
-        joint, replicas, populations, limit, flux, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift
-    )
+        joint, replicas, populations, limit, flux, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift,
+        observations,
+    )  # fmt: skip
 
 
 def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
@@ -218,6 +222,12 @@ def frozen_echo(joint: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return AMPLITUDE * contract(kernel, joint)
 
 
+def within_the_grid(propagator: Propagator, evolution_time_s: float) -> bool:
+    """True where the propagator knows what happens in an evolution time: its lags go so far, or to its limit."""
+    left = np.abs(propagator.joint[..., -1] - propagator.limit).max()
+    return evolution_time_s <= propagator.time_s[-1] or left <= DECORRELATED * propagator.limit.max()
+
+
 def changed_during_evolution(
     joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float, tensors: np.ndarray
 ) -> float:
@@ -231,7 +241,10 @@ def changed_during_evolution(
 
 
 def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float, tensors: np.ndarray) -> bool:
-    """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT)."""
+    """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT).
+
+    Of evolution times beyond the lags only where P has come to its limit (`within_the_grid`).
+    """
     return changed_during_evolution(joint, time_s, evolution_time_s, tensors) > FROZEN_LIMIT
 
 

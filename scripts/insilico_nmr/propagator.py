@@ -13,10 +13,11 @@ brings something new and the estimator costs no more than the events.
 Of ions that interact (`lattice_gas`) no equilibrium is known beforehand: replicas start anywhere, run in for
 RUN_IN jumps an ion, and the populations p are those that they have had together.
 
-Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation of the limit
-P(∞), and are scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876
-(1964)). So each matrix, and their mean, is symmetric, not negative, and has the row sums p. Standard errors are those
-of the mean over independent replicas.
+Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation, and are
+scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876 (1964)). So each
+matrix, and their mean, is symmetric, not negative, and has the row sums p. The pseudo-observation is of one ion that
+makes the exact flux of all (`one_ion`): where rare jumps have not been met it brings no more of them than there are.
+Standard errors are those of the mean over independent replicas.
 """
 
 import hashlib
@@ -53,7 +54,7 @@ VARIABLES = (
     "msd_collective",
     "msd_collective_se",
 )
-VARIABLES += ("msd_collective_replica", "time", "lag")
+VARIABLES += ("msd_collective_replica", "observations", "time", "lag")
 
 
 @dataclass(frozen=True)
@@ -309,9 +310,25 @@ def limit(lattice: Lattice, population: np.ndarray) -> np.ndarray:
     return np.where(same, np.outer(population, population) / (same @ population), 0.0)
 
 
-def consistent(pairs: np.ndarray, population: np.ndarray, at_infinity: np.ndarray) -> np.ndarray:
-    """Joint probabilities from counts of pairs, (..., m, m): symmetric, not negative, row sums = population."""
-    matrix = 0.5 * (pairs + np.swapaxes(pairs, -1, -2)) + at_infinity
+def one_ion(flux: np.ndarray, population: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Joint probabilities, (T, m, m), of the Markov process of one ion with this flux (m, m), jumps per second and ion.
+
+    Right to first order in time. Later, excursions end as fast as ions leave sites on average.
+    """
+    root = np.sqrt(population)
+    flow = flux / np.outer(root, root)
+    np.fill_diagonal(flow, flow.diagonal() - flux.sum(axis=1) / population)
+    rates, modes = np.linalg.eigh(flow)
+    modes = modes * root[:, None]
+    return np.einsum("an,bn,tn->tab", modes, modes, np.exp(np.outer(times_s, np.minimum(rates, 0.0))))
+
+
+def consistent(pairs: np.ndarray, population: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Joint probabilities from counts of pairs, (..., m, m): symmetric, not negative, row sums = population.
+
+    `expected` (..., m, m) counts as one observation.
+    """
+    matrix = 0.5 * (pairs + np.swapaxes(pairs, -1, -2)) + np.maximum(expected, 0.0)
     matrix /= matrix.sum((-1, -2), keepdims=True)
     for _ in range(200):
         scale = np.sqrt(population / matrix.sum(-1))
@@ -352,8 +369,9 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
 def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
     """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
 
-    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, msd (lag) =
-    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p and flux with `_se` and as the replicas
+    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
+    (time), ions times origins of all replicas (at time 0, where all is known, the largest number), msd (lag) =
+    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and observations with `_se` and as the replicas
     have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of one
     replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
     from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
@@ -369,12 +387,12 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     averages = equilibrium(lattice, n) if plan.gas is None else _averages(plan, replicas)
     p = averages.population
     at_infinity = limit(lattice, p)
-    matrices = np.array([consistent(sums["pairs"], p, at_infinity) for sums in replicas])
-    probability, error = mean_and_error(matrices)
-
     flux = np.zeros_like(at_infinity)
     np.add.at(flux, lattice.links[:2], averages.per_ion)
     flux = (flux + flux.T) / 2  # detailed balance: the same but for rounding, and noise where ions interact
+    expected = one_ion(flux, p, plan.lags * plan.tick_s)
+    matrices = np.array([consistent(sums["pairs"], p, expected) for sums in replicas])
+    probability, error = mean_and_error(matrices)
 
     orbit = np.array(lattice.orbit)
     excess = np.diagonal(matrices - at_infinity, axis1=-2, axis2=-1)
@@ -425,6 +443,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "P_infinity": (("state_a", "state_b"), at_infinity),
             "p": (("state",), p),
             "flux": (("state_a", "state_b"), flux, {"units": "1/s"}),
+            "observations": (("time",), np.concatenate([[np.finfo(float).max], origins.sum(0) * float(n)])),
             "msd": (curve, np.concatenate([[0.0], msd]), {"units": "angstrom^2"}),
             "msd_se": (curve, np.concatenate([[0.0], msd_se]), {"units": "angstrom^2"}),
             "msd_collective": (curve, np.concatenate([[0.0], collective]), {"units": "angstrom^2"}),

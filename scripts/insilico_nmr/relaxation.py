@@ -5,9 +5,9 @@ exponentials with weights that are not negative: these are found by non-negative
 j(ω) is a sum of Lorentzians, free of the ripples of a transform of noisy data.
 
 A spectrometer's frequency may be far above the first lag of kinetic Monte Carlo, at which a few ions have been on an
-excursion and are back. `short_times` completes the propagator by the Markov process of one ion whose flux between sites
-is the exact one of all ions: it is right to first order in time, and excursions end as fast as ions leave their sites
-on average.
+excursion and are back. `completed` adds times before it, by the Markov process of one ion whose flux between sites
+is the exact one of all ions (`propagator.one_ion`). It leaves out lags at which fewer than LEAST_COUNT ions were found
+on a site of another tensor: so few do not tell a rate, and an error over replicas does not tell how few they are.
 
 In second order (Redfield), with c = (4π²/15)(eQ/h)² and spin 3/2, the populations recover as
 ⅕·exp[−c j(ω₀)t] + ⅘·exp[−c j(2ω₀)t]; quadrupolar order decays at c[j(ω₀) + j(2ω₀)]; the central line at
@@ -20,33 +20,49 @@ of C over a classical trajectory's first moments (`vibrational_decay`), and rate
 crystal hotter than its vibrations that is the Raman process, with T² (J. Van Kranendonk, Physica 20, 781 (1954)).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
 
-from insilico_nmr.echo import Propagator
+from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.propagator import DECORRELATED
+from insilico_nmr.propagator import DECORRELATED, one_ion
 from insilico_nmr.tensors import L2_BASIS
 
 RATES_PER_DECADE = 32
+LEAST_COUNT = 20
 LEAST_ERROR = 1e-3  # of what is fitted: below that the fit is not asked to follow the points
 REDFIELD_LIMIT = 0.1  # largest rate times correlation time for which second order is trusted
 
 
-def short_times(propagator: Propagator) -> tuple[np.ndarray, np.ndarray]:
-    """Times (n,) before the first lag of a propagator, and joint probabilities (S, S, n), from its flux."""
-    root = np.sqrt(propagator.populations)
-    flow = propagator.flux / np.outer(root, root)
-    flow -= np.diag(propagator.flux.sum(axis=1) / propagator.populations)
-    rates, modes = np.linalg.eigh(flow)
-    modes = modes * root[:, None]
+def completed(propagator: Propagator, tensors: np.ndarray) -> tuple[Propagator, np.ndarray]:
+    """The propagator with times before its first lag and without lags that tell too little; counts (T,) of the rest.
+
+    A count is the number of ions found on a site of another tensor, of `tensors` (S, 3, 3); infinite where the flux
+    tells.
+    """
     first = propagator.time_s[propagator.time_s > 0][0]
-    begin = min(0.01 / -rates.min(), first / 10)
+    begin = min(0.01 / (propagator.flux.sum(axis=1) / propagator.populations).max(), first / 10)
     times = np.logspace(np.log10(begin), np.log10(first), int(10 * np.log10(first / begin)) + 1)[:-1]
-    return times, np.einsum("an,bn,nt->abt", modes, modes, np.exp(np.outer(rates, times)))
+    early = np.moveaxis(one_ion(propagator.flux, propagator.populations, times), 0, -1)
+    moved = np.einsum("ab,abt->t", ~equal_tensors(tensors), propagator.joint) * propagator.observations
+    told = (moved >= LEAST_COUNT) & (propagator.time_s > 0)
+    if not told.any():  # nothing changes: any lag will do
+        moved[-1], told[-1] = np.inf, True
+
+    def joined(joint: np.ndarray) -> np.ndarray:
+        before = np.broadcast_to(early, (*joint.shape[:-1], len(times)))
+        return np.concatenate([joint[..., :1], before, joint[..., told]], axis=-1)
+
+    whole = replace(
+        propagator,
+        joint=joined(propagator.joint),
+        replicas=joined(propagator.replicas),
+        time_s=np.concatenate([[0.0], times, propagator.time_s[told]]),
+    )
+    return whole, np.concatenate([np.full(1 + len(times), np.inf), moved[told]])
 
 
 @dataclass(frozen=True)
@@ -93,8 +109,12 @@ def fit_decay(
     values = np.where(early, decayed, remaining)
     error = np.where(held, DECORRELATED * remaining[0], error)
     weight = 1 / np.hypot(error, LEAST_ERROR * np.maximum(np.abs(values), 1e-12 * remaining[0]))
-    found, _ = nnls(np.where(early[:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None], values * weight)
-    return Decay(rates[found > 0], found[found > 0])
+    columns = np.where(early[:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None]
+    # The first points weigh as much as they are small: unscaled, columns would differ by as many decades as the times
+    # span, and least squares would stop where only the largest are right.
+    size = np.linalg.norm(columns, axis=0)
+    found, _ = nnls(columns / size, values * weight)
+    return Decay(rates[found > 0], (found / size)[found > 0])
 
 
 def decay_kernel(kernel: np.ndarray) -> np.ndarray:

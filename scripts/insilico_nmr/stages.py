@@ -98,8 +98,9 @@ def joined(before: xr.Dataset, after: xr.Dataset, valid_from_s: float) -> xr.Dat
     replicas = replicas.transpose(*before["P_replica"].dims)
     mean, error = mean_and_error(replicas.transpose("replica", ...).to_numpy().astype(float))
     dims = replicas.transpose("replica", ...).dims[1:]
-    merged = before.drop_vars(["P", "P_se", "P_replica", "time"])
-    merged = merged.assign(P_replica=replicas, P=(dims, mean), P_se=(dims, error))
+    seen = xr.concat([before["observations"], after["observations"].sel(time=later["time"])], "time")
+    merged = before.drop_vars(["P", "P_se", "P_replica", "observations", "time"])
+    merged = merged.assign(P_replica=replicas, P=(dims, mean), P_se=(dims, error), observations=seen)
     merged.attrs = dict(before.attrs)
     for name in ("complete", "residual", "residual_se", "decorrelation_time_s"):
         if name in after.attrs:

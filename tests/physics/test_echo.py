@@ -297,6 +297,7 @@ def write_propagator(path, joint, populations, time_s, replicas=None, **changes)
             "p": (("state",), populations),
             "P_infinity": (("state_a", "state_b"), np.outer(populations, populations)),
             "flux": (("state_a", "state_b"), joint[..., 1] / time_s[1] * (1 - np.eye(len(joint)))),
+            "observations": ("time", np.full(len(time_s), 1e9)),
             **{name: ("lag", np.zeros(len(time_s))) for name in ("msd", "msd_se")},
             **{name: ("lag", np.zeros(len(time_s))) for name in ("msd_collective", "msd_collective_se")},
         },
@@ -375,6 +376,44 @@ def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path
     echoes = pd.read_csv("e.csv")
     assert echoes["S2_sd_model"].iloc[0] > 1e-3
     assert echoes["S2_normalised_sd_model"].iloc[0] == 0
+
+
+def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys):
+    """Lags end at 1 µs, of a process that takes 0.1 ms: nobody knows how many ions jump in 20 µs."""
+    monkeypatch.chdir(tmp_path)
+    command = two_site_study(tmp_path, 1e4, 1e-6)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(InputError, match="20: longer than the lags of P.nc, which end at 1e-06 s"):
+        simulate_nmr.main()
+    monkeypatch.setattr(sys, "argv", [*command, "--evolution-times-us", "0.5", "20"])
+    simulate_nmr.main()
+    assert "--evolution-times-us 20: longer" in capsys.readouterr().err
+    flags = pd.read_csv("f.csv").set_index("evolution_time_us")["flag"]
+    assert flags.loc[[0.5, 20.0]].tolist() == ["ok", "evolution_beyond_the_lags"]
+    # Where P has come to its limit, any time is known.
+    monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 1e7, 2e-6))
+    simulate_nmr.main()
+    assert pd.read_csv("f.csv")["flag"].iloc[-1] == "jumps_during_evolution"
+
+
+def test_replicates_of_the_tensors_widen_the_interval_of_a_decay_rate(tmp_path, monkeypatch):
+    """An asymmetric exchange among three sites, whose fit depends on which tensors they have."""
+    time_s = np.concatenate([[0.0], np.geomspace(1e-3, 10, 60)])
+    generator = column_generator(np.array([[0, 1.0, 0.1], [1.0, 0, 0.3], [0.1, 0.3, 0]]))
+    joint = joint_of(generator, np.full(3, 1 / 3), time_s)
+    base = random_tensors(3)
+    kernel = echo.tensor_kernel(base)
+    curve = echo.contract(kernel, joint)
+    others = [echo.contract(echo.tensor_kernel(base * np.array([1, f, 1])[:, None, None]), joint) for f in (0.7, 1.3)]
+    left = 0.0
+    replicas = np.array([curve, 1.001 * curve])
+    alone = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left)
+    wider = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left, samples=np.array(others))
+    assert wider["rate_per_s"] == alone["rate_per_s"]
+    rates = [simulate_nmr.fit_decay(time_s, other, stages=1).tau_s ** -1 for other in others]
+    extra = np.log(wider["rate_ci_high_per_s"] / wider["rate_per_s"]) ** 2
+    extra -= np.log(alone["rate_ci_high_per_s"] / alone["rate_per_s"]) ** 2
+    assert np.sqrt(extra) == pytest.approx(1.96 * np.std(rates, ddof=1) / alone["rate_per_s"], rel=0.1)
 
 
 def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):

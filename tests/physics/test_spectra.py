@@ -238,6 +238,7 @@ def test_command_lines(tmp_path):
             "p": (("state",), HALVES),
             "P_infinity": (("state_a", "state_b"), np.full((2, 2), 0.25)),
             "flux": (("state_a", "state_b"), rate / 2 * np.array([[0, 1], [1, 0]])),
+            "observations": ("time", np.full(len(time_s), 1e9)),
             **nothing,
         },
         coords={"time": time_s, "lag": time_s},
@@ -298,7 +299,8 @@ def test_a_process_with_memory_is_replaced_by_the_one_of_its_half_decay():
     stay = (2 + np.exp(-60 * time_s) + np.exp(-6000 * time_s)) / 8
     joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
     flux = 1515 / 2 * (1 - np.eye(2))
-    propagator = Propagator(joint, joint[None], HALVES, np.full((2, 2), 0.25), flux, time_s, 1.0, 150.0, 1515.0, 0)
+    limit, seen = np.full((2, 2), 0.25), np.ones(len(time_s))
+    propagator = Propagator(joint, joint[None], HALVES, limit, flux, time_s, 1.0, 150.0, 1515.0, 0, seen)
     states = np.array([field_gradient(1e5), field_gradient(1e5)[[2, 0, 1]][:, [2, 0, 1]]])
     kernel = tensor_kernel(states)
     lag = half_decay(propagator, states)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from insilico_nmr import propagator, stages
+from insilico_nmr.echo import contract, load_propagator, tensor_kernel
 from insilico_nmr.lattice import build_lattice, equilibrium
+from insilico_nmr.relaxation import completed, decay_kernel, fit_decay
 from lattices import isolated_sites
 from scipy.linalg import expm
 
@@ -64,6 +66,30 @@ def test_stages_follow_the_master_equation_over_ten_decades(capsys):
     assert found.sizes["lag"] == single.sizes["time"]
 
 
+def test_rare_jumps_that_early_lags_have_not_met_relax_as_their_flux_says(tmp_path):
+    """One jump a second changes the tensor; frequencies are far above the lags at which any such ion has been seen."""
+    lattice = build_lattice(LADDER, RATES, (28, 28, 28))
+    path = tmp_path / "propagator.nc"
+    propagator.write_propagator(path, stages.in_stages(lattice, IONS, sampled(lattice, IONS, 1_500_000)))
+    tensors = np.repeat([np.diag([-1, -1, 2.0]), np.diag([2.0, -1, -1])], [4, 2], axis=0)
+    found, counts = completed(load_propagator(path), tensors)
+    kernel = tensor_kernel(tensors)
+    remaining = contract(kernel, found.joint - found.limit[..., None])
+    decayed = contract(decay_kernel(kernel), found.joint)
+    fitted = fit_decay(found.time_s, remaining, decayed, decayed / np.sqrt(counts))
+    start, end, rate = lattice.links
+    generator = np.zeros((6, 6))
+    np.add.at(generator, (start, end), rate)
+    generator -= np.diag(generator.sum(axis=1))
+    p, flat = found.populations, tensors.reshape(6, 9)
+    away = flat - p @ flat
+    for frequency in (1e2, 1e4, 1e6):
+        response = np.linalg.solve(1j * frequency * np.eye(6) - generator + np.outer(np.ones(6), p), away)
+        exact_density = np.einsum("a,ac,ac->", p, away, response.real)
+        # Some tens of ions have made that jump when a stage ends: a fifth.
+        assert fitted.spectral_density(frequency) == pytest.approx(exact_density, rel=0.3)
+
+
 def test_slowing_keeps_equilibrium_and_caps_what_is_frequent():
     lattice = build_lattice(LADDER, RATES, (2, 2, 2))
     slow = stages.slowed(lattice, 5, 300.0)
@@ -110,6 +136,7 @@ def test_one_stage_passes_into_the_next_without_a_step():
         replicas = np.full((2, 1, 1, len(times)), value, np.float32) + np.array([-0.01, 0.01]).reshape(2, 1, 1, 1)
         dims = ("replica", "state_a", "state_b", "time")
         parts = {"P_replica": (dims, replicas), "P": (dims[1:], replicas.mean(0)), "P_se": (dims[1:], replicas.std(0))}
+        parts["observations"] = ("time", np.full(len(times), 1000 * value))
         return xr.Dataset(parts, {"time": times}, {"jumps_executed": 1, "complete": int(value < 0.5)})
 
     first = of(0.8, np.concatenate([[0.0], np.geomspace(1e-6, 1e-2, 41)]))
@@ -120,4 +147,5 @@ def test_one_stage_passes_into_the_next_without_a_step():
     assert P[np.argmin(np.abs(time - 1e-3))] == pytest.approx(0.6, rel=1e-6)
     assert np.abs(np.diff(P)).max() < 0.03
     np.testing.assert_allclose(found["P_se"], 0.01, rtol=1e-4)
+    np.testing.assert_array_equal(found["observations"], np.where(time <= 1e-2, 800, 400))
     assert (found.attrs["complete"], found.attrs["jumps_executed"], time[-1]) == (1, 2, 1.0)

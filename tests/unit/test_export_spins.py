@@ -63,6 +63,7 @@ def study(tmp_path):
             "p": (("state",), SHARES),
             "P_infinity": (states_of, np.outer(SHARES, SHARES)),
             "flux": (states_of, np.zeros((3, 3))),
+            "observations": ("time", np.ones(len(time_s))),
             **nothing,
         },
         coords={"time": time_s, "lag": time_s},
