@@ -2,12 +2,15 @@
 
 Replicas start from equilibrium; each follows the couplings of some ions to all others, and to host atoms at their
 places in the crystal, from one origin on: until they are lost, the signal has decayed, or the budget of jumps ends.
-Their correlation function, as a sum of exponentials, gives the line by Anderson and Weiss (`insilico_nmr.dipolar`).
+Where it ends first, replicas go on with frequent jumps slowed, as for the propagator (`insilico_nmr.stages`): the part
+of the couplings that these average away is lost by then, and what rare jumps do to the rest is seen. Their correlation
+function, as a sum of exponentials, gives the line by Anderson and Weiss (`insilico_nmr.dipolar`): one line of all ions,
+those that move and those that stay.
 
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
 `correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
-above 0.02 is left and so is signal: motion that is not seen then narrows the line further. `shift` is that of the rate
+above 0.02 is left and so is signal: that part is taken to be lost soon after, and the width is a lower bound. `shift` is that of the rate
 model. Elements that resources/nuclei.csv does not have are taken to have no spin, and named.
 """
 
@@ -16,7 +19,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr import dipolar, kmc
+from insilico_nmr import dipolar, kmc, stages
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
@@ -47,7 +50,11 @@ def times_of(lattice: Lattice, n_ions: int, rigid_moment: float, max_events: int
 def moments_of_replicas(
     lattice: Lattice, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and what `times_of` says."""
+    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and what `times_of` says.
+
+    A stage with frequent jumps slowed counts from the last time of the one before; where it differs there by more than
+    stages.AGREEMENT of M₂(0) beyond chance (five standard errors), it is left out.
+    """
     observed = nucleus(isotope)
     elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
     unknown = [element for element in [sites["mobile"], *elements] if not isotopes(element)]
@@ -58,16 +65,33 @@ def moments_of_replicas(
     kind = np.array([elements.index(atom["element"]) for atom in sites["host"]], int)
     watched = np.arange(min(n_ions, WATCHED))
 
-    def followed(replica: int, times: np.ndarray) -> np.ndarray:
-        start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng([seed, replica]))
-        records = kmc.run_snapshots(lattice, state, times)
-        return dipolar.pair_sums(lattice, start, records, host, kind, watched) * strengths
+    def followed(hopping: Lattice, times: np.ndarray) -> np.ndarray:
+        found = []
+        for replica in range(replicas):
+            start, state = kmc.start_in_equilibrium(hopping, n_ions, np.random.default_rng([seed, replica]))
+            records = kmc.run_snapshots(hopping, state, times)
+            found.append(dipolar.pair_sums(hopping, start, records, host, kind, watched) * strengths)
+        return np.array(found)
 
-    at_rest = np.mean([followed(replica, np.zeros(1))[0].sum() for replica in range(replicas)])
+    at_rest = followed(lattice, np.zeros(1)).sum(axis=-1).mean()
     if not at_rest > 0:
         raise InputError(f"{isotope} has no neighbour with a spin within {dipolar.REACH_A:g} Å: no dipolar width")
     times, to_the_end = times_of(lattice, n_ions, at_rest, max_events)
-    return times, np.array([followed(replica, times) for replica in range(replicas)]), to_the_end
+    moments, frequency, cap = followed(lattice, times), stages.frequencies(lattice, n_ions), np.inf
+    while not to_the_end and (cap := stages.next_cap(frequency, cap, times[-1])) is not None:
+        slow = stages.slowed(lattice, n_ions, cap)
+        later, to_the_end = times_of(slow, n_ions, at_rest, max_events)
+        later = later[later > times[-1]]
+        if not len(later):
+            break
+        more = followed(slow, np.array([0.0, times[-1], *later]))[:, 1:]
+        step = (more[:, 0] - moments[:, -1]).sum(axis=-1)
+        allowed = stages.AGREEMENT * at_rest + 5 * error_over_replicas(step)
+        if abs(step.mean()) > allowed:
+            print(f"warning: with frequent jumps slowed M2({times[-1]:.3g} s) is another; it ends there", file=sys.stderr)
+            return times, moments, False
+        times, moments = np.append(times, later), np.concatenate([moments, more[:, 1:]], axis=1)
+    return times, moments, to_the_end
 
 
 def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_end: bool) -> Decay:

@@ -57,6 +57,37 @@ def test_fast_hops_narrow_in_proportion(line_at):
     assert fast["complete"] == 1
 
 
+def test_ions_that_stay_keep_their_line_whatever_the_others_do(tmp_path):
+    """Full layers at rest between half filled ones, whose 1e9 jumps a second average all couplings but those at rest.
+
+    Jumps of 5e-4 s, in which the signal decays, are 1e4 times as many as the budget has.
+    """
+    sites = network(np.diag([3.0, 3.0, 5.0]), [[0, 0, 0], [0, 0, 0.5]], "AB", {"in": 3.0, "out": 2.5})
+    sites["jumps"] = [jump for jump in sites["jumps"] if jump["class"] == "out" or jump["from"] == 1]
+    sites |= {"mobile": "Li", "concentration": 0.75, "host": []}
+    (tmp_path / "sites.json").write_text(json.dumps(sites))
+    rates = pd.DataFrame(
+        [["in", "B", "B", 1e9], ["out", "A", "B", 1e-8], ["out", "B", "A", 1e-3]],
+        columns=["class", "from", "to", "rate_per_s"],
+    )
+    rates = rates.assign(temperature_K=300, count="", exposure_s="", ci_low_per_s="", ci_high_per_s="", origin="model")
+    rates.to_csv(tmp_path / "rates.csv", index=False)
+    code, said = run(
+        "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
+        "--isotope", "7Li", "--supercell", 2, 2, 2, "--out", tmp_path / "line.csv", "--replicas", 3,
+        "--max-events", 400_000,
+    )  # fmt: skip
+    assert code == 0, said
+    line = pd.read_csv(tmp_path / "line.csv").iloc[0]
+    at = np.array(list(product(range(-4, 5), range(-4, 5), range(-2, 3)))) * [3.0, 3.0, 5.0]
+    r = np.linalg.norm(at, axis=1)
+    between_A = strength(nucleus("7Li"), "Li") * (r[(r > 0) & (r <= 12)] ** -6).sum()
+    share = 1 / 1.5  # of the ions, on A
+    assert line["complete"] == 1
+    assert line["remaining"] * line["second_moment_rad2_per_s2"] == pytest.approx(share * between_A, rel=0.1)
+    assert line["fwhm_Hz"] == pytest.approx(rigid_width(share * between_A), rel=0.1)
+
+
 def test_same_seed_same_numbers(line_at):
     first, again, other = (line_at(1e6, "--seed", seed)["fwhm_Hz"] for seed in (4, 4, 5))
     assert first == again

@@ -354,9 +354,9 @@ def test_leading_direction_of_a_common_error_of_all_barriers():
     covariance = np.zeros((4, 4))
     covariance[2:, 2:] = 0.02**2
     model, T = model_of((0.2, 0.2), covariance.tolist()), 298.0
-    steps, shares = rate_shifts.steps(model, chain([2.0, 2.0]), [200.0, T], 0.5)
+    steps, shares, held = rate_shifts.steps(model, chain([2.0, 2.0]), [200.0, T], 0.5)
     assert steps[0] == pytest.approx([0, 0, 0.02, 0.02, 0], abs=1e-12)
-    assert shares[0] == pytest.approx(1)
+    assert (shares[0], held[0]) == pytest.approx((1, 1))
     rates = {("c0", "S0", "S1"): 1.0, ("c0", "S1", "S0"): 5.0}
     moved = rate_shifts.moved_rates(rates, model, steps[0], T)
     factor = np.exp(-0.02 / BOLTZMANN_EV_PER_K / T)
@@ -367,18 +367,19 @@ def test_steps_span_the_covariance():
     """Σ step stepᵀ is the covariance: together the directions hold all of it."""
     root = np.random.default_rng(0).normal(size=(4, 4)) * [[0.3], [0.02], [0.02], [0.02]]
     model = model_of((0.2, 0.25), (root @ root.T).tolist())
-    steps, shares = rate_shifts.steps(model, chain([2.0, 2.0]), [150.0, 200.0, 300.0], 0.5)
+    steps, shares, held = rate_shifts.steps(model, chain([2.0, 2.0]), [150.0, 200.0, 300.0], 0.5)
     assert np.allclose((steps.T @ steps)[:-1, :-1], root @ root.T, atol=1e-12)
     assert np.allclose(steps[:, -1], 0)
     assert np.all(np.diff(shares) <= 0)
+    assert held[0] < 0.999 < held[-1] == pytest.approx(1)
 
 
 def test_vacancies_known_within_a_factor_move_rates_of_exchange_by_it():
     """Few vacancies, rates exact: the one direction is their number, and the mean-field exit rate goes with it."""
     model = model_of((0.2, 0.2), np.zeros((4, 4)).tolist())
-    steps, shares = rate_shifts.steps(model, chain([2.0, 2.0]), [200.0, 300.0], 0.99, 2.0)
+    steps, shares, held = rate_shifts.steps(model, chain([2.0, 2.0]), [200.0, 300.0], 0.99, 2.0)
     assert np.abs(steps[0]) == pytest.approx([0, 0, 0, 0, np.log(2)], abs=1e-12)
-    assert shares[0] == pytest.approx(1)
+    assert (shares[0], held[0]) == pytest.approx((1, 1))
     fewer = rate_shifts.moved_filling(0.99, steps[0])
     assert 1 - fewer == pytest.approx(0.005)  # signs are such that diffusion falls
     theta = rate_shifts.parameters_of(model)
