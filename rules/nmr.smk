@@ -448,6 +448,7 @@ rule compare_with_literature:
         rates=rules.fit_rates.output.rates,
         diffusion=rules.diffusion_table.output,
         fits=f"{RESULTS}/tables/echo_fits.csv",
+        couplings=rules.coupling_table.output,
         literature=config["material"]["literature"],
     output:
         report(f"{RESULTS}/tables/agreement.csv", caption="../report/agreement.rst", category="Agreement"),
@@ -462,8 +463,8 @@ rule compare_with_literature:
         mem_mb=1000,
         runtime=10,
     params:
-        material=flags("material", material="name", phase="phase"),
+        material=flags("material", material="name", phase="phase", isotope="isotope"),
         reference=flags("observables", reference_temperature="reference_temperature_K"),
     shell:
         "python {input.code[0]} --rates {input.rates} --diffusion {input.diffusion} --echo-fits {input.fits}"
-        " --literature {input.literature} {params.material} {params.reference} --out {output} > {log} 2>&1"
+        " --couplings {input.couplings} --literature {input.literature} {params.material} {params.reference} --out {output} > {log} 2>&1"

@@ -8,7 +8,7 @@ value whose note in the literature table says "to be confirmed" gets no verdict.
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
 so that there is none, with that of the tensors' correlation function; local energies with the lowest barrier of the
-rate model. Predictions without a measured value are listed as well.
+rate model; couplings with that of the nearest site. Predictions without a measured value are listed as well.
 """
 
 import argparse
@@ -20,7 +20,17 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.literature import read_literature
-from insilico_nmr.predictions import DIFFUSION, ECHO_FITS, RATES, Prediction, Study, barrier, shown_interval, span
+from insilico_nmr.predictions import (
+    COUPLINGS,
+    DIFFUSION,
+    ECHO_FITS,
+    RATES,
+    Prediction,
+    Study,
+    barrier,
+    shown_interval,
+    span,
+)
 from insilico_nmr.significant_figures import last_digit, plain
 from insilico_nmr.tables import read_table
 
@@ -70,7 +80,7 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.
         energy = value.unit == "eV"
         timeless = value.quantity in ("activation_energy", "attempt_frequency")
         temperature = value.temperature_K if np.isfinite(value.temperature_K) else reference_K
-        predicted = study.predict(value.quantity, temperature, value.method)
+        predicted = study.predict(value.quantity, temperature, value.method, value.value)
         row = table_row(value.quantity, None if timeless else temperature, value.unit, predicted)
         row |= {"measured": value.value_text, "measured_uncertainty": value.uncertainty_text}
         row |= {"method": value.method, "reference": value.reference, "note": value.note}
@@ -132,6 +142,8 @@ def main() -> None:
     parser.add_argument("--rates", type=Path, required=True, help="rate table, CSV; its rows of origin model are used")
     parser.add_argument("--diffusion", type=Path, required=True, help="table of diffusion_table.py, CSV")
     parser.add_argument("--echo-fits", type=Path, required=True, help="fits of simulate_nmr.py, CSV")
+    parser.add_argument("--couplings", type=Path, required=True, help="table of coupling_table.py, CSV")
+    parser.add_argument("--isotope", required=True, help="that of the couplings, for example 7Li")
     parser.add_argument("--literature", type=Path, required=True, help="measured values, CSV")
     parser.add_argument("--material", required=True, help="its rows of this material")
     parser.add_argument("--phase", required=True, help="and this phase")
@@ -145,8 +157,10 @@ def main() -> None:
         read_table(args.rates, RATES, ["class", "from", "to", "origin"]),
         read_table(args.diffusion, DIFFUSION, ["origin"]),
         read_table(args.echo_fits, ECHO_FITS, ["observable", "flag", "status"]),
+        read_table(args.couplings, COUPLINGS, ["orbit", "average"]),
     )
     literature = read_literature(args.literature, args.material, args.phase)
+    literature = literature[(literature["quantity"] != "abs_CQ") | (literature["nucleus"] == args.isotope)]
     if literature.empty:
         print(f"{args.literature}: no value of {args.material} {args.phase} to compare with", file=sys.stderr)
     table = agreement(study, literature, args.reference_temperature)

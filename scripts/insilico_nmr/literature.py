@@ -23,8 +23,9 @@ UNITS = {
     "1e21 V/m2": {"1e21 V/m2": 1.0},
     "K": {"K": 1.0},
 }
-# Quantities that are laid beside predictions and drawn, with their unit.
+# Quantities that are laid beside predictions, with their unit.
 PREDICTED = {
+    "abs_CQ": "kHz",
     "activation_energy": "eV",
     "diffusion_coefficient": "m2/s",
     "jump_rate": "1/s",
@@ -33,16 +34,16 @@ PREDICTED = {
 }
 # Quantities that the table may hold as well.
 RECORDED = {
-    "abs_CQ": "kHz",
     "abs_Vzz": "1e21 V/m2",
     "interlayer_diffusion_coefficient": "m2/s",
     "narrowing_onset_temperature": "K",
 }
 UNIT_OF = PREDICTED | RECORDED
-LITERATURE = ["material", "phase", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
+DRAWN = tuple(name for name in PREDICTED if name != "abs_CQ")  # by figures of rates and of diffusion
+LITERATURE = ["material", "phase", "nucleus", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
 LITERATURE += ["note"]
 UNCONFIRMED = "to be confirmed"  # in a note: a value that nothing is to be concluded from
-MEASURED = ["quantity", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
+MEASURED = ["quantity", "nucleus", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
 MEASURED += ["value_text", "uncertainty_text", "given", "note", "confirmed"]
 
 
@@ -62,16 +63,23 @@ def read_literature(
     Columns quantity, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit, method,
     reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated), given
     (number and unit of the source), note, confirmed (False where the note says "to be confirmed"). An empty table where
-    there are none. Raises InputError naming the row.
+    there are none. Raises InputError naming the row: of all rows for a quantity or a unit that nobody knows, of those
+    asked for for numbers too.
     """
     table = read_table(path, [], LITERATURE)
     rows = []
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
-        if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in quantities:
-            continue
+        if row["quantity"] not in UNIT_OF:
+            known = ", ".join(UNIT_OF)
+            raise InputError(f"{path}: row {number}: no quantity {row['quantity']!r}; expected one of {known}")
         try:
             unit = UNIT_OF[row["quantity"]]
             factor = convert(1.0, row["unit"], row["quantity"])
+        except InputError as error:
+            raise InputError(f"{path}: row {number}: {error}") from None
+        if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in quantities:
+            continue
+        try:
             value, stated = float(row["value"]), float(row["uncertainty"] or "nan")
             temperature = float(row["temperature_K"] or "nan")
         except ValueError as error:
@@ -83,6 +91,7 @@ def read_literature(
         rows.append(
             {
                 "quantity": row["quantity"],
+                "nucleus": row["nucleus"],
                 "temperature_K": temperature,
                 "value": value * factor,
                 "uncertainty": (last_digit(row["value"]) / 2 if np.isnan(stated) else stated) * factor,
@@ -102,7 +111,7 @@ def read_literature(
 
 
 def for_figure(
-    path: Path | None, material: str, phase: str, quantities: Collection[str] = tuple(PREDICTED)
+    path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN
 ) -> pd.DataFrame:
     """Measured values to draw: none where no table is given; says on stderr where the table has none."""
     if path is None:

@@ -16,6 +16,7 @@ DIFFUSION += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conducti
 DIFFUSION += ["arrhenius"]
 ECHO_FITS = ["temperature_K", "shift", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
 ECHO_FITS += ["rate_sd_model_per_s", "exit_rate_per_s"]
+COUPLINGS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kHz", "C_Q_sd_dft_kHz"]
 # A line through values without scatter of their own (exit rates are exact): a part of the value to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
 
@@ -195,7 +196,8 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
 class Study:
     """The study's predictions; what the tables do not determine is None, said on stderr once."""
 
-    def __init__(self, rates: pd.DataFrame, diffusion: pd.DataFrame, fits: pd.DataFrame):
+    def __init__(self, rates: pd.DataFrame, diffusion: pd.DataFrame, fits: pd.DataFrame, couplings: pd.DataFrame):
+        self.couplings = couplings[couplings["average"] == "thermal"]
         points = line_points(diffusion)
         self.temperatures_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
         with_model = (diffusion["origin"] == "kmc_shift").any()
@@ -288,8 +290,23 @@ class Study:
         basis = "attempt frequency of the rate model"
         return Prediction(line.prefactor_per_s, *line.prefactor_interval_per_s, basis, "rate model")
 
-    def predict(self, quantity: str, temperature_K: float, method: str) -> Prediction | None:
-        """The prediction that belongs to a measured value."""
+    def coupling(self, temperature_K: float, measured_kHz: float) -> Prediction:
+        """|C_Q| in kHz of the site that is nearest to a measured one, at the simulated temperature nearest to its own.
+
+        A source seldom says which site of a structure it saw. The interval holds the error of DFT.
+        """
+        nearest_K = min(self.couplings["temperature_K"], key=lambda kelvin: abs(kelvin - temperature_K))
+        rows = self.couplings[self.couplings["temperature_K"] == nearest_K]
+        row = rows.loc[(rows["C_Q_kHz"].abs() - measured_kHz).abs().idxmin()]
+        errors = [row[f"C_Q_{name}_kHz"] for name in ("sd_model", "se_sampling", "sd_dft")]
+        half, value = 1.96 * float(np.sqrt(np.nansum(np.square(errors)))), float(abs(row["C_Q_kHz"]))
+        basis = f"thermal average at {row['orbit']}, of all sites the nearest, at {nearest_K:g} K"
+        return Prediction(value, max(value - half, 0.0), value + half, basis, "sampling, tensors, DFT")
+
+    def predict(self, quantity: str, temperature_K: float, method: str, measured: float) -> Prediction | None:
+        """The prediction that belongs to a measured value, in the study's unit."""
+        if quantity == "abs_CQ":
+            return self.coupling(temperature_K, measured)
         if quantity == "activation_energy":
             return self.energy(method)
         if quantity == "attempt_frequency":

@@ -397,8 +397,8 @@ def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_pat
     path = tmp_path / "synthetic_literature.csv"
     path.write_text(
         ",".join(LITERATURE)
-        + "\nX,p,jump_rate,2.5,0.2,1/ms,250,SAE,r1,\nX,p,activation_energy,0.30,,eV,,dc,r2,"
-        + "\nX,p,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3,\n"
+        + "\nX,p,,jump_rate,2.5,0.2,1/ms,250,SAE,r1,\nX,p,,activation_energy,0.30,,eV,,dc,r2,"
+        + "\nX,p,,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3,\n"
     )
     measured = for_figure(path, "X", "p")
     (table,) = written([synthetic_rates()], tmp_path)
