@@ -368,7 +368,7 @@ rule gather_table:
             root=RESULTS,
             folder=[
                 "",
-                *[f"shift_{n}/" for n in SHIFTS if wildcards.table in ("echo_fits", "relaxation", "linewidth")],
+                *[f"shift_{n}/" for n in SHIFTS if wildcards.table != "spectra"],
             ],
             table=wildcards.table,
             temperature=COLD,

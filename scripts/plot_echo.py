@@ -23,13 +23,13 @@ from insilico_nmr.style import (
     save,
     temperature_colours,
 )
-from insilico_nmr.tables import complete, only_errors, read_table, total
+from insilico_nmr.tables import complete, moved_log_sd, moved_sd, only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-ECHO = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", "S2_normalised_se_sampling", "continued"]
+ECHO = ["temperature_K", "shift", "evolution_time_us", "mixing_time_s", "S2", "S2_normalised_se_sampling", "continued"]
 FITS = [
     "temperature_K",
     "shift",
@@ -55,7 +55,7 @@ FITS += [
 ]
 FITS += ["plateau_ratio", "plateau_ratio_short_evolution", "plateau_ratio_long_evolution"]
 TENSORS = ["S2_normalised_sd_model", "S2_normalised_sd_dft"]
-CORRELATION = ["temperature_K", "mixing_time_s", "normalised"]
+CORRELATION = ["temperature_K", "shift", "mixing_time_s", "normalised"]
 CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
@@ -65,14 +65,20 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Curves, fits of echoes and fits of tensor correlation functions; echoes and their fits belong together.
 
-    The committee's spread and the error of DFT (S2_normalised_sd_…) may be empty. Fits made with the rate model moved
-    are left out.
+    The committee's spread and the error of DFT (S2_normalised_sd_…) may be empty. What the rate model moved does is in
+    columns `S2_normalised_sd_rates` of curves and `log_rate_sd_rates` of fits, empty where it is not there.
     """
-    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["flag"]), ECHO, echo, "points")
-    rows = read_table(fits, FITS, ["observable", "flag", "status"])
-    rows = rows[rows["shift"] == 0]
-    of_echo = rows[rows["observable"] == "spin_alignment_echo"]
     keys = ["temperature_K", "evolution_time_us"]
+    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["flag"]), ECHO, echo, "points").reset_index(drop=True)
+    ordered = curves.sort_values("mixing_time_s")
+    start = ordered.groupby([*keys, "shift"])["S2"].transform("first")
+    by_rates = moved_sd(curves.assign(of_start=curves["S2"] / start), keys, "mixing_time_s", "of_start")
+    curves = curves[curves["shift"] == 0].assign(S2_normalised_sd_rates=by_rates)
+    rows = read_table(fits, FITS, ["observable", "flag", "status"])
+    rows["evolution_time_us"] = rows["evolution_time_us"].fillna(0.0)  # of the tensors' correlation function
+    log_sd = moved_log_sd(rows, ["observable", *keys], "rate_per_s")
+    rows = rows[rows["shift"] == 0].assign(log_rate_sd_rates=log_sd)
+    of_echo = rows[rows["observable"] == "spin_alignment_echo"]
     if set(map(tuple, of_echo[keys].to_numpy())) != set(map(tuple, curves[keys].to_numpy())):
         raise InputError(f"{fits} and {echo} hold echoes of different temperatures or evolution times")
     if of_echo.duplicated(keys).any():
@@ -82,10 +88,21 @@ def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
 
 
 def read_correlation(path: Path | None) -> pd.DataFrame | None:
-    """The tensor correlation functions, if their table is given."""
+    """The tensor correlation functions, if their table is given, with the column `normalised_sd_rates`."""
     if path is None:
         return None
-    return complete(read_table(path, [*CORRELATION, "normalised_sd_model"]), CORRELATION, path, "points")
+    table = complete(read_table(path, [*CORRELATION, "normalised_sd_model"]), CORRELATION, path, "points")
+    table = table.reset_index(drop=True)
+    by_rates = moved_sd(table, ["temperature_K"], "mixing_time_s", "normalised")
+    return table[table["shift"] == 0].assign(normalised_sd_rates=by_rates)
+
+
+def interval(row: pd.Series) -> tuple[float, float]:
+    """1/τ at the ends of its 95 % interval of sampling and of the rate model."""
+    rates = 1.96 * np.nan_to_num(row["log_rate_sd_rates"])
+    rate = row["rate_per_s"]
+    low, high = np.abs(np.log([row["rate_ci_low_per_s"] / rate, row["rate_ci_high_per_s"] / rate]))
+    return rate * np.exp(-np.hypot(low, rates)), rate * np.exp(np.hypot(high, rates))
 
 
 def reason(row: pd.Series) -> str | None:
@@ -154,7 +171,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
         sampling = 1.96 * curve["S2_normalised_se_sampling"].to_numpy()
-        model = total(curve, TENSORS).to_numpy()
+        model = total(curve, [*TENSORS, "S2_normalised_sd_rates"]).to_numpy()
         axes.fill_between(time, signal - model, signal + model, color=colours[temperature], alpha=0.13, linewidth=0)
         axes.fill_between(
             time, signal - sampling, signal + sampling, color=colours[temperature], alpha=0.45, linewidth=0
@@ -177,7 +194,7 @@ def mark_continued(axes: Axes, curve: pd.DataFrame, values: np.ndarray, colour: 
 
 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
-    """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
+    """1/τ of every echo against 1000/T, with bars of sampling and of the rate model (thin) and of the tensors, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
 
     Pale: fits of curves that end before the plateau is reached, or that the fit does not follow.
     """
@@ -203,7 +220,8 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
             of_tensors = 1.96 * np.sqrt(np.nansum([row["rate_sd_model_per_s"] ** 2, row["rate_sd_dft_per_s"] ** 2]))
             axes.plot([x, x], [max(rate - of_tensors, rate / 10), rate + of_tensors], color=colour, alpha=0.3,
                       linewidth=2.5, solid_capstyle="butt")  # fmt: skip
-            bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
+            low, high = interval(row)
+            bars = [[rate - low], [high - rate]]
             gid, alpha = ("echo_rate", 1.0) if good(row) else ("echo_rate_incomplete", 0.45)
             axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look)
         if echoes:
@@ -214,6 +232,8 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
     if len(tensor_fits):
         look = {"color": BLACK, "linestyle": ":", "linewidth": 0.7, "marker": "o", "markerfacecolor": "none"}
         look |= {"markersize": 4.5, "markeredgewidth": 0.6}
+        ends = np.array([interval(row) for _, row in tensor_fits.iterrows()])
+        axes.vlines(1000 / tensor_fits["temperature_K"], *ends.T, color=BLACK, linewidth=0.6, zorder=2)
         axes.plot(1000 / tensor_fits["temperature_K"], tensor_fits["rate_per_s"], zorder=2, **look)
         handles.append(Line2D([], [], label=r"1/$\tau$ of $\langle$V(0):V(t)$\rangle$", **look))
     handles.append(Patch(color="#f0e6c8", label="measurable with SAE"))
@@ -264,15 +284,14 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
 
 
 def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> None:
-    """⟨V(0):V(t)⟩ over its start at all temperatures, with bands of sampling and of the committee."""
+    """⟨V(0):V(t)⟩ over its start at all temperatures, with bands of sampling, and of committee and rate model."""
     for temperature, curve in correlation.groupby("temperature_K"):
         curve = curve.sort_values("mixing_time_s")
         curve = curve[curve["mixing_time_s"] > 0]
         half = 1.96 * curve["normalised_se_sampling"]
         time, value, colour = curve["mixing_time_s"], curve["normalised"], colours[temperature]
-        model = curve["normalised_sd_model"]
-        if np.isfinite(model).all():
-            axes.fill_between(time, value - model, value + model, color=colour, alpha=0.13, linewidth=0)
+        model = total(curve, ["normalised_sd_model", "normalised_sd_rates"])
+        axes.fill_between(time, value - model, value + model, color=colour, alpha=0.13, linewidth=0)
         axes.fill_between(time, value - half, value + half, color=colour, alpha=0.45, linewidth=0)
         axes.plot(time, value, color=colour, gid="correlation")
         mark_continued(axes, curve, value.to_numpy(), colour)
@@ -322,11 +341,12 @@ def draw(
     if correlation is not None:
         draw_correlation(panels["d"], correlation, colours)
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]
+    by_rates = " and rates" if curves["S2_normalised_sd_rates"].notna().any() else ""
     if drawn:
         keys += [Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
                  Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="continued from here"),
                  Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
-                 Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensors")]  # fmt: skip
+                 Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensors" + by_rates)]  # fmt: skip
     figure.legend(handles=keys, loc="outside upper center", ncols=8)
 
     panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")

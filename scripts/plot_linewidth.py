@@ -15,7 +15,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import only_errors, read_table, total
+from insilico_nmr.tables import moved_log_sd, only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,11 +25,10 @@ RELAXATION = ["temperature_K", "field_T", "shift", "rate_per_s", "valid", "compl
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the rate model as it is, with `low` and `high`: 95 % of sampling and of the rate model, log-normal."""
-    rows = table[table["shift"] == 0].sort_values("temperature_K").set_index("temperature_K")
-    moved = table[table["shift"] > 0].set_index("temperature_K")
-    change = np.log(moved["fwhm_Hz"] / rows["fwhm_Hz"].reindex(moved.index))
-    of_model = (change**2).groupby(level=0).sum().reindex(rows.index).fillna(0)
-    log_sd = np.sqrt(np.log1p((total(rows, ["se_sampling_Hz"]) / rows["fwhm_Hz"]) ** 2) + of_model)
+    table = table.sort_values("temperature_K")
+    moved = np.nan_to_num(moved_log_sd(table, ["temperature_K"], "fwhm_Hz"))
+    rows = table[table["shift"] == 0].set_index("temperature_K")
+    log_sd = np.sqrt(np.log1p((total(rows, ["se_sampling_Hz"]) / rows["fwhm_Hz"]) ** 2) + moved**2)
     factor = np.exp(1.96 * log_sd)
     return rows.assign(low=rows["fwhm_Hz"] / factor, high=np.minimum(rows["fwhm_Hz"] * factor, rows["rigid_fwhm_Hz"]))
 

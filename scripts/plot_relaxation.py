@@ -18,7 +18,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import only_errors, read_table, total
+from insilico_nmr.tables import moved_log_sd, only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,14 +39,11 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     moved along adds the square of the change of the logarithm.
     """
     keys = ["temperature_K", "field_T", "quantity"]
-    shifted = table[table["shift"] > 0]
-    rows = table[(table["shift"] == 0) & (table["valid"] == 1) & (table["rate_per_s"] > 0)].copy()
-    both = shifted.merge(rows, on=keys, suffixes=("", "_as_it_is"))
-    change = np.log(both["rate_per_s"] / both["rate_per_s_as_it_is"])
-    of_model = both.assign(square=change**2).groupby(keys)["square"].sum()
+    known = table[(table["shift"] > 0) | ((table["valid"] == 1) & (table["rate_per_s"] > 0))]
+    rows = known[known["shift"] == 0].copy()
+    moved = np.nan_to_num(moved_log_sd(known, keys, "rate_per_s"))
     relative = total(rows, ["se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s"]) / rows["rate_per_s"]
-    moved = of_model.reindex(pd.MultiIndex.from_frame(rows[keys])).fillna(0).to_numpy()
-    log_sd = np.sqrt(np.log1p(relative**2) + moved)
+    log_sd = np.sqrt(np.log1p(relative**2) + moved**2)
     return rows.assign(low=rows["rate_per_s"] * np.exp(-1.96 * log_sd), high=rows["rate_per_s"] * np.exp(1.96 * log_sd))
 
 

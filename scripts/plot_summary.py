@@ -3,7 +3,7 @@
 (d) Rates by what they are read from: the mean exit rate of kinetic Monte Carlo; 6D/l² of tracer diffusion, D of kinetic
 Monte Carlo and of molecular dynamics, l the mean length of jumps; 1/τ of the spin-alignment echo and of the tensors'
 correlation function; ω₀/0.616 where R₁ in a field is largest (N. Bloembergen, E. M. Purcell, R. V. Pound, Phys. Rev.
-73, 679 (1948)); and 2π times the rigid width where the dipolar line has half of it.
+73, 679 (1948)); and 2π times the rigid width where the dipolar line has half of it. Bars: 95 % of sampling and of the rate model.
 """
 
 from pathlib import Path
@@ -29,13 +29,14 @@ from insilico_nmr.style import (
     save,
     temperature_colours,
 )
-from insilico_nmr.tables import only_errors, read_table
+from insilico_nmr.tables import moved_log_sd, only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 PARITY = ["CQ_dft_kHz", "CQ_model_kHz"]
 RELAXATION = ["temperature_K", "field_T", "larmor_MHz", "shift", "rate_per_s", "valid"]
 DIFFUSION = ["temperature_K", "D_tracer_m2_per_s", "exit_rate_per_s", "mean_jump_length_A", "diffusive", "shift"]
+INTERVAL = ["ci_low_m2_per_s", "ci_high_m2_per_s"]
 BPP_MAXIMUM = 0.6158  # ω₀τ at the maximum of R₁
 SPECTRA = 3  # temperatures in panel (c)
 
@@ -128,14 +129,28 @@ def draw_rates(
     measured: pd.DataFrame,
 ) -> None:
     """All rates against inverse temperature; `points` by label, each a list of (1000/T, rate)."""
-    simulated = diffusion[diffusion["origin"] == "kmc"].sort_values("temperature_K")
-    axes.plot(1000 / simulated["temperature_K"], simulated["exit_rate_per_s"], color=GREY, label="mean exit rate")
+    rows = diffusion[diffusion["origin"] != "md"].sort_values("temperature_K")
+    simulated = rows[rows["shift"] == 0]
+    by_rates = {
+        name: np.nan_to_num(moved_log_sd(rows, ["temperature_K"], name))
+        for name in ("exit_rate_per_s", "D_tracer_m2_per_s")
+    }
+    inverse = 1000 / simulated["temperature_K"]
+    axes.plot(inverse, simulated["exit_rate_per_s"], color=GREY, label="mean exit rate")
+    ends = [simulated["exit_rate_per_s"] * np.exp(sign * 1.96 * by_rates["exit_rate_per_s"]) for sign in (-1, 1)]
+    axes.fill_between(inverse, *ends, color=GREY, alpha=0.25, linewidth=0)
     by_temperature = simulated["temperature_K"], simulated["mean_jump_length_A"]
     for origin, marker, name in (("kmc", "o", "6D/l², kinetic Monte Carlo"), ("md", "s", "6D/l², molecular dynamics")):
-        rows = diffusion[(diffusion["origin"] == origin) & (diffusion["diffusive"] == 1)]
+        rows = diffusion[diffusion["origin"] == "md"].assign(by_rates=0.0)
+        if origin == "kmc":
+            rows = simulated.assign(by_rates=by_rates["D_tracer_m2_per_s"])
+        rows = rows[rows["diffusive"] == 1]
         length = np.interp(rows["temperature_K"], *by_temperature)
         rate = 6 * rows["D_tracer_m2_per_s"] / (1e-10 * length) ** 2
-        axes.plot(1000 / rows["temperature_K"], rate, marker, color=PALETTE[0], label=name,
+        sampled = np.log(rows["ci_high_m2_per_s"] / rows["ci_low_m2_per_s"]).fillna(0.0) / 2
+        factor = np.exp(np.hypot(sampled, 1.96 * rows["by_rates"]))
+        axes.vlines(1000 / rows["temperature_K"], rate / factor, rate * factor, color=PALETTE[0], linewidth=0.7)
+        axes.plot(1000 / rows["temperature_K"], rate, marker, color=PALETTE[0], label=name, linestyle="none",
                   markerfacecolor="white" if origin == "md" else PALETTE[0])  # fmt: skip
     usable = fits[[plot_echo.reason(row) is None and plot_echo.good(row) for _, row in fits.iterrows()]]
     usable = usable[usable["evolution_time_us"] == plot_echo.best_evolution_time(fits)]
@@ -144,7 +159,9 @@ def draw_rates(
         (usable, "D", "1/τ of the echo", PALETTE[1]),
     ]
     for rows, marker, name, colour in looks:
-        axes.plot(1000 / rows["temperature_K"], rows["rate_per_s"], marker, color=colour, label=name)
+        ends = np.array([plot_echo.interval(row) for _, row in rows.iterrows()]).reshape(-1, 2)
+        axes.vlines(1000 / rows["temperature_K"], *ends.T, color=colour, linewidth=0.7)
+        axes.plot(1000 / rows["temperature_K"], rows["rate_per_s"], marker, color=colour, label=name, linestyle="none")
     for (label, found), (marker, colour) in zip(points.items(), (("P", PALETTE[3]), ("X", PALETTE[4])), strict=True):
         if found:
             axes.plot(*np.transpose(found), marker, color=colour, markersize=5, label=label)
@@ -183,7 +200,7 @@ def read(
     """The tables by name."""
     curves, of_echoes, of_tensors = plot_echo.read(echo, fits)
     widths, _ = plot_linewidth.read(linewidth, relaxation)
-    rows = read_table(diffusion, DIFFUSION, ["origin"])
+    rows = read_table(diffusion, [*DIFFUSION, *INTERVAL], ["origin"])
     if rows.loc[rows["origin"] == "kmc", DIFFUSION].isna().any(axis=None):
         raise InputError(f"{diffusion}: rows of kinetic Monte Carlo must have all of {', '.join(DIFFUSION)}")
     plot_diffusion.read(diffusion)  # says what it leaves out
@@ -191,8 +208,8 @@ def read(
         "parity": read_table(parity, PARITY),
         "spectra": plot_spectra.read(spectra),
         "echo": curves,
-        "fits": of_echoes[of_echoes["shift"] == 0],
-        "tensor_fits": of_tensors[of_tensors["shift"] == 0],
+        "fits": of_echoes,
+        "tensor_fits": of_tensors,
         "diffusion": rows,
         "linewidth": widths,
         "relaxation": read_table(relaxation, RELAXATION, ["quantity"]),

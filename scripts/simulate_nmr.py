@@ -134,8 +134,8 @@ def main() -> None:
     time_s, joint = propagator.time_s, propagator.joint
     continued = (time_s > propagator.sampled_until_s).astype(int)
     exit_rate = propagator.exit_rate_per_s
-    common = {"temperature_K": propagator.temperature_K}
-    jumps = {"shift": propagator.shift, "exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
+    common = {"temperature_K": propagator.temperature_K, "shift": propagator.shift}
+    jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
     fits = []
 
     kernel = echo.tensor_kernel(states.mean)

@@ -39,8 +39,9 @@ def read_table(
     return table
 
 
-# Kinds of errors, by what the names of their columns hold; that of the rate model are rows of another `shift`.
-ERRORS = {"sampling": "se_sampling", "model": "sd_model", "dft": "sd_dft"}
+# Kinds of errors, by what the names of their columns hold; that of the rate model are rows of another `shift`, from
+# which `moved_log_sd` and `moved_sd` make columns.
+ERRORS = {"sampling": "se_sampling", "model": "sd_model", "rates": "sd_rates", "dft": "sd_dft"}
 KINDS = ("sampling", "model", "rates", "dft")
 
 
@@ -50,6 +51,37 @@ def only_errors(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
     left = [part for kind, part in ERRORS.items() if kind not in kinds]
     table = table.assign(**{name: np.nan for name in table if any(part in name for part in left)})
     return table if "rates" in kinds or "shift" not in table else table[table["shift"] == 0]
+
+
+def moved_log_sd(table: pd.DataFrame, keys: list[str], column: str) -> np.ndarray:
+    """Standard deviation of the logarithm of `column` by the rate model, (n,), one for each row of shift 0.
+
+    Root of the sum, over the directions along which the model was moved by one standard deviation, of the squared
+    change; NaN where no moved row has the keys.
+    """
+    rows, moved = table[table["shift"] == 0], table[table["shift"] > 0]
+    both = moved.merge(rows[[*keys, column]], on=keys, suffixes=("", "_as_it_is"))
+    change = np.log(both[column] / both[f"{column}_as_it_is"])
+    squares = both[keys].assign(square=change**2).groupby(keys)["square"].sum(min_count=1).reset_index()
+    return np.sqrt(rows[keys].merge(squares, on=keys, how="left")["square"].to_numpy(float))
+
+
+def moved_sd(table: pd.DataFrame, keys: list[str], time: str, value: str) -> pd.Series:
+    """Standard deviation of curves by the rate model at each row of shift 0, as `moved_log_sd` has it of numbers.
+
+    Curves of the moved model have their own times, and are interpolated in the logarithm of time; beyond its last time
+    a curve stays where it is. The index of `table` must be unique.
+    """
+    found = pd.Series(np.nan, index=table.index[table["shift"] == 0])
+    for _, rows in table.groupby(keys):
+        curve = rows[rows["shift"] == 0].sort_values(time)
+        squares = []
+        for _, moved in rows[(rows["shift"] > 0) & (rows[time] > 0)].sort_values(time).groupby("shift"):
+            at = np.log(np.maximum(curve[time], moved[time].iloc[0]))
+            squares.append((np.interp(at, np.log(moved[time]), moved[value]) - curve[value]) ** 2)
+        if squares:
+            found[curve.index] = np.sqrt(sum(squares))
+    return found
 
 
 def total(table: pd.DataFrame, columns: list[str]) -> pd.Series:

@@ -86,7 +86,7 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
     for T, rate in zip(COLD_K, (1e1, 1e3, 1e8), strict=True):
         for evolution in (10.0, 100.0):
             flag = "jumps_during_evolution" if (T, evolution) == (200.0, 100.0) else "ok"
-            common = {"temperature_K": T, "evolution_time_us": evolution}
+            common = {"temperature_K": T, "evolution_time_us": evolution, "shift": 0}
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
             curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
             errors = {"S2_normalised_sd_model": 2e-3, "S2_normalised_sd_dft": np.nan}
@@ -97,7 +97,7 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             fit |= {"rate_ci_low_per_s": 0.9 * rate, "rate_ci_high_per_s": 1.1 * rate, "exit_rate_per_s": 3 * rate}
             fit |= {"beta": 0.8, "amplitude": 0.15, "plateau": 0.05}
             fit |= {"rate_sd_model_per_s": 0.1 * rate, "rate_sd_dft_per_s": np.nan}
-            fit |= {"shift": 0, "complete": 1, "slow_amplitude": 0.0}
+            fit |= {"complete": 1, "slow_amplitude": 0.0}
             fits.append(fit | {"observable": "spin_alignment_echo", "flag": flag, "status": "ok"})
     return pd.concat(curves), pd.DataFrame(fits)
 
@@ -447,6 +447,23 @@ def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_p
     rates = drawn(figure, "echo_rate")
     assert [float(line.get_xdata()[0]) for line in rates] == [pytest.approx(1000 / 200)]  # exactly at its temperature
     assert "curve incomplete, fit extrapolated (open): 150 K" in figure.get_supxlabel()
+
+
+def test_what_the_moved_rate_model_does_to_decays_is_drawn(tmp_path):
+    """Rates three times as large: 1/τ is known within a factor 3^1.96, and a decay at time t by what it is at 3t."""
+    curves, fits = synthetic_echoes()
+    slower = curves.assign(shift=1, mixing_time_s=curves["mixing_time_s"] / 3)
+    moved = fits.assign(shift=1, rate_per_s=3 * fits["rate_per_s"])
+    tables = plot_echo.read(*written([pd.concat([curves, slower]), pd.concat([fits, moved])], tmp_path))
+    plain, rows = tables[0], tables[1]
+    assert rows["log_rate_sd_rates"].to_numpy() == pytest.approx(np.log(3))
+    low, high = plot_echo.interval(rows.iloc[0])
+    assert np.log(high / low) / 2 == pytest.approx(np.hypot(1.96 * np.log(3), np.log(1.1)), rel=0.01)
+    one = plain[(plain["temperature_K"] == 150) & (plain["evolution_time_us"] == 10) & (plain["mixing_time_s"] > 0)]
+    time, start = one["mixing_time_s"].to_numpy(), 0.2
+    change = (decay_curve(time, 0.15, 0.1, 0.8, 0.05) - decay_curve(3 * time, 0.15, 0.1, 0.8, 0.05)) / start
+    np.testing.assert_allclose(one["S2_normalised_sd_rates"], np.abs(change), atol=5e-3)
+    assert only_errors(plain, ["sampling"])["S2_normalised_sd_rates"].isna().all()
 
 
 def test_errors_that_are_not_asked_for_are_not_drawn():
