@@ -78,8 +78,13 @@ def main() -> None:
         group = summaries[target]
         frames = [found["frames"] for found in group]
         mean_K = round(float(np.average([found["mean_temperature_K"] for found in group], weights=frames)), 1)
-        factors = [[1.0, *(row.get("rate_factor", 1.0) for row in found["other_radii"])] for found in group]
-        radius_log_sd = float(np.ptp(np.log(np.mean(factors, axis=0)))) / 2
+        factors = np.array([[row.get("rate_factor", np.nan) for row in found["other_radii"]] for found in group])
+        known = np.isfinite(factors).all(axis=0)
+        if not known.all():
+            reasons = [row["reason"] for found in group for row in found["other_radii"] if "reason" in row]
+            print(f"warning: {target:g} K: rates at {(~known).sum()} of 2 other core radii are not known, and their "
+                  f"error by the radius is from {known.sum()} ({reasons[0]})", file=sys.stderr)  # fmt: skip
+        radius_log_sd = float(np.ptp(np.log([1.0, *factors[:, known].mean(axis=0)]))) / (1 + known.all())
         for found in group:
             found["temperature_K"] = mean_K
         shared = {"radius_log_sd": radius_log_sd, "frame_s": max(run[0].frame_s for run in followed[target])}

@@ -194,9 +194,10 @@ def mark_continued(axes: Axes, curve: pd.DataFrame, values: np.ndarray, colour: 
 
 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
-    """1/τ of every echo against 1000/T, with bars of sampling and of the rate model (thin) and of the tensors, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
+    """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
 
-    Pale: fits of curves that end before the plateau is reached, or that the fit does not follow.
+    Thin bars: sampling and rate model; thick ones: tensors. Pale: fits of curves that end before the plateau is
+    reached, or that the fit does not follow.
     """
     evolution_times = sorted(set(fits["evolution_time_us"]))
     exit_rates = fits.drop_duplicates("temperature_K").sort_values("temperature_K")

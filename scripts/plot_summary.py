@@ -3,7 +3,8 @@
 (d) Rates by what they are read from: the mean exit rate of kinetic Monte Carlo; 6D/l² of tracer diffusion, D of kinetic
 Monte Carlo and of molecular dynamics, l the mean length of jumps; 1/τ of the spin-alignment echo and of the tensors'
 correlation function; ω₀/0.616 where R₁ in a field is largest (N. Bloembergen, E. M. Purcell, R. V. Pound, Phys. Rev.
-73, 679 (1948)); and 2π times the rigid width where the dipolar line has half of it. Bars: 95 % of sampling and of the rate model.
+73, 679 (1948)); and 2π times the rigid width where the dipolar line has half of it. Bars and the band of the exit rate:
+95 % of sampling and of the rate model.
 """
 
 from pathlib import Path

@@ -10,8 +10,8 @@ those that move and those that stay.
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
 `correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
-above 0.02 is left and so is signal: that part is taken to be lost soon after, and the width is a lower bound. `shift` is that of the rate
-model. Elements that resources/nuclei.csv does not have are taken to have no spin, and named.
+above 0.02 is left and so is signal: that part is taken to be lost soon after, and the width is a lower bound.
+`shift` is that of the rate model. Elements that resources/nuclei.csv does not have are taken to have no spin, and named.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def moments_of_replicas(
         step = (more[:, 0] - moments[:, -1]).sum(axis=-1)
         allowed = stages.AGREEMENT * at_rest + 5 * error_over_replicas(step)
         if abs(step.mean()) > allowed:
-            print(f"warning: with frequent jumps slowed M2({times[-1]:.3g} s) is another; it ends there", file=sys.stderr)
+            print(f"warning: M2 is another where frequent jumps are slowed: ends at {times[-1]:.3g} s", file=sys.stderr)
             return times, moments, False
         times, moments = np.append(times, later), np.concatenate([moments, more[:, 1:]], axis=1)
     return times, moments, to_the_end

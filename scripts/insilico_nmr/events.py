@@ -30,6 +30,9 @@ def supercell_number(cells: np.ndarray, repeat: tuple[int, int, int]) -> np.ndar
     return (n0 * repeat[1] + n1) * repeat[2] + n2
 
 
+LOST_S = 1e-11  # outside all cores, at least, of an ion that counts as lost
+
+
 @dataclass(frozen=True)
 class Assignment:
     """Where every ion is in every frame; F frames, N ions, supercell of n1×n2×n3 cells with m sites each.
@@ -168,7 +171,7 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     An ion that starts outside every core counts as in the first core it enters. An infinite core radius assigns every
     ion to the nearest site at every moment, without hysteresis. Raises InputError for a core radius
     that does not fit the cell or lets cores overlap, a trajectory without mobile ions or of too few frames, and for an
-    ion that never enters a core.
+    ion that is lost: that never enters a core, or enters none for more than half of the run and LOST_S.
     """
     cell = np.array(sites["cell"], float)
     repeat = supercell_repeat(trajectory, sites)
@@ -202,12 +205,29 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     lost = np.nonzero((site < 0).all(axis=0))[0]
     if len(lost):
         raise InputError(f"ion {sites['mobile']}{mobile[lost[0]]} never comes within {core_radius_A:g} Å of a site")
+    frame_s = float(trajectory.time_ps[1] - trajectory.time_ps[0]) * 1e-12
+    away, ends = _longest_absence(outside)
+    worst = int(away.argmax())
+    if away[worst] > frames / 2 and away[worst] * frame_s > LOST_S:
+        since, until = trajectory.time_ps[[ends[worst] - away[worst] + 1, ends[worst]]]
+        raise InputError(
+            f"ion {sites['mobile']}{mobile[worst]} is within {core_radius_A:g} Å of no site from {since:.1f} to "
+            f"{until:.1f} ps: does the structure lack a site (find_sites.py looks for them), or did the ion leave it?"
+        )
     for ion in np.nonzero(first)[0]:
         site[: first[ion], ion] = site[first[ion], ion]
         image[: first[ion], ion] = image[first[ion], ion]
     displacement = positions - drift[:, None] - (basis[site] + image) @ cell
-    frame_s = float(trajectory.time_ps[1] - trajectory.time_ps[0]) * 1e-12
     return Assignment(sites, repeat, site, image, outside, displacement.astype(np.float32), frame_s)
+
+
+def _longest_absence(outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longest run of frames outside all cores of each ion, (N,), and the frame that it ends with; outside (F, N)."""
+    length = np.zeros(outside.shape, np.int32)
+    length[0] = outside[0]
+    for frame in range(1, len(outside)):
+        length[frame] = (length[frame - 1] + 1) * outside[frame]
+    return length.max(axis=0), length.argmax(axis=0)
 
 
 def mean_displacements(assignment: Assignment) -> dict[str, np.ndarray]:

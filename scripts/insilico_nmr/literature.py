@@ -40,8 +40,8 @@ RECORDED = {
 }
 UNIT_OF = PREDICTED | RECORDED
 DRAWN = tuple(name for name in PREDICTED if name != "abs_CQ")  # by figures of rates and of diffusion
-LITERATURE = ["material", "phase", "nucleus", "quantity", "value", "uncertainty", "unit", "temperature_K", "method", "reference"]
-LITERATURE += ["note"]
+LITERATURE = ["material", "phase", "nucleus", "quantity", "value", "uncertainty", "unit", "temperature_K", "method"]
+LITERATURE += ["reference", "note"]
 UNCONFIRMED = "to be confirmed"  # in a note: a value that nothing is to be concluded from
 MEASURED = ["quantity", "nucleus", "temperature_K", "value", "uncertainty", "unit", "method", "reference"]
 MEASURED += ["value_text", "uncertainty_text", "given", "note", "confirmed"]
@@ -110,9 +110,7 @@ def read_literature(
     return pd.DataFrame(rows, columns=MEASURED)
 
 
-def for_figure(
-    path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN
-) -> pd.DataFrame:
+def for_figure(path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN) -> pd.DataFrame:
     """Measured values to draw: none where no table is given; says on stderr where the table has none."""
     if path is None:
         return pd.DataFrame(columns=MEASURED)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -16,6 +17,8 @@ from insilico_nmr.engines import Engine, Failed, open_engine
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
 from insilico_nmr.trajectory import Trajectory
+
+LAST_SOUND = "last_sound.extxyz"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,14 @@ class Run:
         return max(1, round(self.interval_fs / self.timestep_fs))
 
 
+class BlownUp(InputError):
+    """The potential blew up. `positions` (N, 3) are those of the last sound frame, in Å."""
+
+    def __init__(self, message: str, positions: np.ndarray):
+        self.positions = positions
+        super().__init__(message)
+
+
 def _advance(engine: Engine, steps: int, target: float, last: np.ndarray) -> np.ndarray:
     """Run `steps` and return the positions; a run whose potential blows up ends with the atoms that ran away."""
     try:
@@ -61,7 +72,7 @@ def _advance(engine: Engine, steps: int, target: float, last: np.ndarray) -> np.
     named = ", ".join(
         f"{engine.atoms.symbols[i]}{i} ({f'{step[i]:.1f} Å' if np.isfinite(step[i]) else 'lost'})" for i in worst
     )
-    raise InputError(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}")
+    raise BlownUp(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}", last)
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0, member: int = 0) -> Atoms:
@@ -99,8 +110,8 @@ def run_md(
     """Equilibrate, then sample. Chunks land in the folder `state`; those already there are not run again.
 
     `atoms` is the start (relaxed by the caller). Returns the production part. Raises InputError where the potential
-    blows up; the chunks before it stay in `state`. With `partial` they are returned, and only a run that blows up in
-    its first chunk is an error.
+    blows up; the chunks before it stay in `state`, and beside them the last sound frame, last_sound.extxyz. With
+    `partial` the chunks are returned, and only a run that blows up in its first chunk is an error.
     """
     frame_ps = run.steps_per_frame * run.timestep_fs * 1e-3
     total = round((run.equilibration_ps + run.production_ps) / frame_ps)
@@ -120,9 +131,12 @@ def run_md(
         else:
             try:
                 chunk = _chunk(atoms, velocities, potential, run, frames, int(seeds[number]))
-            except InputError as error:
+            except BlownUp as error:
                 if not (partial and chunks):
-                    raise
+                    sound = atoms.copy()
+                    sound.positions = error.positions
+                    ase.io.write(state / LAST_SOUND, sound)
+                    raise InputError(f"{error}; the last sound frame is {state / LAST_SOUND}") from None
                 print(f"{run.temperature_K:g} K: ends after {begin * frame_ps:.1f} ps: {error}", file=sys.stderr)
                 break
             with atomic_path(path) as temporary:

@@ -371,9 +371,9 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
 
     P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
     (time), ions times origins of all replicas (at time 0, where all is known, the largest number), msd (lag) =
-    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and observations with `_se` and as the replicas
-    have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of one
-    replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
+    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and observations with `_se` and as the
+    replicas have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of
+    one replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
     from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
     The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
     orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`

@@ -166,8 +166,8 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> tuple[Rates, 
     if not 1 <= arguments.shift <= len(moves):
         raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(moves)}, or 0 for none")
     print(
-        f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance; of that of D, of the exit "
-        f"rate and of the slowest mode at every temperature, the shifts up to this hold at least "
+        f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance; of that of D, of the "
+        "exit rate and of the slowest mode at every temperature, the shifts up to this hold at least "
         f"{100 * held[arguments.shift - 1]:.2g} %",
         file=sys.stderr,
     )

@@ -383,7 +383,7 @@ def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     command = two_site_study(tmp_path, 1e4, 1e-6)
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(InputError, match="20: longer than the lags of P.nc, which end at 1e-06 s"):
+    with pytest.raises(InputError, match=r"20: longer than the lags of P\.nc, which end at 1e-06 s"):
         simulate_nmr.main()
     monkeypatch.setattr(sys, "argv", [*command, "--evolution-times-us", "0.5", "20"])
     simulate_nmr.main()

@@ -245,6 +245,16 @@ def test_lost_ions_and_foreign_cells_are_refused(sites):
     path[..., 1] = 2.0
     with pytest.raises(InputError, match="ion Li0 never comes within"):
         assign(trajectory(path), sites, 1.0)
+    # Away for 16 of 20 ps; a shorter absence, or a shorter run, is none.
+    path = hopper([], 200, 0.0)
+    path[30:190, ..., 1] = 2.0
+    with pytest.raises(InputError, match=r"ion Li0 is within 1 Å of no site from 3\.1 to 19\.0 ps"):
+        assign(trajectory(path), sites, 1.0)
+    path[100, ..., 1] = 0.0
+    assert assign(trajectory(path), sites, 1.0).outside.sum() == 159
+    path = hopper([], 100, 0.0)
+    path[30:, ..., 1] = 2.0
+    assert assign(trajectory(path), sites, 1.0).outside.sum() == 70
     with pytest.raises(InputError, match="core radius"):
         assign(trajectory(hopper([], 10, 0.0)), sites, 1.6)
     foreign = dict(sites, cell=(CELL * 1.2).tolist())

@@ -89,7 +89,9 @@ def test_times_between_and_beyond_those_of_the_propagator():
     joint = np.stack(
         [np.diag(SHARES), 0.5 * np.diag(SHARES) + 0.5 * np.outer(SHARES, SHARES), np.outer(SHARES, SHARES)], -1
     )
-    known = Propagator(joint, joint[None], SHARES, joint[..., 2], joint[..., 2], time, 1e-2, 100.0, 1.0, 0, np.ones(len(time)))
+    known = Propagator(
+        joint, joint[None], SHARES, joint[..., 2], joint[..., 2], time, 1e-2, 100.0, 1.0, 0, np.ones(len(time))
+    )
     np.testing.assert_allclose(joint_at(known, 0.0), joint[..., 0])
     np.testing.assert_allclose(joint_at(known, 1e-3), joint[..., 1])
     np.testing.assert_allclose(joint_at(known, 10**-2.5), (joint[..., 1] + joint[..., 2]) / 2)

@@ -1,5 +1,6 @@
 """Molecular dynamics: conservation, temperature, restart, a potential that blows up, two engines that agree."""
 
+import ase.io
 import numpy as np
 import pytest
 from insilico_nmr.engines import AseEngine, open_engine
@@ -111,8 +112,11 @@ def test_the_ase_engine_holds_the_temperature_and_the_centre_of_mass(potential):
 
 def test_a_potential_with_a_hole_stops_with_the_atoms_named(tmp_path):
     potential = synthetic_potential(tmp_path / "bad", sign=-30.0)
-    with pytest.raises(InputError, match=r"blew up.*Li\d+"):
+    with pytest.raises(InputError, match=r"blew up.*Li\d+.*the last sound frame is .*last_sound.extxyz"):
         run_md(synthetic_crystal(), potential, RUN, tmp_path / "state")
+    sound = ase.io.read(tmp_path / "state" / "last_sound.extxyz")
+    assert np.linalg.norm(sound.positions - synthetic_crystal().positions, axis=1).max() < 8.0
+    assert sound.cell[:] == pytest.approx(synthetic_crystal().cell[:])
 
 
 def test_a_triclinic_cell_out_of_orientation_is_refused(potential):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from insilico_nmr import md
 from insilico_nmr.dataset import read_dataset
-from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.tensor_model import Description, Normalisation, TensorModel, save_model
@@ -100,7 +99,7 @@ def test_a_run_that_blows_up_leaves_its_sound_frames(loop, tmp_path, monkeypatch
     def failing(*arguments):
         calls.append(arguments)
         if len(calls) == last:
-            raise InputError("the potential blew up")
+            raise md.BlownUp("the potential blew up", arguments[0].positions)
         return chunk(*arguments)
 
     monkeypatch.setattr(md, "_chunk", failing)
