@@ -4,9 +4,11 @@ Rows of origin kmc: kinetic Monte Carlo, with 95 % intervals (symmetric in ln D)
 across the window it is read from. Rows of origin md: mean over the runs of one temperature, with the interval of
 Student's t where there are two or more. Rows of origin kmc_shift: kinetic Monte Carlo with the rate model moved by one
 standard deviation along direction `shift` of its covariance (`run_kmc.py --shift`); the root sum of squares of the
-changes that these directions bring is the standard error that the model brings. Column `arrhenius`: 1 where the row
-lies in the range of temperatures that Arrhenius lines are fitted over. Cells that the data do not determine are empty,
-which stderr says.
+changes that these directions bring is the standard error that the model brings. Intervals of the Haven ratio and of
+the correlation factor come from those of D and of the collective D, taken as independent. `vacancies_per_site`: sites
+without an ion, in kinetic Monte Carlo and in MD, which may differ. Column `arrhenius`: 1 where the row lies in the
+range of temperatures that Arrhenius lines are fitted over. Cells that the data do not determine are empty, which stderr
+says.
 """
 
 import argparse
@@ -20,14 +22,16 @@ from insilico_nmr.diffusion import conductivity, correlation_factor, diffusion_c
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.propagator import read_propagator
-from insilico_nmr.sites import read_sites
 from scipy import stats
 
 COLUMNS = ["temperature_K", "origin", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
 COLUMNS += ["D_collective_m2_per_s", "D_collective_ci_low_m2_per_s", "D_collective_ci_high_m2_per_s", "haven_ratio"]
+COLUMNS += ["haven_ratio_ci_low", "haven_ratio_ci_high", "vacancies_per_site"]
 COLUMNS += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivity_ci_high_S_per_cm"]
-COLUMNS += ["exit_rate_per_s", "mean_jump_length_A", "correlation_factor", "jump_rate_from_D_per_s"]
+COLUMNS += ["exit_rate_per_s", "mean_jump_length_A", "correlation_factor"]
+COLUMNS += ["correlation_factor_ci_low", "correlation_factor_ci_high", "jump_rate_from_D_per_s"]
 COLUMNS += ["log_log_slope", "diffusive", "arrhenius"]
+SHOWN = ["temperature_K", "origin", "shift", *COLUMNS[3:6], "exit_rate_per_s", "correlation_factor", "haven_ratio"]
 ANGSTROM2_PER_PS = 1e-8  # m²/s
 S_PER_M_IN_S_PER_CM = 0.01
 
@@ -61,6 +65,7 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         "shift": shift,
         "D_tracer_m2_per_s": D,
         "exit_rate_per_s": exit_rate,
+        "vacancies_per_site": 1 - attributes["n_ions"] / attributes["n_sites"],
         "mean_jump_length_A": np.sqrt(square_A2),
         "log_log_slope": tracer.log_log_slope,
         "diffusive": int(tracer.diffusive),
@@ -72,13 +77,14 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
     if not tracer.diffusive:
         print(f"{path}: log-log slope {tracer.log_log_slope:.2f}, not 1: D is not to be trusted", file=sys.stderr)
     row["ci_low_m2_per_s"], row["ci_high_m2_per_s"] = log_interval(D, tracer.standard_error_m2_per_s)
-    row["correlation_factor"] = correlation_factor(D, exit_rate, square_A2)
+    for suffix, value in (("", D), ("_ci_low", row["ci_low_m2_per_s"]), ("_ci_high", row["ci_high_m2_per_s"])):
+        row[f"correlation_factor{suffix}"] = correlation_factor(value, exit_rate, square_A2)
     row["jump_rate_from_D_per_s"] = jump_rate(D, float(np.sqrt(square_A2)))
-    return row | collective_cells(dataset, sites, charge_number, D, path)
+    return row | collective_cells(dataset, sites, charge_number, D, tracer.standard_error_m2_per_s, path)
 
 
 def collective_cells(
-    dataset: xr.Dataset, sites: dict, charge_number: int, tracer_m2_per_s: float, path: Path
+    dataset: xr.Dataset, sites: dict, charge_number: int, tracer_m2_per_s: float, tracer_error: float, path: Path
 ) -> dict[str, float]:
     """Cells of the collective displacement; none where it is too noisy to have a slope."""
     try:
@@ -90,6 +96,11 @@ def collective_cells(
         print(f"{path}: no conductivity ({error})", file=sys.stderr)
         return {}
     low, high = log_interval(collective.coefficient_m2_per_s, collective.standard_error_m2_per_s)
+    relative = [
+        tracer_error / tracer_m2_per_s,
+        collective.standard_error_m2_per_s / collective.coefficient_m2_per_s,
+    ]
+    haven_low, haven_high = log_interval(haven, haven * float(np.hypot(*relative)))
     temperature = float(dataset.attrs["temperature_K"])
     per_site = dataset.attrs["n_ions"] / dataset.attrs["n_sites"]
     density = per_site * len(sites["sites"]) / abs(np.linalg.det(np.array(sites["cell"])))
@@ -100,6 +111,8 @@ def collective_cells(
         "D_collective_ci_low_m2_per_s": low,
         "D_collective_ci_high_m2_per_s": high,
         "haven_ratio": haven,
+        "haven_ratio_ci_low": haven_low,
+        "haven_ratio_ci_high": haven_high,
         "conductivity_S_per_cm": sigma,
         "conductivity_ci_low_S_per_cm": scale * low,
         "conductivity_ci_high_S_per_cm": scale * high,
@@ -115,13 +128,17 @@ def md_rows(paths: list[Path]) -> list[dict[str, float | str]]:
             raise InputError(f"{path}: no list 'trajectories'; expected a summary of analyse_jumps.py")
         for number, run in enumerate(summary["trajectories"]):
             try:
-                runs.append((float(run["temperature_K"]), float(run["diffusion_A2_per_ps"]["ions"]) * ANGSTROM2_PER_PS))
+                D = float(run["diffusion_A2_per_ps"]["ions"]) * ANGSTROM2_PER_PS
+                runs.append((float(run["temperature_K"]), D, 1 - run["ions"] / run["sites"]))
             except (KeyError, TypeError, ValueError):
-                raise InputError(f"{path}: trajectory {number} has no temperature_K or diffusion_A2_per_ps") from None
+                raise InputError(
+                    f"{path}: trajectory {number} lacks temperature_K, diffusion_A2_per_ps, ions or sites"
+                ) from None
     rows = []
-    for temperature in sorted({temperature for temperature, _ in runs}):
-        values = np.array([value for at, value in runs if at == temperature])
+    for temperature in sorted({run[0] for run in runs}):
+        values, vacancies = np.array([run[1:] for run in runs if run[0] == temperature]).T
         row = {"temperature_K": temperature, "origin": "md", "shift": 0, "D_tracer_m2_per_s": values.mean()}
+        row["vacancies_per_site"] = vacancies.mean()
         if values.mean() > 0 and len(values) > 1:
             t = stats.t.ppf(0.975, len(values) - 1) / 1.96
             error = t * values.std(ddof=1) / np.sqrt(len(values))
@@ -138,8 +155,8 @@ def main() -> None:
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
     parser.add_argument("--md-summary", type=Path, nargs="*", default=[], help="summaries of analyse_jumps.py, JSON")
     parser.add_argument(
-        "--arrhenius-range", type=float, nargs=2, required=True, metavar=("LOW", "HIGH"),
-        help="K, temperatures from which lines are fitted that are compared with measured energies",
+        "--arrhenius-range", type=float, nargs=2, default=(1e-9, np.inf), metavar=("LOW", "HIGH"),
+        help="K, temperatures from which lines are fitted that are compared with measured energies (default: all)",
     )  # fmt: skip
     parser.add_argument("--charge-number", type=int, default=1, help="charge of a mobile ion, e (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
@@ -148,7 +165,9 @@ def main() -> None:
     low, high = args.arrhenius_range
     if not 0 < low < high:
         raise InputError(f"--arrhenius-range is {low:g} {high:g}; expected two rising temperatures above 0 K")
-    sites, rows = read_sites(args.sites), []
+    sites, rows = read_json(args.sites), []
+    if missing := {"cell", "sites"} - set(sites):
+        raise InputError(f"{args.sites}: key {', '.join(sorted(missing))} is missing; expected a network of sites")
     for path in args.propagators:
         row = kmc_row(read_propagator(path), sites, args.charge_number, path)
         if any((row["temperature_K"], row["shift"]) == (other["temperature_K"], other["shift"]) for other in rows):
@@ -162,6 +181,7 @@ def main() -> None:
     )
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False)
+    print(table[SHOWN].to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

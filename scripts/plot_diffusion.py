@@ -41,6 +41,7 @@ from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+DIFFERENT = 0.1  # of the logarithms of two numbers of vacancies, from where on a figure says which is which
 MARKERS = ("*", "P", "X", "D", "^", "v", "<", ">")
 
 
@@ -66,6 +67,8 @@ def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str,
         (~diffusive, "not_diffusive", ", not diffusive"),
         (diffusive & marked, "marked", f", above {mark_above_K:g} K"),
     ]
+    if "empty" in rows:
+        name += f", {rows['empty'].iloc[0]:.2g} % of sites empty"
     if not rows[low].notna().any():
         name += " (one run a temperature, no interval)"
     for chosen, gid, more in looks:
@@ -92,9 +95,9 @@ def draw_line(
 
 
 def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
-    """Arrhenius lines of MD, all its points alike, over its temperatures: up to `mark_above_K`, and of all of them.
+    """Arrhenius lines of MD, weighted by its intervals, over its temperatures: up to `mark_above_K`, and of all.
 
-    Their intervals are those of the scatter about the line.
+    Points without an interval weigh alike; lines through these have the interval of the scatter.
     """
     md = md[(md["diffusive"] == 1) & (md["D_tracer_m2_per_s"] > 0)]
     below = md[~is_above(md["temperature_K"], mark_above_K)]
@@ -102,7 +105,9 @@ def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
         if rows["temperature_K"].nunique() < 3:
             continue
         temperature, D = rows["temperature_K"].to_numpy(), rows["D_tracer_m2_per_s"].to_numpy()
-        fit = fit_arrhenius(temperature, D, LEAST_RELATIVE_ERROR * D)
+        relative = (np.log(rows["ci_high_m2_per_s"] / rows["ci_low_m2_per_s"]) / (2 * 1.96)).to_numpy(float)
+        relative = np.where(np.isfinite(relative).all(), relative, 0.0)
+        fit = fit_arrhenius(temperature, D, np.hypot(relative, LEAST_RELATIVE_ERROR) * D)
         ends = np.array([temperature.min(), temperature.max()])
         axes.plot(1000 / ends, [fit.rate(T)[0] for T in ends], dash, color=PALETTE[1], linewidth=0.8, gid="md_line",
                   zorder=2, label=rf"MD, {span(np.round(temperature, -1))}: E$_a$ = {interval_text(fit)}")  # fmt: skip
@@ -131,6 +136,10 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
     figure = new_figure(DOUBLE_MM, 95)
     diffusion, sigma = figure.subplots(1, 2)
     kmc, md = (table[table["origin"] == origin] for origin in ("kmc", "md"))
+    if "vacancies_per_site" in table and len(md):
+        empty = [100 * rows["vacancies_per_site"].mean() for rows in (kmc, md)]
+        if abs(np.log(empty[1] / empty[0])) > DIFFERENT:  # D is proportional to the vacancies where they are few
+            kmc, md = kmc.assign(empty=empty[0]), md.assign(empty=empty[1])
     known = [quantity in set(measured["quantity"]) for quantity in ("diffusion_coefficient", "ionic_conductivity")]
     places = measured.loc[measured["quantity"].isin(["diffusion_coefficient", "ionic_conductivity"]), "temperature_K"]
     everywhere = [*table["temperature_K"], *places.dropna()]

@@ -13,6 +13,8 @@ the user to try.
 Where ions have not decorrelated at the longest lag, frequent jumps are slowed and further stages reach later times,
 until the propagator has its limit (`insilico_nmr.stages`; not with --interactions).
 
+Diffusion, correlation factor and Haven ratio follow from the propagator by diffusion_table.py.
+
 With --shift N the rates are those of the rate model moved by one standard deviation (`insilico_nmr.rate_shifts`).
 """
 
@@ -20,6 +22,8 @@ import argparse
 import shutil
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from math import inf
 from pathlib import Path
 
@@ -55,6 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--max-residence-times", type=float, default=1e3, help="longest lag in mean residence times (default: 1000)"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="replicas to run at once, a process each (default: 1)")
     parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     rate_shifts.add_shift_arguments(parser)
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder to go on from after a kill")
@@ -62,6 +67,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
+    if arguments.jobs < 1:
+        raise InputError(f"--jobs is {arguments.jobs}; expected at least 1")
     if arguments.seed < 0:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
@@ -105,7 +112,7 @@ def run_stage(
     folder = Path(arguments.checkpoint) / f"stage_{stage}"
     folder.mkdir(parents=True, exist_ok=True)
     finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
-    return propagator.combine(plan, run_replicas(plan, finished, folder / "current.npz"), arguments.temperature)
+    return propagator.combine(plan, run_replicas(plan, finished, arguments.jobs), arguments.temperature)
 
 
 def read_gas(lattice: Lattice, path: str, temperature_K: float, check_sites: bool) -> Gas:
@@ -145,34 +152,45 @@ def check_site_energies(lattice: Lattice, energies_eV: dict[str, float], path: s
         )
 
 
-def run_replicas(plan: propagator.Plan, finished: list[Path], current: Path) -> list[dict]:
-    """Sums of every replica: read where they are finished, run (from `current` where it fits) where not."""
-    sums, started, ticks_run, reported = [], time.monotonic(), 0, 0.0
-    for replica, path in enumerate(finished):
-        done = propagator.load_sums(path, plan)
-        if done is None:
-            measurement = propagator.load_measurement(current, plan, replica) or propagator.begin(plan, replica)
-            saved, more = time.monotonic(), int(measurement.ticks[0]) <= plan.n_ticks
-            while more:
-                before = int(measurement.ticks[0])
-                more = propagator.proceed(plan, measurement)
-                now = time.monotonic()
-                ticks_run += int(measurement.ticks[0]) - before
-                if now - saved > CHECKPOINT_EVERY_S:
-                    propagator.save_measurement(current, plan, replica, measurement)
-                    saved = now
-                if now - reported > 5 or not more:
-                    left = (len(finished) - replica) * (plan.n_ticks + 1) - int(measurement.ticks[0])
-                    print(
-                        f"replica {replica + 1}/{len(finished)}: {measurement.state.events:.3g} jumps, "
-                        f"ETA {left * (now - started) / ticks_run:.0f} s",
-                        file=sys.stderr,
-                    )
-                    reported = now
-            propagator.save_sums(path, plan, measurement)
-            done = measurement.sums
-        sums.append(done)
-    return sums
+def run_replica(plan: propagator.Plan, replica: int, path: Path, share: float) -> dict:
+    """Sums of one replica: read where it is finished, else run, from its checkpoint beside `path` where that fits.
+
+    `share`: replicas that this process has yet to run, for the time that is left.
+    """
+    done = propagator.load_sums(path, plan)
+    if done is not None:
+        return done
+    current = path.with_name(f"current_{replica:04d}.npz")
+    measurement = propagator.load_measurement(current, plan, replica) or propagator.begin(plan, replica)
+    first, started, saved, reported = int(measurement.ticks[0]), time.monotonic(), time.monotonic(), 0.0
+    more = first <= plan.n_ticks
+    while more:
+        more = propagator.proceed(plan, measurement)
+        now, ticks = time.monotonic(), int(measurement.ticks[0])
+        if now - saved > CHECKPOINT_EVERY_S:
+            propagator.save_measurement(current, plan, replica, measurement)
+            saved = now
+        if now - reported > 5 or not more:
+            left = share * (plan.n_ticks + 1) - ticks
+            print(
+                f"replica {replica + 1}: {measurement.state.events:.3g} jumps, "
+                f"ETA {left * (now - started) / (ticks - first):.0f} s",
+                file=sys.stderr,
+            )
+            reported = now
+    propagator.save_sums(path, plan, measurement)
+    current.unlink(missing_ok=True)
+    return measurement.sums
+
+
+def run_replicas(plan: propagator.Plan, finished: list[Path], jobs: int) -> list[dict]:
+    """Sums of every replica, in their order, by `jobs` processes; which one runs a replica changes no number."""
+    count = len(finished)
+    shares = [(count - replica) / jobs for replica in range(count)]
+    if jobs == 1:
+        return [run_replica(plan, *of_one) for of_one in zip(range(count), finished, shares, strict=True)]
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(run_replica, repeat(plan), range(count), finished, shares))
 
 
 if __name__ == "__main__":

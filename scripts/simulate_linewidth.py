@@ -11,7 +11,7 @@ One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_f
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
 `correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
 above 0.02 is left and so is signal: that part is taken to be lost soon after, and the width is a lower bound.
-`shift` is that of the rate model. Elements that resources/nuclei.csv does not have are taken to have no spin, and named.
+`shift` is that of the rate model. Elements that resources/nuclei.csv does not have have no spin here, and are named.
 """
 
 import argparse

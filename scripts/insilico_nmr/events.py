@@ -408,6 +408,7 @@ def summary(assignment: Assignment, jumps: Jumps) -> dict:
     places = (basis[assignment.site] + assignment.cell) @ cell
     return {
         "ions": ions,
+        "sites": assignment.n_sites,
         "frames": len(assignment.site),
         "duration_s": jumps.duration_s,
         "outside_fraction": float(assignment.outside.mean()),

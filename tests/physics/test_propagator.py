@@ -9,6 +9,7 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from insilico_nmr import propagator
@@ -20,6 +21,7 @@ from insilico_nmr.lattice import build_lattice, equilibrium
 from insilico_nmr.lattice_gas import build_gas
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, network, three_orbits
+from programs import run
 from scipy import stats
 from scipy.linalg import expm
 
@@ -328,21 +330,45 @@ def killed_when(path, arguments, folder):
 def test_a_run_killed_in_and_between_replicas_goes_on_to_the_same_numbers(inputs, interacting):
     more = ["--interactions", str(interactions(inputs)), "--max-events", "200000"] if interacting else []
     arguments, state = [*command(inputs, "killed", "killed.nc"), *more], inputs / "killed"
-    killed_when(state / "stage_0" / "current.npz", arguments, inputs)
-    with np.load(state / "stage_0" / "current.npz") as stored:
+    killed_when(state / "stage_0" / "current_0000.npz", arguments, inputs)
+    with np.load(state / "stage_0" / "current_0000.npz") as stored:
         assert stored["replica"] == 0
         assert stored["ticks"][0] > 0
     assert not (state / "stage_0" / "replica_0000.npz").exists()
     killed_when(state / "stage_0" / "replica_0000.npz", arguments, inputs)
     again = subprocess.run(arguments, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "replica 1/3" not in again.stderr
+    assert "replica 1:" not in again.stderr
     assert "ETA" in again.stderr
-    assert subprocess.run([*command(inputs, "whole", "whole.nc"), *more], capture_output=True).returncode == 0
+    at_once = [*command(inputs, "whole", "whole.nc"), *more, "--jobs", "2"]
+    assert subprocess.run(at_once, capture_output=True).returncode == 0
     xr.testing.assert_identical(
         propagator.read_propagator(inputs / "killed.nc"), propagator.read_propagator(inputs / "whole.nc")
     )
     assert not any((inputs / "whole").iterdir())
+
+
+def test_a_bare_lattice_gives_its_correlation_factor(tmp_path):
+    """Simple cubic, one vacancy in a hundred sites: f near that of a single one, 0.653, and no more in the files."""
+    write_json(tmp_path / "sites.json", {key: bravais("simple cubic")[key] for key in ("cell", "sites", "jumps")})
+    header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+    (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,1e9,,,model\n")
+    kmc = [
+        "run_kmc", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
+        "--concentration", 0.99, "--supercell", 14, 14, 14, "--replicas", 4, "--max-events", 1_000_000,
+        "--max-residence-times", 100, "--checkpoint", tmp_path / "c", "--out", tmp_path / "P.nc",
+    ]  # fmt: skip
+    assert run(*kmc)[0] == 0
+    table = tmp_path / "diffusion.csv"
+    code, said = run("diffusion_table", tmp_path / "P.nc", "--sites", tmp_path / "sites.json", "--out", table)
+    assert code == 0, said
+    row = pd.read_csv(table).iloc[0]
+    assert row["correlation_factor"] == pytest.approx(0.653, abs=0.02)
+    assert row["correlation_factor_ci_low"] < row["correlation_factor"] < row["correlation_factor_ci_high"]
+    assert row["haven_ratio"] == pytest.approx(row["correlation_factor"], rel=0.2)
+    (tmp_path / "sites.json").write_text("{}")
+    code, said = run("diffusion_table", tmp_path / "P.nc", "--sites", tmp_path / "sites.json", "--out", table)
+    assert (code, "key cell, sites is missing" in said) == (2, True)
 
 
 @pytest.mark.parametrize("concentration", [0, 1])

@@ -439,6 +439,11 @@ def test_row_of_a_random_walk(tmp_path):
     assert row["D_tracer_m2_per_s"] == pytest.approx(1e-12)
     assert row["haven_ratio"] == pytest.approx(0.5)
     assert row["correlation_factor"] == pytest.approx(1)
+    log_D = np.log(row["ci_high_m2_per_s"] / 1e-12)
+    assert np.log(row["correlation_factor_ci_high"]) == pytest.approx(log_D)
+    # D and the collective D are known equally well.
+    assert np.log(row["haven_ratio_ci_high"] / 0.5) == pytest.approx(np.sqrt(2) * log_D, rel=0.05)
+    assert row["vacancies_per_site"] == 0.5
     assert row["jump_rate_from_D_per_s"] == pytest.approx(1e8)
     # n e² D/(H_R k_B T): one ion in 100 Å³ (2 sites, half filled, cell 4 × 5 × 5 Å)
     sigma = 1e28 * constants.e**2 * 1e-12 / (0.5 * constants.k * 300) / 100
@@ -478,15 +483,18 @@ def test_no_diffusion_is_not_diffusive_and_propagators_must_fit_the_sites(tmp_pa
 def test_molecular_dynamics_rows(tmp_path):
     path = tmp_path / "synthetic_summary.json"
     runs = [(600, 0.010), (600, 0.012), (700, 0.03), (500, -0.001)]
-    write_json(path, {"trajectories": [{"temperature_K": T, "diffusion_A2_per_ps": {"ions": D}} for T, D in runs]})
+    sizes = {"ions": 78, "sites": 81}
+    found = [{"temperature_K": T, "diffusion_A2_per_ps": {"ions": D}} | sizes for T, D in runs]
+    write_json(path, {"trajectories": found})
     rows = {row["temperature_K"]: row for row in diffusion_table.md_rows([path])}
     assert rows[600]["D_tracer_m2_per_s"] == pytest.approx(1.1e-10)  # 1 Å²/ps = 1e-8 m²/s
     # two runs: standard error 0.1e-10, Student's t of 12.7 for one degree of freedom
     assert rows[600]["ci_high_m2_per_s"] == pytest.approx(1.1e-10 * np.exp(12.706 * 0.1 / 1.1), rel=1e-3)
+    assert rows[600]["vacancies_per_site"] == pytest.approx(3 / 81)
     assert "ci_low_m2_per_s" not in rows[700]
     assert rows[500]["diffusive"] == 0
     write_json(path, {"trajectories": [{"temperature_K": 600}]})
-    with pytest.raises(InputError, match="trajectory 0 has no"):
+    with pytest.raises(InputError, match="trajectory 0 lacks"):
         diffusion_table.md_rows([path])
     for other in ({"runs": []}, {"trajectories": []}):
         write_json(path, other)

@@ -517,6 +517,9 @@ def test_diffusion_shows_its_energy_and_leaves_out_what_has_no_logarithm(tmp_pat
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert any("= 0.250 eV" in label and "200 to 300 K" in label for label in labels)
     assert "MD (one run a temperature, no interval)" in labels
+    table["vacancies_per_site"] = np.where(table["origin"] == "md", 0.037, 0.01)
+    labels = plot_diffusion.draw(table, NO_LITERATURE).axes[0].get_legend_handles_labels()[1]
+    assert "MD, 3.7 % of sites empty (one run a temperature, no interval)" in labels
     (line,) = [line for line in drawn(figure, "line") if line.axes is figure.axes[0]]
     assert (min(line.get_xdata()), max(line.get_xdata())) == pytest.approx((1000 / 300, 1000 / 200))
 
