@@ -3,7 +3,9 @@
 Momentary tensors of the model along each ion's history, less the ion's mean, give the correlation function; its
 integral over the first half picosecond or tenth of the run is the spectral density at any Larmor frequency. Slower
 motion of the surroundings is left out, hops are those of simulate_relaxation.py. Rows: temperature_K, quantity,
-rate_per_s and rate_se_per_s, the standard error over ions; `fluctuation` is the root of the mean square of δV over that
+rate_per_s and rate_se_per_s, the standard error over ions, which is not all of it: the thermostat of the run damps
+vibrations too, and what lasts longer than the integral is not in it: take the rate for an order of magnitude.
+`fluctuation` is the root of the mean square of δV over that
 of V.
 """
 
