@@ -161,6 +161,7 @@ rule simulate_spectra:
     input:
         code=code("simulate_spectra"),
         propagator=rules.run_kmc.output,
+        moved=expand(rules.run_kmc_shift.output, shift=SHIFTS, allow_missing=True),
         tensors=SITE_TENSORS,
     output:
         f"{RESULTS}/nmr/spectra_{{temperature}}K.csv",
@@ -178,7 +179,8 @@ rule simulate_spectra:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", lorentz_Hz="lorentz_Hz"),
     shell:
-        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope} {params.flags} --out {output} > {log} 2>&1"
+        "python {input.code[0]} --propagator {input.propagator} --moved {input.moved} --site-tensors {input.tensors}"
+        " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
 rule simulate_relaxation:

@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 
 MOTIONS = ["rigid_per_kHz", "exchange_per_kHz", "fast_per_kHz"]
 COLUMNS = ["temperature_K", "frequency_kHz", *MOTIONS]
-# Over the tensor committee, over replicates of the site tensors (empty where there is only one), of DFT.
+# Over the tensor committee, over replicates of the site tensors (empty where there is only one), of DFT, by the rates.
 SPREADS = ["exchange_sd_model_per_kHz", "exchange_se_sampling_per_kHz", "exchange_sd_dft_per_kHz"]
+SPREADS += ["exchange_sd_rates_per_kHz"]
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def draw(table: pd.DataFrame) -> Figure:
     middle = colours[sorted(colours)[len(colours) // 2]]  # exchange has the colour of its temperature
     centre.plot([], [], label="exchange", color=middle, linewidth=0.9)
     if table[SPREADS].notna().any(axis=None):
-        centre.fill_between([], [], [], label="1 s.d., site tensors", color=middle, alpha=0.35, linewidth=0)
+        centre.fill_between([], [], [], label="1 s.d.", color=middle, alpha=0.35, linewidth=0)
     centre.plot([], [], label="rigid", color=GREY, linewidth=0.9)
     centre.plot([], [], label="fast limit", color="black", linestyle=(0, (2, 1.5)), linewidth=0.9)
     figure.legend(*centre.get_legend_handles_labels(), loc="outside upper center", ncols=4)

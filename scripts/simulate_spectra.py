@@ -54,6 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--propagator", required=True, help="two-time propagator of kinetic Monte Carlo (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at its temperature (JSON)")
+    parser.add_argument(
+        "--moved", nargs="*", default=[], metavar="PROPAGATOR",
+        help="propagators at that temperature with the rate model moved by one standard deviation, for its error",
+    )  # fmt: skip
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
     parser.add_argument(
         "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
@@ -80,6 +84,14 @@ def main() -> None:
             )
             others.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0))
         table[f"exchange_{error}_per_kHz"] = np.std(others, axis=0, ddof=1) * 1e3 if len(others) > 1 else np.nan
+    changes = []
+    for path in arguments.moved:
+        moved, _ = load_observed(path, arguments.site_tensors, nucleus.isotope)
+        generator = generator_at_half_decay(moved, states.mean)
+        axis, found = motional_spectra(generator, moved.populations, states.mean, nucleus, *widths)
+        changes.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0) - spectra["exchange"])
+    of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
+    table["exchange_sd_rates_per_kHz"] = of_rates
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.7g")
 

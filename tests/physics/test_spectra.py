@@ -284,6 +284,15 @@ def test_command_lines(tmp_path):
     assert np.abs(drawn["exchange_per_kHz"] - 1e3 * known["exchange"]).sum() * step_kHz < 1e-3
     assert np.abs(drawn["exchange_per_kHz"] - 1e3 * faster["exchange"]).sum() * step_kHz > 0.1
     assert drawn["exchange_sd_model_per_kHz"].max() > 2e-3 * drawn["exchange_per_kHz"].max()
+    assert drawn["exchange_sd_rates_per_kHz"].isna().all()
+    # Rates moved by a factor 1000, and not at all: that is their error.
+    data = xr.load_dataset(tmp_path / "P.nc")
+    data.assign_coords(time=data["time"] / 1000, lag=data["lag"] / 1000).assign_attrs(shift=1).to_netcdf(
+        tmp_path / "Q.nc"
+    )
+    assert run("simulate_spectra.py", *flags, "--moved", "P.nc", "Q.nc").returncode == 0
+    found = pd.read_csv(tmp_path / "S.csv")["exchange_sd_rates_per_kHz"]
+    np.testing.assert_allclose(found, 1e3 * np.abs(known["exchange"] - faster["exchange"]), atol=2e-3 * found.max())
 
     tensors["states"] = record[:1]
     (tmp_path / "T.json").write_text(json.dumps(tensors))
