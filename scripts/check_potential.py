@@ -139,7 +139,9 @@ def main() -> None:
     parser.add_argument("--eos", type=Path, required=True, help="labelled strained cells, extended XYZ")
     parser.add_argument("--dataset", type=Path, required=True, help="snapshots that it learnt from, extended XYZ")
     parser.add_argument("--mobile", required=True, help="element of the mobile ions")
-    parser.add_argument("--trajectories", type=Path, nargs="+", required=True, help="MD runs on member 0, HDF5")
+    parser.add_argument(
+        "--trajectories", type=Path, nargs="+", required=True, help="MD runs on members of the potential, HDF5"
+    )
     parser.add_argument("--checks", type=Path, nargs="+", required=True, help="their checks by run_md.py, JSON")
     for name in ("eos", "metrics", "distances", "means"):
         parser.add_argument(f"--out-{name}", type=Path, required=True, help="CSV")

@@ -34,6 +34,7 @@ from insilico_nmr.predictions import (
 from insilico_nmr.significant_figures import last_digit, plain
 from insilico_nmr.tables import read_table
 
+TELLING = 100.0
 COLUMNS = ["quantity", "temperature_K", "predicted", "ci_low", "ci_high", "unit", "measured", "measured_uncertainty"]
 COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis", "interval", "note"]
 
@@ -42,6 +43,8 @@ def verdict(
     predicted: Prediction, measured: float, uncertainty: float, measured_text: str, energy: bool
 ) -> tuple[str, str]:
     """Ratio (difference in eV for energies) of predicted to measured, and "agrees" or how far the prediction is off.
+
+    Of an interval so wide that to lie in it says little, beyond a factor TELLING, the words say so.
 
     Digits: two of a ratio; of a difference as many decimals as the measured energy has.
     """
@@ -55,6 +58,9 @@ def verdict(
         ratio = predicted.value / measured
         number = plain(ratio)
         words = f"{plain(max(ratio, 1 / ratio))} times {'higher' if ratio > 1 else 'lower'}"
+    if agrees and not energy and predicted.high > TELLING * max(predicted.low, 0.0):
+        span = f"a factor {plain(predicted.high / predicted.low)}" if predicted.low > 0 else "zero and more"
+        return number, f"agrees, in an interval of {span}"
     return number, "agrees" if agrees else words
 
 

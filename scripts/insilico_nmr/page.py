@@ -87,8 +87,8 @@ def linked(text: str) -> Markup:
 
 def kind(verdict: str) -> str:
     """Kind of a verdict: "agrees", "higher" or "lower" (the prediction is off), or "open" (not judged)."""
-    if verdict == "agrees":
-        return verdict
+    if verdict.startswith("agrees"):
+        return "agrees"
     return next((word for word in ("higher", "lower") if verdict.endswith(word)), "open")
 
 

@@ -206,6 +206,9 @@ def test_verdicts_on_rates_and_energies():
     assert comparison.verdict(rate, 9e-14, 2e-14, "9e-14", energy=False)[1] == "agrees"  # within its uncertainty
     assert comparison.verdict(rate, 3e-12, 0, "3e-12", energy=False) == ("0.10", "10 times lower")
     assert comparison.verdict(rate, 7.1e-16, 0, "7.1e-16", energy=False) == ("420", "420 times higher")
+    vague = Prediction(1e3, 1e1, 7e3, "")
+    assert comparison.verdict(vague, 2e3, 0, "2e3", energy=False)[1] == "agrees, in an interval of a factor 700"
+    assert comparison.verdict(Prediction(1e3, 0.0, 7e3, ""), 2e3, 0, "2e3", False)[1].endswith("zero and more")
     energy = Prediction(0.19, 0.17, 0.21, "")
     assert comparison.verdict(energy, 0.24, 0.005, "0.24", energy=True) == ("-0.05", "0.05 eV lower")
     assert comparison.verdict(energy, 0.1, 0.05, "0.1", energy=True)[1] == "0.1 eV higher"

@@ -312,7 +312,12 @@ def test_numbers_keep_their_digits():
 
 
 def test_verdicts_are_counted():
-    verdicts = ["agrees", "0.07 eV lower", "460 times higher", "measured value to be confirmed"]
+    verdicts = [
+        "agrees, in an interval of a factor 500",
+        "0.07 eV lower",
+        "460 times higher",
+        "measured value to be confirmed",
+    ]
     assert [kind(verdict) for verdict in verdicts] == ["agrees", "lower", "higher", "open"]
     rows = [{"verdict": verdict} for verdict in verdicts]
     assert summary(rows) == "4 measured values: 1 inside the predicted 95 % interval, 2 outside, 1 not judged."
