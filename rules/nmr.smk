@@ -135,7 +135,7 @@ rule simulate_nmr:
         runtime=30,
     params:
         isotope=flags("material", isotope="isotope"),
-        flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s"),
+        flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s", direction="direction"),
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
         " {params.flags} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
@@ -202,7 +202,7 @@ rule simulate_relaxation:
         runtime=30,
     params:
         isotope=flags("material", isotope="isotope"),
-        flags=flags("observables", fields_T="fields_T"),
+        flags=flags("observables", fields_T="fields_T", direction="direction"),
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
         " {params.flags} --out {output} > {log} 2>&1"

@@ -1,8 +1,8 @@
 """Speed of the potentials: features of UF3 (beside the package uf3, where it is installed), and MD steps of both kinds.
 
 UF3 has the sizes of the default study, PaiNN those that are the defaults of the configuration, and both weights that
-mean nothing: only the time counts. Atoms fly as fast as at 600 K, so that neighbours are looked for anew. The package is
-no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets it for
+mean nothing: only the time counts. Atoms fly as fast as at 600 K, so that neighbours are looked for anew. The package
+is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets it for
 comparison. Times are CPU times of one process on one core; a second core runs a second replica as fast.
 """
 

@@ -121,6 +121,10 @@ def main() -> None:
     parser.add_argument(
         "--t1q-s", type=float, help="quadrupolar relaxation time during mixing, s; damps S2 and is held in its fit"
     )
+    parser.add_argument(
+        "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"),
+        help="of the field in a single crystal, Cartesian as its cell: the echoes are of that (default: a powder)",
+    )  # fmt: skip
     parser.add_argument("--out-echo", required=True, help="CSV of S2(t_p, t_m)")
     parser.add_argument("--out-correlation", required=True, help="CSV of the tensor correlation function")
     parser.add_argument("--out-fits", required=True, help="CSV of fits, one row for each curve")
@@ -179,6 +183,9 @@ def main() -> None:
         }
     )
 
+    def kernel_of(tensors: np.ndarray, evolution_time_s: float) -> np.ndarray:
+        return echo.evolution_kernel(tensors, evolution_time_s, nucleus, arguments.direction)
+
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
     beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]
     if beyond:
@@ -190,17 +197,16 @@ def main() -> None:
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
-        kernel = echo.evolution_kernel(states.mean, evolution_time_s, nucleus)
+        kernel = kernel_of(states.mean, evolution_time_s)
+        if not np.diag(kernel) @ propagator.populations > 0:
+            raise InputError(f"--direction {arguments.direction}: no site has a quadrupolar frequency along it")
         frozen = echo.frozen_echo(joint, kernel)
         replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
         ratio = echo.plateau(propagator.populations, kernel)
         left = left_of_decay(frozen, ratio * frozen[0])
         members, samples, scaled = (
             np.array(
-                [
-                    damping * echo.frozen_echo(joint, echo.evolution_kernel(tensors, evolution_time_s, nucleus))
-                    for tensors in sets
-                ]
+                [damping * echo.frozen_echo(joint, kernel_of(tensors, evolution_time_s)) for tensors in sets]
             ).reshape(len(sets), len(time_s))
             for sets in (states.members, states.samples, states.scaled)
         )
@@ -275,8 +281,9 @@ def main() -> None:
     )
     # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
     fit_table.insert(12, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
-    fit_table["plateau_ratio_short_evolution"] = echo.plateau_short_evolution(propagator.populations, states.mean)
-    fit_table["plateau_ratio_long_evolution"] = echo.plateau_long_evolution(propagator.populations, states.mean)
+    powder = arguments.direction is None  # limits are those of a powder
+    for name, limit in (("short", echo.plateau_short_evolution), ("long", echo.plateau_long_evolution)):
+        fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.populations, states.mean) if powder else np.nan
     for path, table in (
         (arguments.out_echo, pd.concat(echo_tables)),
         (arguments.out_correlation, correlation_table),

@@ -332,6 +332,8 @@ def _orientations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the largest phase."""
     if direction is not None:
+        if not np.linalg.norm(direction) > 0:
+            raise InputError(f"field along {direction}: not a direction")
         return np.asarray(direction, dtype=float)[None] / np.linalg.norm(direction), np.ones(1)
     largest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
     return directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)

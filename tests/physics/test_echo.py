@@ -396,6 +396,24 @@ def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys
     assert pd.read_csv("f.csv")["flag"].iloc[-1] == "jumps_during_evolution"
 
 
+def test_echoes_of_a_single_crystal(tmp_path, monkeypatch):
+    """sin(ω_a t_p) sin(ω_b t_p) along one direction; none where every frequency vanishes, or of no direction."""
+    monkeypatch.chdir(tmp_path)
+    command = two_site_study(tmp_path, 10.0, 0.4)
+    field = np.array([0.3, -0.2, 0.9])
+    monkeypatch.setattr(sys, "argv", [*command, "--direction", *map(str, field)])
+    simulate_nmr.main()
+    along = field / np.linalg.norm(field)
+    phases = 2 * np.pi * 20e-6 * powder.quadrupolar_frequency(TWO_SITES, along[None], LITHIUM)[0]
+    curve = pd.read_csv("e.csv")["S2"].to_numpy()
+    assert curve[0] == pytest.approx(9 / 20 * np.mean(np.sin(phases) ** 2), rel=1e-6)
+    assert curve[-1] == pytest.approx(9 / 20 * np.mean(np.sin(phases)) ** 2, rel=2e-3, abs=1e-4)
+    assert pd.read_csv("f.csv")["plateau_ratio_short_evolution"].isna().all()
+    monkeypatch.setattr(sys, "argv", [*command, "--direction", "0", "0", "0"])
+    with pytest.raises(InputError, match="not a direction"):
+        simulate_nmr.main()
+
+
 def test_replicates_of_the_tensors_widen_the_interval_of_a_decay_rate(tmp_path, monkeypatch):
     """An asymmetric exchange among three sites, whose fit depends on which tensors they have."""
     time_s = np.concatenate([[0.0], np.geomspace(1e-3, 10, 60)])
