@@ -1,8 +1,8 @@
 """Draw simulated spin-alignment echoes: decays at all temperatures, decay rates against 1000/T, and plateaus.
 
-Curves that are no echoes are not drawn but named below the figure: those with jumps during the evolution time, and
-those that decay faster than 1/t_p. The tensor correlation function, which has no evolution time and no such limit, goes
-into the panel of rates, and with its table into a panel of its own.
+Curves with jumps during the evolution time are dotted, as far as something is left of them, and have no part in rates;
+those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function, which
+has no evolution time and no such limit, goes into the panel of rates, and with its table into a panel of its own.
 """
 
 from pathlib import Path
@@ -59,6 +59,8 @@ CORRELATION = ["temperature_K", "shift", "mixing_time_s", "normalised"]
 CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
+JUMPING = "jumps_during_evolution"
+LEAST_SIGNAL = 0.01  # S2(t_m→0), of which 9/20 is the most, of curves with jumps during the evolution time
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -69,7 +71,9 @@ def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     columns `S2_normalised_sd_rates` of curves and `log_rate_sd_rates` of fits, empty where it is not there.
     """
     keys = ["temperature_K", "evolution_time_us"]
-    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["flag"]), ECHO, echo, "points").reset_index(drop=True)
+    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["form", "flag"]), ECHO, echo, "points").reset_index(
+        drop=True
+    )
     ordered = curves.sort_values("mixing_time_s")
     start = ordered.groupby([*keys, "shift"])["S2"].transform("first")
     by_rates = moved_sd(curves.assign(of_start=curves["S2"] / start), keys, "mixing_time_s", "of_start")
@@ -132,7 +136,8 @@ def notes(fits: pd.DataFrame) -> str:
         why: dict[str, list[float]] = {}
         for _, row in rows.iterrows():
             if text := reason(row):
-                why.setdefault(f"not drawn, {text}", []).append(row["temperature_K"])
+                fate = "dotted" if row["flag"] == JUMPING else "not drawn"
+                why.setdefault(f"{fate}, {text}", []).append(row["temperature_K"])
             elif not fitted(row):
                 why.setdefault("no fit", []).append(row["temperature_K"])
             elif not good(row):
@@ -163,11 +168,17 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
     """S2 over its value at t_m → 0 with bands and fits at one evolution time."""
     for _, row in fits[fits["evolution_time_us"] == evolution_us].sort_values("temperature_K").iterrows():
         temperature = row["temperature_K"]
-        if reason(row):
+        jumping = row["flag"] == JUMPING
+        if reason(row) and not jumping:
             continue
         mine = (curves["temperature_K"] == temperature) & (curves["evolution_time_us"] == evolution_us)
         curve = curves[mine].sort_values("mixing_time_s")
         start = curve["S2"].iloc[0]
+        if jumping:
+            if start > LEAST_SIGNAL and (curve["form"] == "matrix").all():
+                later = curve[curve["mixing_time_s"] > 0]
+                axes.plot(later["mixing_time_s"], later["S2"] / start, ":", color=colours[temperature], gid="jumping")
+            continue
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
         sampling = 1.96 * curve["S2_normalised_se_sampling"].to_numpy()

@@ -6,6 +6,8 @@ over the replicates of the site tensors (the interval of 1/τ holds both);
 *_sd_model is the standard deviation over the tensor committee, *_sd_dft that of DFT from experiment (empty where the
 site tensors do not say). All are given for normalised curves too, of members, replicates and scaled tensors each over
 its own start; there the correlation function has no error of DFT, which is a common factor.
+`form` of an echo is "frozen" where hardly an ion jumps while the phases evolve, else "matrix", with jumps then by the
+Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone).
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
@@ -14,6 +16,7 @@ curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its
 
 import argparse
 import sys
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -22,6 +25,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from simulate_spectra import generator_at_half_decay
 
 # What may be left of a decay at the last mixing time of a curve that is complete.
 INCOMPLETE_ABOVE = 0.1
@@ -183,8 +187,9 @@ def main() -> None:
         }
     )
 
-    def kernel_of(tensors: np.ndarray, evolution_time_s: float) -> np.ndarray:
-        return echo.evolution_kernel(tensors, evolution_time_s, nucleus, arguments.direction)
+    @cache
+    def generator() -> np.ndarray:
+        return generator_at_half_decay(propagator, states.mean)
 
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
     beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]
@@ -197,38 +202,44 @@ def main() -> None:
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
-        kernel = kernel_of(states.mean, evolution_time_s)
-        if not np.diag(kernel) @ propagator.populations > 0:
-            raise InputError(f"--direction {arguments.direction}: no site has a quadrupolar frequency along it")
-        frozen = echo.frozen_echo(joint, kernel)
-        replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
-        ratio = echo.plateau(propagator.populations, kernel)
-        left = left_of_decay(frozen, ratio * frozen[0])
-        members, samples, scaled = (
-            np.array(
-                [damping * echo.frozen_echo(joint, kernel_of(tensors, evolution_time_s)) for tensors in sets]
-            ).reshape(len(sets), len(time_s))
-            for sets in (states.members, states.samples, states.scaled)
-        )
         jumping = echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
         flag = "jumps_during_evolution" if jumping else "ok"
         if evolution_time_us in beyond:
-            flag = "evolution_beyond_the_lags"
+            flag, jumping = "evolution_beyond_the_lags", False
+        if jumping:
+            kernel_of = partial(echo.matrix_kernel, generator(), propagator.populations)
+        else:
+            kernel_of = echo.evolution_kernel
+        how = {"evolution_time_s": evolution_time_s, "nucleus": nucleus, "direction": arguments.direction}
+        kernel = kernel_of(states.mean, **how)
+        if not np.diag(kernel) @ propagator.populations > 0:
+            raise InputError(f"--direction {arguments.direction}: no site has a quadrupolar frequency along it")
+        signal = echo.frozen_echo(joint, kernel)
+        replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
+        ratio = echo.plateau(propagator.populations, kernel)
+        left = left_of_decay(signal, ratio * signal[0])
+        members, samples, scaled = (
+            np.array([damping * echo.frozen_echo(joint, kernel_of(tensors, **how)) for tensors in sets]).reshape(
+                len(sets), len(time_s)
+            )
+            for sets in (states.members, states.samples, states.scaled)
+        )
         echo_tables.append(
             pd.DataFrame(
                 {
                     **common,
                     "evolution_time_us": evolution_time_us,
                     "mixing_time_s": time_s,
-                    "S2": damping * frozen,
+                    "S2": damping * signal,
                     "S2_se_sampling": sampling_error(replicas, samples),
                     "S2_sd_model": spread(members),
                     "S2_sd_dft": spread(scaled),
-                    "S2_normalised_se_sampling": sampling_error(replicas / frozen[0], samples / samples[:, :1]),
+                    "S2_normalised_se_sampling": sampling_error(replicas / signal[0], samples / samples[:, :1]),
                     "S2_normalised_sd_model": spread(members / members[:, :1]),
                     "S2_normalised_sd_dft": spread(scaled / scaled[:, :1]),
                     "continued": continued,
                     "complete": int(left <= INCOMPLETE_ABOVE),
+                    "form": "matrix" if jumping else "frozen",
                     "flag": flag,
                 }
             )

@@ -248,6 +248,38 @@ def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time
     return changed_during_evolution(joint, time_s, evolution_time_s, tensors) > FROZEN_LIMIT
 
 
+def matrix_kernel(
+    generator: np.ndarray,
+    populations: np.ndarray,
+    tensors: np.ndarray,
+    evolution_time_s: float,
+    nucleus: Nucleus,
+    direction: np.ndarray | None = None,
+) -> np.ndarray:
+    """Kernel K_ab (S, S) of states at the start and at the end of mixing, with jumps while the phases evolve.
+
+    With P_ab(t_m) it gives S₂ as `evolution_kernel` does (`frozen_echo`), which it becomes where nothing jumps: K_ab =
+    ⟨(1ᵀS)_b (S p)_a⟩/p_a, S = [e^{(M+iΩ)t_p} − e^{(M−iΩ)t_p}]/2i, Ω = diag ω_a(n), averaged over the powder or along
+    `direction` (3,). `generator` M (S, S) in column convention, 1/s, `populations` its stationary state (S,), `tensors`
+    (S, 3, 3) a.u. M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element.
+    """
+    _check_echo(nucleus, evolution_time_s)
+    check_generator(generator, populations)
+    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    size = len(tensors)
+    diagonal = np.arange(size)
+    kernel = np.zeros((size, size))
+    for start in range(0, len(directions), 1024):
+        block = slice(start, start + 1024)
+        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
+        exponent = np.broadcast_to(generator * evolution_time_s, (len(phases), size, size)).astype(complex)
+        exponent[:, diagonal, diagonal] += 1j * phases
+        sine = expm(exponent).imag
+        before, after = sine @ populations, sine.sum(axis=1)
+        kernel += (before * weights[block, None]).T @ after
+    return kernel / populations[:, None]
+
+
 def matrix_echo(
     generator: np.ndarray,
     populations: np.ndarray,
@@ -257,28 +289,13 @@ def matrix_echo(
     nucleus: Nucleus,
     direction: np.ndarray | None = None,
 ) -> np.ndarray:
-    """S₂ (T,) with jumps while the phases evolve: (9/20)⟨1ᵀ S e^{M t_m} S p⟩.
+    """S₂ (T,) of the process of `generator` with jumps while the phases evolve: (9/20)⟨1ᵀ S e^{M t_m} S p⟩.
 
-    S = [e^{(M+iΩ)t_p} − e^{(M−iΩ)t_p}]/2i, Ω = diag ω_a(n), averaged over the powder or along `direction` (3,).
-    `generator` M (S, S) in column convention, 1/s, `populations` its stationary state (S,), `tensors` (S, 3, 3) a.u.
-    M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element.
+    Arguments as of `matrix_kernel`.
     """
-    _check_echo(nucleus, evolution_time_s)
-    check_generator(generator, populations)
-    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
-    size = len(tensors)
-    diagonal = np.arange(size)
-    kernel = np.zeros((size, size))  # [state at the end of mixing, state at its start]
-    for start in range(0, len(directions), 1024):
-        block = slice(start, start + 1024)
-        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
-        exponent = np.broadcast_to(generator * evolution_time_s, (len(phases), size, size)).astype(complex)
-        exponent[:, diagonal, diagonal] += 1j * phases
-        sine = expm(exponent).imag
-        before, after = sine @ populations, sine.sum(axis=1)
-        kernel += (after * weights[block, None]).T @ before
+    kernel = matrix_kernel(generator, populations, tensors, evolution_time_s, nucleus, direction)
     mixing = expm(generator * np.asarray(mixing_times_s, dtype=float)[:, None, None])
-    return AMPLITUDE * np.einsum("tba,ba->t", mixing, kernel)
+    return frozen_echo(np.einsum("tba,a->abt", mixing, populations), kernel)
 
 
 def spin_lattice_damping(mixing_times_s: np.ndarray, t1q_s: float | None) -> np.ndarray:

@@ -183,6 +183,21 @@ def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
         assert echo.jumps_during_evolution(joint, time_s, evolution_time_s, TWO_SITES) == (jumps > 0.02)
 
 
+def test_the_program_takes_the_matrix_form_where_ions_jump_during_evolution(tmp_path, monkeypatch):
+    """One ion in five jumps while phases evolve: S₂ is that of the master equation, not a third too large."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 1e4, 1e-3))
+    simulate_nmr.main()
+    table = pd.read_csv("e.csv")
+    assert set(table["form"]) == {"matrix"}
+    assert set(table["flag"]) == {"jumps_during_evolution"}
+    generator = column_generator(1e4 * np.ones((2, 2)))
+    exact = echo.matrix_echo(generator, HALVES, TWO_SITES, 2e-5, table["mixing_time_s"].to_numpy(), LITHIUM)
+    np.testing.assert_allclose(table["S2"], exact, rtol=2e-3)
+    frozen = echo.AMPLITUDE * np.diag(echo.evolution_kernel(TWO_SITES, 2e-5, LITHIUM)).mean()
+    assert frozen / table["S2"][0] == pytest.approx(1.34, abs=0.02)
+
+
 def test_excursions_that_return_at_once_are_no_jumps_during_evolution():
     # Two sites and, beside each, one that an ion visits 1e6 times a second for a nanosecond: populations 1e-3.
     out, back, across = 1e6, 1e9, 10.0

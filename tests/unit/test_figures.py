@@ -90,7 +90,8 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
             curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
             errors = {"S2_normalised_sd_model": 2e-3, "S2_normalised_sd_dft": np.nan}
-            curves.append(curve.assign(**common, **errors, flag=flag, continued=time > 1e-2))
+            curve = curve.assign(**common, **errors, flag=flag, form="matrix" if flag != "ok" else "frozen")
+            curves.append(curve.assign(continued=time > 1e-2))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
             )
@@ -429,7 +430,7 @@ def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
         assert line.get_xdata().min() > 0
     note = figure.get_supxlabel()
     assert "10, 100 µs: not drawn, decay faster than 1/t$_p$: 300 K" in note
-    assert "100 µs: not drawn, jumps during evolution: 200 K" in note
+    assert "100 µs: dotted, jumps during evolution: 200 K" in note
     assert len(drawn(figure, "echo_rate")) == 3
 
 
@@ -495,12 +496,13 @@ def test_the_band_of_the_committee_starts_at_nothing(tmp_path):
 
 def test_where_nothing_is_an_echo_the_figure_says_so(tmp_path):
     curves, fits = synthetic_echoes()
-    fits["flag"] = "jumps_during_evolution"
+    fits["flag"], curves["form"] = "jumps_during_evolution", "matrix"
     figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
     assert not drawn(figure, "echo")
     assert not drawn(figure, "echo_rate")
     assert any("no simulated curve is an echo" in text.get_text() for text in figure.axes[0].texts)
-    assert "10, 100 µs: not drawn, jumps during evolution: all temperatures" in figure.get_supxlabel()
+    assert len(drawn(figure, "jumping")) == 3
+    assert "10, 100 µs: dotted, jumps during evolution: all temperatures" in figure.get_supxlabel()
 
 
 def test_echoes_and_fits_of_different_runs_are_refused(tmp_path):
