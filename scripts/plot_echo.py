@@ -1,8 +1,8 @@
 """Draw simulated spin-alignment echoes: decays at all temperatures, decay rates against 1000/T, and plateaus.
 
 Curves with jumps during the evolution time are dotted, as far as something is left of them, and have no part in rates;
-those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function has no
-evolution time and no such limit: it goes into the panel of rates, and with its table into a panel of its own.
+those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function has
+no evolution time and no such limit: it goes into the panel of rates, and with its table into a panel of its own.
 """
 
 from pathlib import Path

@@ -48,6 +48,18 @@ def test_area_symmetry_and_projection():
     np.testing.assert_allclose(projection, rigid, atol=1e-9 * rigid.max())
 
 
+def test_a_powder_has_no_orientation():
+    """The crystal turned as a whole has the same spectrum, up to the grid of directions."""
+    tensors = from_components(np.random.default_rng(2).normal(0, 0.005, (3, 5)))
+    p = np.array([0.5, 0.3, 0.2])
+    joint = 0.4 * np.diag(p) + 0.6 * np.outer(p, p)
+    axis = frequency_axis(tensors, LITHIUM, 96)
+    broad = 6 * (axis[1] - axis[0])
+    turn = Rotation.from_euler("zyz", [0.3, 1.2, 2.0]).as_matrix()
+    found, other = (exchange_spectrum(joint, some, LITHIUM, axis, broad) for some in (tensors, turn @ tensors @ turn.T))
+    assert np.abs(found - other).max() < 0.01 * found.max()
+
+
 def test_without_mixing_all_is_on_the_diagonal_and_correlation_is_that_of_tensors():
     tensors = turned(90)
     axis, still = spectrum(np.diag(SHARES), tensors)

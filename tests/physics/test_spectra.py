@@ -147,6 +147,29 @@ def test_two_site_exchange_line_shape_is_the_closed_solution(ratio):
     assert np.abs(found - expected)[near].max() < 3e-3 * expected[np.abs(axis_Hz) > 5e3].max()
 
 
+@pytest.mark.parametrize("ratio", [0.05, 1.0, 30.0])
+def test_three_site_exchange_line_shape_is_the_closed_solution(ratio):
+    """Unequal populations, every jump to b at κ p_b: 1ᵀ(s − M − iΩ)⁻¹p = g/(1 − κg), g = Σ p_a/(s + κ − iω_a)."""
+    states = random_tensors(3, seed=4) * 3
+    populations = np.array([0.5, 0.3, 0.2])
+    directions, weights = powder.zcw(200)
+    nu = powder.quadrupolar_frequency(states, directions, LITHIUM)
+    kappa = ratio * 2 * np.pi * np.ptp(nu, axis=1).max()
+    lorentz_Hz = 1000.0
+    time_step_s, count = spectra.acquisition(states, LITHIUM, lorentz_Hz)
+    time_step_s, count = time_step_s / 16, count * 16
+    generator = column_generator(kappa * np.broadcast_to(populations, (3, 3)))
+    fid = spectra.exchange_fid(generator, populations, states, LITHIUM, directions, weights, time_step_s, count)
+    axis_Hz, found = spectra.spectrum_of_fid(fid, time_step_s, lorentz_Hz)
+    expected = np.zeros_like(axis_Hz)
+    s = np.pi * lorentz_Hz + 2j * np.pi * axis_Hz[:, None]
+    for sign, intensity in ((1, 0.3), (-1, 0.3), (0, 0.4)):
+        g = sum(p / (s + kappa - 2j * np.pi * sign * nu[:, a]) for a, p in enumerate(populations))
+        expected += intensity * 2 * (g / (1 - kappa * g)).real @ weights
+    satellites = (np.abs(axis_Hz) < 1.2 * np.abs(nu).max()) & (np.abs(axis_Hz) > 5e3)
+    assert np.abs(found - expected)[satellites].max() < 3e-3 * expected[satellites].max()
+
+
 def test_exchange_spectrum_has_the_rigid_and_the_fast_limit():
     states = random_tensors(3)
     populations = np.array([0.2, 0.3, 0.5])
