@@ -339,4 +339,6 @@ LITERATURE_FLAGS = {
     "diffusion": MARK,
     "couplings": "",
     "summary": "",
+    "relaxation": "",
+    "linewidth": "",
 }

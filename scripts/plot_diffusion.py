@@ -27,10 +27,10 @@ from insilico_nmr.predictions import (
 from insilico_nmr.rates import is_above
 from insilico_nmr.style import (
     BAND,
-    BLACK,
     DOUBLE_MM,
     PALETTE,
     SMALL,
+    draw_measured,
     figure_arguments,
     inverse_temperature_axis,
     letter,
@@ -42,7 +42,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DIFFERENT = 0.1  # of the logarithms of two numbers of vacancies, from where on a figure says which is which
-MARKERS = ("*", "P", "X", "D", "^", "v", "<", ">")
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -113,16 +112,6 @@ def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
                   zorder=2, label=rf"MD, {span(np.round(temperature, -1))}: E$_a$ = {interval_text(fit)}")  # fmt: skip
 
 
-def draw_measured(axes: Axes, measured: pd.DataFrame, quantity: str) -> None:
-    """Measured values, each with its method and source in the legend."""
-    rows = measured[(measured["quantity"] == quantity) & measured["temperature_K"].notna()]
-    for marker, row in zip(MARKERS * 9, rows.itertuples(), strict=False):
-        x, half = 1000 / row.temperature_K, min(row.uncertainty, 0.999 * row.value)
-        axes.errorbar(x, row.value, half, color=BLACK, linestyle="none", elinewidth=0.7, zorder=5)
-        axes.plot(x, row.value, color=BLACK, marker=marker, markersize=5, markeredgewidth=0, linestyle="none", zorder=5,
-                  gid="measured", label=f"{row.method}: {row.reference}")  # fmt: skip
-
-
 def interval_text(fit: ArrheniusFit) -> str:
     """Activation energy with its 95 % interval, to the digits that it holds."""
     low, high = fit.activation_energy_interval_eV
@@ -158,7 +147,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
         draw_line(diffusion, fit, fitted_K, rf"E$_a$ = {interval_text(fit)}, {span(fitted_K)}")
     except InputError as error:
         no_line(diffusion, error)
-    draw_measured(diffusion, measured, "diffusion_coefficient")
+    draw_measured(diffusion, measured[measured["quantity"] == "diffusion_coefficient"])
     diffusion.set(yscale="log", ylabel="tracer diffusion coefficient D (m² s⁻¹)")
     letter(diffusion, "a")
     below_legend(diffusion)
@@ -172,7 +161,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
             draw_line(sigma, fit, fitted_K, label, product_with_T=True)
         except InputError as error:
             no_line(sigma, error)
-        draw_measured(sigma, measured, "ionic_conductivity")
+        draw_measured(sigma, measured[measured["quantity"] == "ionic_conductivity"])
         sigma.set(yscale="log", ylabel=r"conductivity $\sigma$ (S cm⁻¹)")
         letter(sigma, "b")
         below_legend(sigma)

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
+from insilico_nmr.literature import for_figure
 from insilico_nmr.style import (
     DOUBLE_MM,
     GREY,
     PALETTE,
+    draw_measured,
     figure_arguments,
     inverse_temperature_axis,
     letter,
@@ -52,8 +54,8 @@ def curve(axes: Axes, x: np.ndarray, rows: pd.DataFrame, unit: float) -> None:
     axes.plot(x[~whole], rows["fwhm_Hz"][~whole] / unit, "o", color=PALETTE[0], markerfacecolor="white")
 
 
-def draw(table: pd.DataFrame, relaxation: pd.DataFrame) -> Figure:
-    """(a) Linear in temperature, (b) logarithmic against inverse temperature, with the lifetime."""
+def draw(table: pd.DataFrame, relaxation: pd.DataFrame, measured: pd.DataFrame | None = None) -> Figure:
+    """(a) Linear in temperature, (b) logarithmic against inverse temperature, with the lifetime; `measured` in kHz."""
     rows, lifetimes = with_intervals(table), lifetime_widths(relaxation)
     figure = new_figure(DOUBLE_MM, 70)
     left, right = figure.subplots(1, 2)
@@ -64,6 +66,9 @@ def draw(table: pd.DataFrame, relaxation: pd.DataFrame) -> Figure:
         field = f"{relaxation['field_T'].min():g} T"
         label = rf"quadrupolar relaxation, R$_2$/π ({field})"
         right.plot(1000 / lifetimes["temperature_K"], lifetimes["fwhm_Hz"], "s-", color=PALETTE[1], label=label)
+    if measured is not None:
+        draw_measured(left, measured, inverse=False)
+        draw_measured(right, measured, unit=1e-3)
     right.set(yscale="log", ylabel="full width at half maximum (Hz)")
     inverse_temperature_axis(right, rows.index)
     right.legend(loc="best")
@@ -78,9 +83,10 @@ def read(path: Path, relaxation: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["linewidth", "relaxation"], intervals=True).parse_args()
+    args = figure_arguments(__doc__, ["linewidth", "relaxation"], literature=True, intervals=True).parse_args()
+    measured = for_figure(args.literature, args.material, args.phase, ["central_line_width"])
     widths, relaxation = read(args.linewidth, args.relaxation)
-    save(draw(only_errors(widths, args.intervals), relaxation), args.out_pdf, args.out_png)
+    save(draw(only_errors(widths, args.intervals), relaxation, measured), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
+from insilico_nmr.literature import for_figure
 from insilico_nmr.style import (
     DOUBLE_MM,
     GREY,
     PALETTE,
+    draw_measured,
     figure_arguments,
     inverse_temperature_axis,
     letter,
@@ -68,8 +70,8 @@ def draw_vibrations(axes: Axes, vibrations: pd.DataFrame, temperatures_K: np.nda
     axes.plot(1000 / some, y * (some / known["temperature_K"]) ** 2, ":", color=GREY, linewidth=0.8, label="with T²")
 
 
-def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None) -> Figure:
-    """(a) R1 in all fields, (b) all rates in the first."""
+def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None, measured: pd.DataFrame | None = None) -> Figure:
+    """(a) R1 in all fields, and `measured` ones, whose method should name the field; (b) all rates in the first."""
     rows = with_intervals(table)
     figure = new_figure(DOUBLE_MM, 75)
     left, right = figure.subplots(1, 2)
@@ -86,6 +88,8 @@ def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None) -> Figure:
         some = rows[(rows["field_T"] == fields[0]) & (rows["quantity"] == name)]
         if len(some):
             curve(right, some, colour, label)
+    if measured is not None:
+        draw_measured(left, measured)
     if vibrations is not None:
         draw_vibrations(left, vibrations, rows["temperature_K"].to_numpy())
     left.set_ylabel(r"R$_1$, initial slope (1/s)")
@@ -104,13 +108,14 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["relaxation"], intervals=True)
+    parser = figure_arguments(__doc__, ["relaxation"], literature=True, intervals=True)
     parser.add_argument("vibrations", nargs="?", type=Path, metavar="VIBRATIONS.csv", help="table vibrations.csv")
     args = parser.parse_args()
+    measured = for_figure(args.literature, args.material, args.phase, ["spin_lattice_relaxation_rate"])
     vibrations = None
     if args.vibrations is not None:
         vibrations = read_table(args.vibrations, ["temperature_K", "rate_per_s", "rate_se_per_s"], ["quantity"])
-    save(draw(only_errors(read(args.relaxation), args.intervals), vibrations), args.out_pdf, args.out_png)
+    save(draw(only_errors(read(args.relaxation), args.intervals), vibrations, measured), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ PREDICTED = {
     "attempt_frequency": "1/s",
     "ionic_conductivity": "S/cm",
 }
-# Quantities that the table may hold as well.
+# Quantities that the table may hold as well; the first two are drawn beside line widths and relaxation rates.
 RECORDED = {
+    "central_line_width": "kHz",
+    "spin_lattice_relaxation_rate": "1/s",
     "abs_Vzz": "1e21 V/m2",
     "interlayer_diffusion_coefficient": "m2/s",
     "narrowing_onset_temperature": "K",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -53,6 +54,7 @@ SETTINGS = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "insilico-nmr",
 }
+STARS = ("*", "P", "X", "D", "^", "v", "<", ">")  # of measured values
 
 
 def new_figure(width_mm: float, height_mm: float) -> Figure:
@@ -108,6 +110,19 @@ def inverse_temperature_axis(
     top.xaxis.set_major_formatter(FixedFormatter([str(value) for value in ticks]))
     top.xaxis.set_minor_locator(NullLocator())
     top.set_xlabel("T (K)")
+
+
+def draw_measured(axes: Axes, measured: pd.DataFrame, inverse: bool = True, unit: float = 1.0) -> None:
+    """Measured values (`literature.for_figure`) of known temperature, each with its method and source in the legend.
+
+    Over 1000/T, or over T where not `inverse`; in `unit` of the table's.
+    """
+    rows = measured[measured["temperature_K"].notna()]
+    for marker, row in zip(STARS * 9, rows.itertuples(), strict=False):
+        x, half = 1000 / row.temperature_K if inverse else row.temperature_K, min(row.uncertainty, 0.999 * row.value)
+        axes.errorbar(x, row.value / unit, half / unit, color=BLACK, linestyle="none", elinewidth=0.7, zorder=5)
+        axes.plot(x, row.value / unit, color=BLACK, marker=marker, markersize=5, markeredgewidth=0, linestyle="none",
+                  zorder=5, gid="measured", label=f"{row.method}: {row.reference}")  # fmt: skip
 
 
 def figure_arguments(

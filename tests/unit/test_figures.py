@@ -467,6 +467,27 @@ def test_what_the_moved_rate_model_does_to_decays_is_drawn(tmp_path):
     assert only_errors(plain, ["sampling"])["S2_normalised_sd_rates"].isna().all()
 
 
+def test_measured_widths_and_relaxation_rates_are_drawn_where_they_were_measured(tmp_path):
+    path = tmp_path / "synthetic_literature.csv"
+    path.write_text(
+        ",".join(LITERATURE)
+        + "\nX,p,,central_line_width,5.5,0.5,kHz,200,7Li line,r1,"
+        + "\nX,p,,spin_lattice_relaxation_rate,0.8,0.1,1/s,250,R1 in 4.7 T,r2,\n"
+    )
+    widths, rates = (
+        for_figure(path, "X", "p", [name]) for name in ("central_line_width", "spin_lattice_relaxation_rate")
+    )
+    tables = TABLES[plot_linewidth]()
+    left, right = drawn(plot_linewidth.draw(*tables, widths), "measured")
+    assert (left.get_xdata()[0], left.get_ydata()[0]) == pytest.approx((200, 5.5))
+    assert (right.get_xdata()[0], right.get_ydata()[0]) == pytest.approx((5.0, 5500))
+    row = dict.fromkeys(plot_relaxation.NUMBERS, 0.1) | {"quantity": "R1", "field_T": 4.7, "shift": 0, "valid": 1}
+    table = pd.DataFrame([row | {"temperature_K": T, "rate_per_s": 1.0, "complete": 1} for T in COLD_K])
+    (star,) = drawn(plot_relaxation.draw(table, measured=rates), "measured")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((4.0, 0.8))
+    assert star.get_label() == "R1 in 4.7 T: r2"
+
+
 def test_errors_that_are_not_asked_for_are_not_drawn():
     """One kind after the other: the interval of R₁ is that of what is left."""
     row = {"temperature_K": 300.0, "field_T": 4.7, "quantity": "R1", "valid": 1, "rate_per_s": 10.0, "shift": 0}
