@@ -65,6 +65,7 @@ rule all:
     input:
         expand("{root}/figures/{figure}.{suffix}", root=RESULTS, figure=FIGURES, suffix=["pdf", "png"]),
         f"{RESULTS}/tables/agreement.csv",
+        f"{RESULTS}/tables/occupancies.csv",
         f"{RESULTS}/data/CARD.md",
         f"{RESULTS}/data/nmr_parameters.csv",
         expand(f"{RESULTS}/exports/sites_{{temperature}}K.{{suffix}}", temperature=COLD, suffix=EXPORTED),

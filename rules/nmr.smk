@@ -444,6 +444,29 @@ rule diffusion_table:
         " {params.flags} --out {output} > {log} 2>&1"
 
 
+rule occupancy_table:
+    input:
+        code=code("occupancy_table"),
+        propagators=rules.diffusion_table.input.propagators,
+        sites=rules.make_sites.output,
+        jumps=rules.analyse_jumps.output.summary,
+    output:
+        f"{RESULTS}/tables/occupancies.csv",
+    log:
+        f"{RESULTS}/logs/occupancy_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/occupancy_table.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
+        " --out {output} > {log} 2>&1"
+
+
 rule compare_with_literature:
     input:
         code=code("compare_with_literature"),

@@ -1,7 +1,7 @@
 """Draw what jumps during evolution and surroundings change: spectra above, alignment echoes below, by temperature.
 
 What the other figures show is drawn beside what ions' paths give: lines of the Markov process of simulate_spectra.py,
-and echoes whose jumps are frozen while phases evolve.
+and echoes of simulate_nmr.py, without jumps while phases evolve or with those of that process.
 """
 
 from pathlib import Path
@@ -94,11 +94,12 @@ def draw(echoes: pd.DataFrame, lines: pd.DataFrame, markov: pd.DataFrame, frozen
 def read(echoes: Path, lines: Path, markov: Path, frozen: Path) -> tuple[pd.DataFrame, ...]:
     """The four tables; that of spectra has no rows where none was followed to its end."""
     spectra = ["temperature_K", "frequency_kHz", "intensity_per_kHz", *OF_LINES]
+    other = read_table(frozen, ["temperature_K", "shift", "evolution_time_us", "mixing_time_s", "S2"])
     return (
         read_table(echoes, ["temperature_K", "evolution_time_us", "mixing_time_s", "S2", *OF_ECHOES], ["tensors"]),
         read_table(lines, spectra, ["tensors", "experiment"], may_be_empty=True),
         read_table(markov, ["temperature_K", "frequency_kHz", "exchange_per_kHz"]),
-        read_table(frozen, ["temperature_K", "evolution_time_us", "mixing_time_s", "S2"]),
+        other[other["shift"] == 0],  # of the rate model as it is
     )
 
 

@@ -209,7 +209,8 @@ def synthetic_paths() -> list[pd.DataFrame]:
     others = [
         {"temperature_K": T, "frequency_kHz": axis, "exchange_per_kHz": np.exp(-((axis / 9) ** 2)) / 20} for T in COLD_K
     ]
-    frozen = [{"temperature_K": T, "S2": 0.22 * np.exp(-100 * time), **echo} for T in COLD_K]
+    frozen = [{"temperature_K": T, "shift": 0, "S2": 0.22 * np.exp(-100 * time), **echo} for T in COLD_K]
+    frozen += [part | {"shift": 1, "S2": 0.1 * time} for part in frozen]
     return [pd.concat(map(pd.DataFrame, rows)) for rows in (decays, lines, others, frozen)]
 
 
