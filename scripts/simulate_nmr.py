@@ -212,7 +212,7 @@ def main() -> None:
             kernel_of = echo.evolution_kernel
         how = {"evolution_time_s": evolution_time_s, "nucleus": nucleus, "direction": arguments.direction}
         kernel = kernel_of(states.mean, **how)
-        if not np.diag(kernel) @ propagator.populations > 0:
+        if not jumping and not np.diag(kernel) @ propagator.populations > 0:
             raise InputError(f"--direction {arguments.direction}: no site has a quadrupolar frequency along it")
         signal = echo.frozen_echo(joint, kernel)
         replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
