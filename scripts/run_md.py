@@ -67,7 +67,7 @@ def main() -> None:
             file=sys.stderr,
         )
     drift = nve_drift(trajectory.frame(-1), args.potential, run, length_ps=2.0)
-    checks = check_run(trajectory, drift, HostUnit.parse(args.host_unit) if args.host_unit else None)
+    checks = check_run(trajectory, drift, HostUnit.parse(args.host_unit) if args.host_unit else None, run.damping_ps)
     if checks.get("ligands_astray", 0) > ASTRAY:
         print(
             f"warning: {100 * checks['ligands_astray']:.1f} % of the ligands are shared by two host units or belong to "

@@ -101,7 +101,7 @@ def mean_with_error(series: np.ndarray) -> tuple[float, float]:
     return float(series.mean()), float(series.std() * np.sqrt(statistical_inefficiency(series) / len(series)))
 
 
-def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUnit | None) -> dict:
+def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUnit | None, damping_ps: float) -> dict:
     """Checks of one run as a dictionary of plain numbers. Raises InputError where host units break or energy drifts.
 
     More than 2 % of broken units are an error; fewer are rare stretched bonds at the chosen cut-off and reported. So is
@@ -117,10 +117,12 @@ def check_run(trajectory: Trajectory, drift_meV_per_atom_ps: float, unit: HostUn
         "potential_energy_se_eV_per_atom": energy_se,
         "nve_drift_meV_per_atom_ps": drift_meV_per_atom_ps,
     }
-    # The thermostat of a short run is known no better than its few oscillations say: 5 % at least.
-    if abs(temperature - trajectory.target_temperature_K) > max(
-        0.05 * trajectory.target_temperature_K, 4 * temperature_se
-    ):
+    # What a sound run may be off by: the canonical scatter of the kinetic energy, forgotten in the thermostat's time.
+    # The scatter of a run of a few such times does not tell it.
+    duration_ps = float(trajectory.time_ps[1] - trajectory.time_ps[0]) * len(trajectory.time_ps)
+    scatter = np.sqrt(2 / (3 * len(trajectory.numbers)) * min(1.0, 2 * damping_ps / duration_ps))
+    allowed = max(0.05, 4 * scatter) * trajectory.target_temperature_K
+    if abs(temperature - trajectory.target_temperature_K) > max(allowed, 4 * temperature_se):
         raise InputError(
             f"MD at {trajectory.target_temperature_K:g} K ran at {temperature:.0f} K: the potential releases energy, "
             "or the time step is too long"

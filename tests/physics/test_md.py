@@ -28,7 +28,7 @@ def test_energy_is_conserved_without_thermostat(potential):
 def test_thermostat_holds_the_temperature(potential, tmp_path):
     trajectory = run_md(relax(synthetic_crystal(), potential), potential, RUN, tmp_path)
     assert trajectory.temperature_K.mean() == pytest.approx(200, rel=0.15)
-    assert check_run(trajectory, 0.0, None)["mean_temperature_K"] == trajectory.temperature_K.mean()
+    assert check_run(trajectory, 0.0, None, RUN.damping_ps)["mean_temperature_K"] == trajectory.temperature_K.mean()
     write_trajectory(tmp_path / "t.h5", trajectory)
     assert np.allclose(read_trajectory(tmp_path / "t.h5").positions, trajectory.positions, atol=1e-5)
 
@@ -134,7 +134,25 @@ def test_broken_host_units_are_named():
         positions, np.array([15, 16]), 10 * np.eye(3), np.arange(20.0), np.full(20, 300.0), np.zeros(20), 300.0
     )
     with pytest.raises(InputError, match=r"P0 has 0 S within 2\.5 Å at 10\.0 ps"):
-        check_run(trajectory, 0.0, HostUnit("P", "S", 1, 2.5))
+        check_run(trajectory, 0.0, HostUnit("P", "S", 1, 2.5), 0.5)
+
+
+def test_a_run_may_be_as_far_from_its_temperature_as_its_length_and_size_allow():
+    """100 atoms at 350 K: a kinetic energy is off by 8 % (√(2/3N)), its mean over 3 ps at 0.5 ps by 5, over 300 ps by
+    0.5: 374 K is sound in the first, 500 K is not, and 370 K is not in the second."""
+    rng = np.random.default_rng(0)
+
+    def ran_at(mean_K: float, frames: int) -> Trajectory:
+        temperature = mean_K + rng.normal(0, 28, frames)
+        atoms = np.zeros((frames, 100, 3), np.float32)
+        return Trajectory(
+            atoms, np.full(100, 3), 9 * np.eye(3), 0.02 * np.arange(frames), temperature, np.zeros(frames), 350.0
+        )
+
+    check_run(ran_at(374, 150), 0.0, None, 0.5)
+    for mean_K, frames in ((500, 150), (370, 15_000)):
+        with pytest.raises(InputError, match="MD at 350 K ran at"):
+            check_run(ran_at(mean_K, frames), 0.0, None, 0.5)
 
 
 def test_units_that_share_a_ligand_and_let_another_go_are_seen():
@@ -149,8 +167,8 @@ def test_units_that_share_a_ligand_and_let_another_go_are_seen():
     assert ligands_astray(trajectory, unit) == 1.0  # no bond is as short
     positions[:10, :, 0] = [0, 1.4, 4, 5.4]
     positions[10:, :, 0] = [2.6, 4, 5.4, 9.5]
-    assert check_run(trajectory, 0.0, unit)["broken_host_units"] == 0
-    assert check_run(trajectory, 0.0, unit)["ligands_astray"] == 0.5
+    assert check_run(trajectory, 0.0, unit, 0.5)["broken_host_units"] == 0
+    assert check_run(trajectory, 0.0, unit, 0.5)["ligands_astray"] == 0.5
     free = Trajectory(
         positions, np.array([15, 16, 16, 16]), 20 * np.eye(3), np.arange(20.0), np.full(20, 300.0), np.zeros(20), 300.0
     )
