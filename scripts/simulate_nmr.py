@@ -25,7 +25,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from simulate_spectra import generator_at_half_decay
+from simulate_spectra import SPREAD_DIRECTIONS, generator_at_half_decay
 
 # What may be left of a decay at the last mixing time of a curve that is complete.
 INCOMPLETE_ABOVE = 0.1
@@ -206,10 +206,10 @@ def main() -> None:
         flag = "jumps_during_evolution" if jumping else "ok"
         if evolution_time_us in beyond:
             flag, jumping = "evolution_beyond_the_lags", False
+        kernel_of = spread_kernel_of = echo.evolution_kernel
         if jumping:
             kernel_of = partial(echo.matrix_kernel, generator(), propagator.populations)
-        else:
-            kernel_of = echo.evolution_kernel
+            spread_kernel_of = partial(kernel_of, most_directions=SPREAD_DIRECTIONS)
         how = {"evolution_time_s": evolution_time_s, "nucleus": nucleus, "direction": arguments.direction}
         kernel = kernel_of(states.mean, **how)
         if not jumping and not np.diag(kernel) @ propagator.populations > 0:
@@ -219,7 +219,7 @@ def main() -> None:
         ratio = echo.plateau(propagator.populations, kernel)
         left = left_of_decay(signal, ratio * signal[0])
         members, samples, scaled = (
-            np.array([damping * echo.frozen_echo(joint, kernel_of(tensors, **how)) for tensors in sets]).reshape(
+            np.array([damping * echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) for tensors in sets]).reshape(
                 len(sets), len(time_s)
             )
             for sets in (states.members, states.samples, states.scaled)

@@ -17,7 +17,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency
+from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency, zcw
 from insilico_nmr.propagator import DECORRELATED, read_propagator
 
 # Largest fraction of ions in another state after one evolution time at which the frozen form is trusted
@@ -255,17 +255,21 @@ def matrix_kernel(
     evolution_time_s: float,
     nucleus: Nucleus,
     direction: np.ndarray | None = None,
+    most_directions: int | None = None,
 ) -> np.ndarray:
     """Kernel K_ab (S, S) of states at the start and at the end of mixing, with jumps while the phases evolve.
 
     With P_ab(t_m) it gives S₂ as `evolution_kernel` does (`frozen_echo`), which it becomes where nothing jumps: K_ab =
     ⟨(1ᵀS)_b (S p)_a⟩/p_a, S = [e^{(M+iΩ)t_p} − e^{(M−iΩ)t_p}]/2i, Ω = diag ω_a(n), averaged over the powder or along
     `direction` (3,). `generator` M (S, S) in column convention, 1/s, `populations` its stationary state (S,), `tensors`
-    (S, 3, 3) a.u. M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element.
+    (S, 3, 3) a.u. M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element. A powder
+    of `most_directions` at most serves where only a spread is wanted.
     """
     _check_echo(nucleus, evolution_time_s)
     check_generator(generator, populations)
     directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    if most_directions is not None and len(directions) > most_directions:
+        directions, weights = zcw(most_directions)
     size = len(tensors)
     diagonal = np.arange(size)
     kernel = np.zeros((size, size))
