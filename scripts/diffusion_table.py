@@ -22,6 +22,7 @@ from insilico_nmr.diffusion import conductivity, correlation_factor, diffusion_c
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.propagator import read_propagator
+from insilico_nmr.sites import check_network
 from scipy import stats
 
 COLUMNS = ["temperature_K", "origin", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
@@ -166,8 +167,7 @@ def main() -> None:
     if not 0 < low < high:
         raise InputError(f"--arrhenius-range is {low:g} {high:g}; expected two rising temperatures above 0 K")
     sites, rows = read_json(args.sites), []
-    if missing := {"cell", "sites"} - set(sites):
-        raise InputError(f"{args.sites}: key {', '.join(sorted(missing))} is missing; expected a network of sites")
+    check_network(sites, str(args.sites))
     for path in args.propagators:
         row = kmc_row(read_propagator(path), sites, args.charge_number, path)
         if any((row["temperature_K"], row["shift"]) == (other["temperature_K"], other["shift"]) for other in rows):

@@ -15,6 +15,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.propagator import read_propagator
+from insilico_nmr.sites import check_network, site_orbits
 from scipy import stats
 
 COLUMNS = ["temperature_K", "origin", "orbit", "ions_per_site", "ci_low", "ci_high"]
@@ -70,7 +71,9 @@ def main() -> None:
     parser.add_argument("--md-summary", type=Path, required=True, help="summary of analyse_jumps.py, JSON")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
-    orbits = np.array([site["orbit"] for site in read_json(args.sites)["sites"]])
+    sites = read_json(args.sites)
+    check_network(sites, str(args.sites))
+    orbits = np.array(site_orbits(sites))
     table = pd.DataFrame([*md_rows(args.md_summary), *kmc_rows(args.propagators, orbits)], columns=COLUMNS)
     table = table.sort_values(["orbit", "temperature_K", "origin"])
     with atomic_path(args.out) as temporary:

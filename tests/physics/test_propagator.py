@@ -368,7 +368,7 @@ def test_a_bare_lattice_gives_its_correlation_factor(tmp_path):
     assert row["haven_ratio"] == pytest.approx(row["correlation_factor"], rel=0.2)
     (tmp_path / "sites.json").write_text("{}")
     code, said = run("diffusion_table", tmp_path / "P.nc", "--sites", tmp_path / "sites.json", "--out", table)
-    assert (code, "key cell, sites is missing" in said) == (2, True)
+    assert (code, "key 'cell' is missing" in said) == (2, True)
 
 
 @pytest.mark.parametrize("concentration", [0, 1])
