@@ -1,13 +1,19 @@
 """Correlation along histories: against sums, against kinetic Monte Carlo's propagator on a lattice that repeats."""
 
+import correlate_histories
 import numpy as np
+import pandas as pd
+import programs
 import pytest
 from insilico_nmr import kmc
-from insilico_nmr.echo import contract, tensor_kernel
+from insilico_nmr.echo import AMPLITUDE, contract, evolution_kernel, frozen_echo, tensor_kernel
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
-from insilico_nmr.histories import autocorrelation, by_ion
+from insilico_nmr.histories import autocorrelation, by_ion, echo_by_ion
 from insilico_nmr.lattice import build_lattice
+from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.tensors import from_components
+from insilico_nmr.trajectory import Trajectory, write_trajectory
 from lattices import isolated_sites
 from scipy.linalg import expm
 
@@ -50,6 +56,59 @@ def test_histories_of_kinetic_monte_carlo_give_what_its_propagator_gives():
     mean, error = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1) / np.sqrt(8)
     assert np.abs(mean - expected).max() < 4.5 * error.max()
     assert error.max() < 0.02 * expected[0]
+
+
+def test_echoes_along_histories_are_those_of_the_propagator():
+    """Two sites at 1 1/s both ways, followed for 4000 times as long."""
+    lithium, evolution_s = quadrupolar_nucleus("7Li"), 2e-5
+    lattice = build_lattice(isolated_sites("AA", [(0, 1, "aa")]), {("aa", "A", "A"): 1.0}, (1, 1, 1))
+    tensors = from_components(np.random.default_rng(5).normal(0, 0.002, (2, 5)))
+    step, curves = 0.2, []
+    for seed in range(6):
+        state = kmc.start(lattice, np.array([0], np.int32), seed)
+        records = kmc.run_snapshots(lattice, state, step * np.arange(4000))
+        curves.append(echo_by_ion(tensors[records[:, :, kmc.SITE]], evolution_s, lithium)[0, :12])
+    stays = 0.5 * (1 + np.exp(-2 * step * np.arange(12)))
+    joint = 0.5 * np.array([[stays, 1 - stays], [1 - stays, stays]])
+    expected = frozen_echo(joint, evolution_kernel(tensors, evolution_s, lithium))
+    mean, error = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1) / np.sqrt(6)
+    assert np.abs(mean - expected).max() < 4.5 * error.max()
+    assert error.max() < 0.05 * expected[0]
+
+
+def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
+    """Ions that turn once in 20 frames, and shake at twice that: the running mean over 10 frames leaves the turn."""
+    frames, turn = 400, 2 * np.pi * np.arange(400) / 200
+    path = np.zeros((frames, 3, 3), np.float32)
+    path[:, 0], path[:, 1] = np.stack([turn, np.sin(20 * turn), 0 * turn], axis=1), [5, 5, 5]
+    numbers, cell, none = np.array([3, 3, 16]), 20 * np.eye(3), np.zeros(frames)
+    write_trajectory(tmp_path / "run.h5", Trajectory(path, numbers, cell, 0.02 * np.arange(1, 401), none, none, 300.0))
+
+    class Model:
+        def predict(self, atoms):
+            size = np.cos(atoms.positions[:, 0]) + 0.5 * atoms.positions[:, 1]
+            return 1e-3 * size[:, None, None] * np.diag([-1.0, -1.0, 2.0])
+
+    monkeypatch.setattr(correlate_histories, "load_committee", lambda folder: [Model()])
+    flags = [tmp_path / "run.h5", "--model", tmp_path, "--mobile", "Li", "--evolution-times-us", 10]
+    code, said = programs.run("correlate_histories", *flags, "--average-ps", 0.2, "--out", tmp_path / "c.csv")
+    assert code == 0, said
+    table = pd.read_csv(tmp_path / "c.csv").groupby("observable")
+    correlation, echo = (table.get_group(name) for name in ("tensor_correlation", "spin_alignment_echo"))
+    # The second ion does not move: its size is cos 5 + 2.5 always. Of the first the turn alone is left.
+    mean = np.convolve(np.cos(turn) + 0.5 * np.sin(20 * turn), np.ones(10) / 10, mode="valid")
+    assert mean == pytest.approx(np.convolve(np.cos(turn), np.ones(10) / 10, mode="valid"), abs=1e-6)
+    for lag in (0, 50, 90):
+        first = (mean[lag:] * mean[: len(mean) - lag]).mean()
+        expected = 6e-6 * (first + (np.cos(5) + 2.5) ** 2) / 2
+        assert correlation["value"].iloc[lag] == pytest.approx(expected, rel=1e-4)
+    assert len(correlation) == (400 - 9) // 4
+    assert 0 < echo["value"].max() <= AMPLITUDE
+    code, said = programs.run("correlate_histories", *flags, "--average-ps", 4, "--out", tmp_path / "c.csv")
+    assert (code, "a mean over 200 of 400 frames" in said) == (2, True)
+    flags[4] = "Na"
+    code, said = programs.run("correlate_histories", *flags, "--out", tmp_path / "c.csv")
+    assert (code, "no atom of --mobile Na" in said) == (2, True)
 
 
 def test_one_frame_and_missing_tensors_are_refused():
