@@ -7,7 +7,8 @@ over the replicates of the site tensors (the interval of 1/τ holds both);
 site tensors do not say). All are given for normalised curves too, of members, replicates and scaled tensors each over
 its own start; there the correlation function has no error of DFT, which is a common factor.
 `form` of an echo is "frozen" where hardly an ion jumps while the phases evolve, else "matrix", with jumps then by the
-Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone).
+Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone). Evolution times
+beyond the propagator's lags have the flag "evolution_beyond_the_lags", and are no echoes.
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
@@ -194,11 +195,13 @@ def main() -> None:
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
     beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]
     if beyond:
-        which = f"--evolution-times-us {' '.join(map('{:g}'.format, beyond))}"
-        what = f"{which}: longer than the lags of {arguments.propagator}, which end at {time_s[-1]:.3g} s"
-        if len(beyond) == len(arguments.evolution_times_us):
-            raise InputError(f"{what}; expected shorter ones, or kinetic Monte Carlo of more events")
-        print(f"warning: {what}: whether ions jump during them is not known", file=sys.stderr)
+        # Flagged and not refused: of one temperature of a study, or of a moved model, the others go on.
+        print(
+            f"warning: --evolution-times-us {' '.join(map('{:g}'.format, beyond))}: longer than the lags of "
+            f"{arguments.propagator}, which end at {time_s[-1]:.3g} s: whether ions jump during them is not known, and "
+            "they are no echoes (flag evolution_beyond_the_lags); run kinetic Monte Carlo of more events",
+            file=sys.stderr,
+        )
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
