@@ -88,6 +88,7 @@ def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     if of_echo.duplicated(keys).any():
         raise InputError(f"{fits}: two fits of one temperature and evolution time")
     of_echo = complete(of_echo, ["exit_rate_per_s", "plateau_ratio"], fits, "fits")
+    of_echo = of_echo.merge(curves[[*keys, "form"]].drop_duplicates(), on=keys)
     return curves, of_echo, rows[rows["observable"] == "tensor_correlation"]
 
 
@@ -136,7 +137,7 @@ def notes(fits: pd.DataFrame) -> str:
         why: dict[str, list[float]] = {}
         for _, row in rows.iterrows():
             if text := reason(row):
-                fate = "dotted" if row["flag"] == JUMPING else "not drawn"
+                fate = "dotted" if row["flag"] == JUMPING and row["form"] == "matrix" else "not drawn"
                 why.setdefault(f"{fate}, {text}", []).append(row["temperature_K"])
             elif not fitted(row):
                 why.setdefault("no fit", []).append(row["temperature_K"])
@@ -175,7 +176,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         curve = curves[mine].sort_values("mixing_time_s")
         start = curve["S2"].iloc[0]
         if jumping:
-            if start > LEAST_SIGNAL and (curve["form"] == "matrix").all():
+            if start > LEAST_SIGNAL and row["form"] == "matrix":
                 later = curve[curve["mixing_time_s"] > 0]
                 axes.plot(later["mixing_time_s"], later["S2"] / start, ":", color=colours[temperature], gid="jumping")
             continue
