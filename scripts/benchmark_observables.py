@@ -15,7 +15,7 @@ from insilico_nmr.errors import run_script
 from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.tensors import efg_principal
-from simulate_relaxation import completed, rows_of
+from simulate_relaxation import rows_of
 from simulate_spectra import generator_at_half_decay
 
 CONVERGED = 1e-3
@@ -25,7 +25,7 @@ BINS = 513  # odd: the central line lies in the middle of one
 
 def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucleus) -> dict[str, float]:
     """Seconds for each observable, with its errors over replicas, committee and samples where the study has them."""
-    sets = [states.mean, *states.members, *states.samples]
+    sets = [states.mean, *states.members, *states.samples, *states.scaled]
 
     def echoes() -> None:
         for evolution in EVOLUTION_TIMES_S:
@@ -48,7 +48,7 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
         spectra.motional_spectra(generator, propagator.populations, states.mean, nucleus, 500.0)
 
     def rates() -> None:
-        rows_of(completed(propagator), states, nucleus, [4.7, 9.4], None)
+        rows_of(propagator, states, nucleus, [4.7, 9.4], None)
 
     work = {"echoes at five evolution times": echoes, "tensor correlation": correlation, "2D exchange": exchange}
     work |= {"relaxation in two fields": rates, "spectra (rigid, exchange, fast)": line_shapes}
