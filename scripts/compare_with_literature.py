@@ -34,7 +34,7 @@ from insilico_nmr.predictions import (
 from insilico_nmr.significant_figures import last_digit, plain
 from insilico_nmr.tables import read_table
 
-TELLING = 100.0
+TELLING = 100.0  # upper over lower end of an interval
 COLUMNS = ["quantity", "temperature_K", "predicted", "ci_low", "ci_high", "unit", "measured", "measured_uncertainty"]
 COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis", "interval", "note"]
 
@@ -45,7 +45,6 @@ def verdict(
     """Ratio (difference in eV for energies) of predicted to measured, and "agrees" or how far the prediction is off.
 
     Of an interval so wide that to lie in it says little, beyond a factor TELLING, the words say so.
-
     Digits: two of a ratio; of a difference as many decimals as the measured energy has.
     """
     agrees = measured + uncertainty >= predicted.low and measured - uncertainty <= predicted.high
@@ -59,8 +58,8 @@ def verdict(
         number = plain(ratio)
         words = f"{plain(max(ratio, 1 / ratio))} times {'higher' if ratio > 1 else 'lower'}"
     if agrees and not energy and predicted.high > TELLING * max(predicted.low, 0.0):
-        span = f"a factor {plain(predicted.high / predicted.low)}" if predicted.low > 0 else "zero and more"
-        return number, f"agrees, in an interval of {span}"
+        width = f"a factor {plain(predicted.high / predicted.low)}" if predicted.low > 0 else "zero and more"
+        return number, f"agrees, in an interval of {width}"
     return number, "agrees" if agrees else words
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from insilico_nmr.echo import check_echo
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.histories import by_ion, echo_by_ion, running_mean
+from insilico_nmr.histories import PART, by_ion, echo_by_ion, momentary_tensors, running_mean
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.tensor_model import load_committee
-from insilico_nmr.trajectory import read_trajectory
-
-PART = 4  # of the run: longer lags have few origins
+from insilico_nmr.trajectory import read_runs
 
 
 def main() -> None:
@@ -37,23 +37,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     nucleus = quadrupolar_nucleus(args.isotope)
-    if nucleus.spin != 1.5:
-        raise InputError(f"--isotope is {nucleus.isotope}, of spin {nucleus.spin:g}; this echo is that of spin 3/2")
-    runs = [read_trajectory(path) for path in args.trajectories]
+    for time_us in args.evolution_times_us:
+        check_echo(nucleus, time_us * 1e-6)
+    runs = read_runs(args.trajectories)
     for path, run in zip(args.trajectories, runs, strict=True):
-        if run.target_temperature_K != runs[0].target_temperature_K:
-            raise InputError(f"{path}: at {run.target_temperature_K:g} K, the first run at another temperature")
         if args.mobile not in run.frame(0).symbols:
             raise InputError(f"{path}: no atom of --mobile {args.mobile}")
     model = load_committee(args.model)[0]
     frames = min(len(run.time_ps) for run in runs)
-    tensors = np.concatenate(
-        [
-            np.array([model.predict(run.frame(n))[run.frame(n).symbols == args.mobile] for n in range(frames)])
-            for run in runs
-        ],
-        axis=1,
-    )
+    tensors = np.concatenate([momentary_tensors(run.part(slice(frames)), model, args.mobile) for run in runs], axis=1)
     step_ps = float(runs[0].time_ps[1] - runs[0].time_ps[0])
     tensors = running_mean(tensors, max(1, round(args.average_ps / step_ps)))
     count = max(2, len(tensors) // PART)
@@ -62,19 +54,12 @@ def main() -> None:
         ("spin_alignment_echo", time_us, echo_by_ion(tensors, time_us * 1e-6, nucleus))
         for time_us in args.evolution_times_us
     ]
-    tables = [
-        pd.DataFrame(
-            {
-                "temperature_K": runs[0].target_temperature_K,
-                "observable": observable,
-                "evolution_time_us": time_us,
-                "time_ps": step_ps * np.arange(count),
-                "value": of_ions[:, :count].mean(axis=0),
-                "se": of_ions[:, :count].std(axis=0, ddof=1) / np.sqrt(len(of_ions)),
-            }
-        )
-        for observable, time_us, of_ions in curves
-    ]
+    tables = []
+    for observable, time_us, of_ions in curves:
+        value, error = mean_and_error(of_ions[:, :count])
+        columns = {"temperature_K": runs[0].target_temperature_K, "observable": observable}
+        columns |= {"evolution_time_us": time_us, "time_ps": step_ps * np.arange(count), "value": value, "se": error}
+        tables.append(pd.DataFrame(columns))
     with atomic_path(args.out) as temporary:
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g")
 

@@ -25,14 +25,13 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.histories import autocorrelation, by_ion
+from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
 from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
+from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
 from insilico_nmr.tensor_model import TensorModel, load_committee
-from insilico_nmr.trajectory import Trajectory, read_trajectory
-
-PART = 4  # of the run: longer lags have few origins
+from insilico_nmr.trajectory import Trajectory, read_runs
 
 
 def simulated(
@@ -70,11 +69,8 @@ def main() -> None:
     if args.replicas < 2:
         raise InputError(f"--replicas is {args.replicas}; standard errors need at least 2")
 
-    runs, sites = [read_trajectory(path) for path in args.trajectories], read_sites(args.sites)
+    runs, sites = read_runs(args.trajectories), read_sites(args.sites)
     temperature_K = runs[0].target_temperature_K
-    for path, run in zip(args.trajectories, runs, strict=True):
-        if run.target_temperature_K != temperature_K:
-            raise InputError(f"{path}: at {run.target_temperature_K:g} K; the first run is at {temperature_K:g} K")
     rates = read_rates(args.rates, temperature_K)
     model, near = load_committee(args.model)[0], surroundings.neighbours(sites)
     frames = min(len(run.time_ps) for run in runs)
@@ -101,9 +97,7 @@ def main() -> None:
     lags_s = 1e-12 * (runs[0].time_ps[:frames] - runs[0].time_ps[0])
     table = {"temperature_K": temperature_K, "time_ps": 1e12 * lags_s[:count]}
     for name, histories in (("direct", tensors), ("sites", means[site]), ("surroundings", around)):
-        of_ions = by_ion(histories)[:, :count]
-        table[f"{name}_au2"] = of_ions.mean(axis=0)
-        table[f"{name}_se_au2"] = of_ions.std(axis=0, ddof=1) / np.sqrt(len(of_ions))
+        table[f"{name}_au2"], table[f"{name}_se_au2"] = mean_and_error(by_ion(histories)[:, :count])
     curves = {"kmc_sites": [], "kmc_surroundings": []}
     for box, there, cells in simulated(sites, rates, args.supercell, lags_s, args.seed, args.replicas, str(args.sites)):
         full = surroundings.filled(near, box, there, cells)
@@ -120,8 +114,7 @@ def follow(
     run: Trajectory, sites: dict, near: surroundings.Neighbours, model: TensorModel
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each ion in each frame: momentary tensor (F, N, 3, 3), nearest site (F, N) and its filled neighbours."""
-    mobile = run.frame(0).symbols == sites["mobile"]
-    tensors = np.array([model.predict(run.frame(number))[mobile] for number in range(len(run.time_ps))])
+    tensors = momentary_tensors(run, model, sites["mobile"])
     assignment = assign(run, sites, np.inf)
     occupied = surroundings.filled(near, assignment.repeat, assignment.site, assignment.cell)
     return tensors, assignment.site, occupied

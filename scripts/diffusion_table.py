@@ -21,9 +21,9 @@ import xarray as xr
 from insilico_nmr.diffusion import conductivity, correlation_factor, diffusion_coefficient, haven_ratio, jump_rate
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.sites import check_network
-from scipy import stats
 
 COLUMNS = ["temperature_K", "origin", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
 COLUMNS += ["D_collective_m2_per_s", "D_collective_ci_low_m2_per_s", "D_collective_ci_high_m2_per_s", "haven_ratio"]
@@ -141,8 +141,7 @@ def md_rows(paths: list[Path]) -> list[dict[str, float | str]]:
         row = {"temperature_K": temperature, "origin": "md", "shift": 0, "D_tracer_m2_per_s": values.mean()}
         row["vacancies_per_site"] = vacancies.mean()
         if values.mean() > 0 and len(values) > 1:
-            t = stats.t.ppf(0.975, len(values) - 1) / 1.96
-            error = t * values.std(ddof=1) / np.sqrt(len(values))
+            error = float(error_over_replicas(values))
             row["ci_low_m2_per_s"], row["ci_high_m2_per_s"] = log_interval(values.mean(), error)
         elif not values.mean() > 0:
             print(f"MD at {temperature:g} K: D is {values.mean():.2g} m²/s, not positive", file=sys.stderr)

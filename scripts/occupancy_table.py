@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.sites import check_network, site_orbits
-from scipy import stats
 
 COLUMNS = ["temperature_K", "origin", "orbit", "ions_per_site", "ci_low", "ci_high"]
 
@@ -58,7 +58,7 @@ def md_rows(path: Path) -> list[list]:
             values = np.array([run[orbit]["ions_per_site"] for run in those])
             half = 1.96 * those[0][orbit]["standard_error"]
             if len(values) > 1:
-                half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+                half = 1.96 * float(error_over_replicas(values))
             mean = values.mean()
             rows.append([temperature, "md", orbit, mean, max(mean - half, 0.0), mean + half])
     return rows

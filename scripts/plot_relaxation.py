@@ -42,7 +42,7 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["temperature_K", "field_T", "quantity"]
     known = table[(table["shift"] > 0) | ((table["valid"] == 1) & (table["rate_per_s"] > 0))]
-    rows = known[known["shift"] == 0].copy()
+    rows = known[known["shift"] == 0]
     moved = np.nan_to_num(moved_log_sd(known, keys, "rate_per_s"))
     relative = total(rows, ["se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s"]) / rows["rate_per_s"]
     log_sd = np.sqrt(np.log1p(relative**2) + moved**2)

@@ -141,10 +141,12 @@ def draw_rates(
     ends = [simulated["exit_rate_per_s"] * np.exp(sign * 1.96 * by_rates["exit_rate_per_s"]) for sign in (-1, 1)]
     axes.fill_between(inverse, *ends, color=GREY, alpha=0.25, linewidth=0)
     by_temperature = simulated["temperature_K"], simulated["mean_jump_length_A"]
-    for origin, marker, name in (("kmc", "o", "6D/l², kinetic Monte Carlo"), ("md", "s", "6D/l², molecular dynamics")):
-        rows = diffusion[diffusion["origin"] == "md"].assign(by_rates=0.0)
-        if origin == "kmc":
-            rows = simulated.assign(by_rates=by_rates["D_tracer_m2_per_s"])
+    of_kmc = simulated.assign(by_rates=by_rates["D_tracer_m2_per_s"])
+    of_md = diffusion[diffusion["origin"] == "md"].assign(by_rates=0.0)
+    for rows, marker, face, name in (
+        (of_kmc, "o", PALETTE[0], "6D/l², kinetic Monte Carlo"),
+        (of_md, "s", "white", "6D/l², molecular dynamics"),
+    ):
         rows = rows[rows["diffusive"] == 1]
         length = np.interp(rows["temperature_K"], *by_temperature)
         rate = 6 * rows["D_tracer_m2_per_s"] / (1e-10 * length) ** 2
@@ -152,7 +154,7 @@ def draw_rates(
         factor = np.exp(np.hypot(sampled, 1.96 * rows["by_rates"]))
         axes.vlines(1000 / rows["temperature_K"], rate / factor, rate * factor, color=PALETTE[0], linewidth=0.7)
         axes.plot(1000 / rows["temperature_K"], rate, marker, color=PALETTE[0], label=name, linestyle="none",
-                  markerfacecolor="white" if origin == "md" else PALETTE[0])  # fmt: skip
+                  markerfacecolor=face)  # fmt: skip
     usable = fits[[plot_echo.reason(row) is None and plot_echo.good(row) for _, row in fits.iterrows()]]
     usable = usable[usable["evolution_time_us"] == plot_echo.best_evolution_time(fits)]
     looks = [

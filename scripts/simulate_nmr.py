@@ -205,10 +205,9 @@ def main() -> None:
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
-        jumping = echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
-        flag = "jumps_during_evolution" if jumping else "ok"
-        if evolution_time_us in beyond:
-            flag, jumping = "evolution_beyond_the_lags", False
+        known = evolution_time_us not in beyond
+        jumping = known and echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
+        flag = "jumps_during_evolution" if jumping else "ok" if known else "evolution_beyond_the_lags"
         kernel_of = spread_kernel_of = echo.evolution_kernel
         if jumping:
             kernel_of = partial(echo.matrix_kernel, generator(), propagator.populations)

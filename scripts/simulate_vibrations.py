@@ -5,8 +5,7 @@ integral over the first half picosecond or tenth of the run is the spectral dens
 motion of the surroundings is left out, hops are those of simulate_relaxation.py. Rows: temperature_K, quantity,
 rate_per_s and rate_se_per_s, the standard error over ions, which is not all of it: the thermostat of the run damps
 vibrations too, and what lasts longer than the integral is not in it: take the rate for an order of magnitude.
-`fluctuation` is the root of the mean square of δV over that
-of V.
+`fluctuation` is the root of the mean square of δV over that of V.
 """
 
 import argparse
@@ -19,7 +18,7 @@ import torch
 from insilico_nmr import relaxation
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.histories import by_ion
+from insilico_nmr.histories import by_ion, momentary_tensors
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.trajectory import read_trajectory
@@ -41,11 +40,10 @@ def main() -> None:
 
     nucleus = quadrupolar_nucleus(args.isotope)
     run = read_trajectory(args.trajectory)
-    mobile = run.frame(0).symbols == args.mobile
-    if not mobile.any() or len(run.time_ps) < 20:
+    if args.mobile not in run.frame(0).symbols or len(run.time_ps) < 20:
         raise InputError(f"{args.trajectory}: expected ions of {args.mobile} and 20 frames at least")
     model = load_committee(args.model)[0]
-    tensors = np.array([model.predict(run.frame(number))[mobile] for number in range(len(run.time_ps))])
+    tensors = momentary_tensors(run, model, args.mobile)
     step_ps, run_ps = float(np.diff(run.time_ps).mean()), float(run.time_ps[-1] - run.time_ps[0])
     count = 1 + int(min(DURATION_PS, run_ps / 10) / step_ps)
     of_ions = by_ion(tensors - tensors.mean(axis=0))[:, :count]

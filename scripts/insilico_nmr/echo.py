@@ -17,7 +17,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency, zcw
+from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency, unit_direction, zcw
 from insilico_nmr.propagator import DECORRELATED, read_propagator
 
 # Largest fraction of ions in another state after one evolution time at which the frozen form is trusted
@@ -206,8 +206,8 @@ def evolution_kernel(
     The grid grows with the phase (powder.directions_for_phase). With `direction` (3,), a single crystal with the
     field along it. Raises InputError for a spin other than 3/2, where two satellites at ±ν_Q are not the whole spin.
     """
-    _check_echo(nucleus, evolution_time_s)
-    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    check_echo(nucleus, evolution_time_s)
+    directions, weights = orientations(tensors, evolution_time_s, nucleus, direction)
     kernel = np.zeros((len(tensors), len(tensors)))
     for start in range(0, len(directions), 50_000):
         block = slice(start, start + 50_000)
@@ -265,9 +265,9 @@ def matrix_kernel(
     (S, 3, 3) a.u. M and Ω are real, so S is the imaginary part of exp[(M + iΩ)t_p], taken element by element. A powder
     of `most_directions` at most serves where only a spread is wanted.
     """
-    _check_echo(nucleus, evolution_time_s)
+    check_echo(nucleus, evolution_time_s)
     check_generator(generator, populations)
-    directions, weights = _orientations(tensors, evolution_time_s, nucleus, direction)
+    directions, weights = orientations(tensors, evolution_time_s, nucleus, direction)
     if most_directions is not None and len(directions) > most_directions:
         directions, weights = zcw(most_directions)
     size = len(tensors)
@@ -348,19 +348,21 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
     return float(propagator.time_s[fallen.argmax()]) if fallen.any() else np.nan
 
 
-def _orientations(
-    tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None
+def orientations(
+    tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the largest phase."""
+    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the largest phase.
+
+    tensors : (..., 3, 3) in a.u.
+    """
     if direction is not None:
-        if not np.linalg.norm(direction) > 0:
-            raise InputError(f"field along {direction}: not a direction")
-        return np.asarray(direction, dtype=float)[None] / np.linalg.norm(direction), np.ones(1)
+        return unit_direction(direction)[None], np.ones(1)
     largest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
     return directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)
 
 
-def _check_echo(nucleus: Nucleus, evolution_time_s: float) -> None:
+def check_echo(nucleus: Nucleus, evolution_time_s: float) -> None:
+    """Raises InputError for a spin other than 3/2 and an evolution time that is none."""
     if nucleus.spin != 1.5:
         raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 3/2")
     if not (np.isfinite(evolution_time_s) and evolution_time_s > 0):

@@ -23,14 +23,13 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.sites import closest_pair, directed_classes, site_orbits, site_positions
 from insilico_nmr.trajectory import Trajectory
 
+LOST_S = 1e-11  # outside all cores, at least, of an ion that counts as lost
+
 
 def supercell_number(cells: np.ndarray, repeat: tuple[int, int, int]) -> np.ndarray:
     """Number (...) of cells (..., 3) in a periodic supercell."""
     n0, n1, n2 = np.moveaxis(cells % np.array(repeat), -1, 0)
     return (n0 * repeat[1] + n1) * repeat[2] + n2
-
-
-LOST_S = 1e-11  # outside all cores, at least, of an ion that counts as lost
 
 
 @dataclass(frozen=True)

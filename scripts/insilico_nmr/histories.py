@@ -6,10 +6,20 @@ concert. Where a lattice repeats it says whether sites, their mean tensors and k
 
 import numpy as np
 
-from insilico_nmr.echo import AMPLITUDE
+from insilico_nmr.echo import AMPLITUDE, check_echo, orientations
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency
+from insilico_nmr.powder import quadrupolar_frequency
+from insilico_nmr.tensor_model import TensorModel
+from insilico_nmr.trajectory import Trajectory
+
+PART = 4  # of a run, that correlation functions go on for: longer lags have few origins
+
+
+def momentary_tensors(run: Trajectory, model: TensorModel, element: str) -> np.ndarray:
+    """The model's tensors of the atoms of an element in every frame, (F, N, 3, 3)."""
+    chosen = run.frame(0).symbols == element
+    return np.array([model.predict(run.frame(number))[chosen] for number in range(len(run.time_ps))])
 
 
 def autocorrelation(tensors: np.ndarray) -> np.ndarray:
@@ -48,8 +58,8 @@ def echo_by_ion(tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus) 
     tensors : (F, N, 3, 3) a.u., evenly spaced: an ion keeps its tensor of time 0 while phases evolve before mixing, and
     that of t after it.
     """
-    largest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
-    directions, weights = directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)
+    check_echo(nucleus, evolution_time_s)
+    directions, weights = orientations(tensors, evolution_time_s, nucleus)
     found = np.zeros((tensors.shape[1], len(tensors)))
     for ion in range(tensors.shape[1]):
         for start in range(0, len(directions), 1000):

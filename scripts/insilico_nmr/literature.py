@@ -62,11 +62,11 @@ def read_literature(
 ) -> pd.DataFrame:
     """Measured values of one material and phase in the study's units: of `quantities`, those it predicts if not given.
 
-    Columns quantity, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit, method,
-    reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is stated), given
-    (number and unit of the source), note, confirmed (False where the note says "to be confirmed"). An empty table where
-    there are none. Raises InputError naming the row: of all rows for a quantity or a unit that nobody knows, of those
-    asked for for numbers too.
+    Columns quantity, nucleus, temperature_K, value, uncertainty (stated, or half a unit of the last digit), unit,
+    method, reference, value_text and uncertainty_text (as given where the unit is the study's, "" where none is
+    stated), given (number and unit of the source), note, confirmed (False where the note says "to be confirmed"). An
+    empty table where there are none. Raises InputError naming the row: of all rows for a quantity or a unit that nobody
+    knows, of those asked for for numbers too.
     """
     table = read_table(path, [], LITERATURE)
     rows = []

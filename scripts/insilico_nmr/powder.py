@@ -42,6 +42,14 @@ def zcw(minimum_count: int) -> tuple[np.ndarray, np.ndarray]:
     return directions, np.full(count, 1 / count)
 
 
+def unit_direction(direction: np.ndarray) -> np.ndarray:
+    """A field direction (3,) of length 1. Raises InputError where it has none."""
+    length = np.linalg.norm(direction)
+    if not length > 0:
+        raise InputError(f"field along {direction}: not a direction")
+    return np.asarray(direction, dtype=float) / length
+
+
 def directions_for_phase(largest_phase: float) -> tuple[np.ndarray, np.ndarray]:
     """The cheapest grid on which averages of sin(φ_a)·sin(φ_b) have converged, φ = 2πν(n)t up to `largest_phase` rad.
 

@@ -28,6 +28,7 @@ from scipy.optimize import nnls
 from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.powder import unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
 from insilico_nmr.tensors import L2_BASIS
 
@@ -132,10 +133,7 @@ def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None
     if direction is None:
         flat = tensors.reshape(len(tensors), 9)
         return np.repeat((flat @ flat.T)[None], 3, axis=0)
-    axis = np.asarray(direction, float)
-    if not np.linalg.norm(axis) > 0:
-        raise InputError(f"field along {direction}: not a direction")
-    axis = axis / np.linalg.norm(axis)
+    axis = unit_direction(direction)
     across = np.linalg.svd(axis[None])[2][1:]
     frame = np.stack([*across, axis])  # rows x, y, z
     components = np.einsum("cij,ik,jl,skl->sc", L2_BASIS, frame, frame, tensors)  # xy, yz, z², xz, x²−y²

@@ -58,6 +58,16 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
         handle.attrs["member"] = trajectory.member
 
 
+def read_runs(paths: list[Path]) -> list["Trajectory"]:
+    """Trajectories of one target temperature. Raises InputError for another, and as `read_trajectory` does."""
+    runs = [read_trajectory(path) for path in paths]
+    temperature_K = runs[0].target_temperature_K
+    for path, run in zip(paths, runs, strict=True):
+        if run.target_temperature_K != temperature_K:
+            raise InputError(f"{path}: at {run.target_temperature_K:g} K; the first run is at {temperature_K:g} K")
+    return runs
+
+
 def read_trajectory(path: str | Path) -> Trajectory:
     """Read what `write_trajectory` wrote. Raises InputError for a missing, foreign or non-finite file."""
     try:
