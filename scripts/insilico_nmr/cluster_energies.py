@@ -29,7 +29,7 @@ from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
 from ase.optimize import LBFGS
 
-from insilico_nmr import lattice_gas
+from insilico_nmr import gas_kmc, lattice_gas
 from insilico_nmr.crystal import Crystal, mobile_sites, supercell
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import ordered_pairs, supercell_number
@@ -239,11 +239,11 @@ def sample_gas(
     place = place + np.arange(lattice.n_sites) % len(lattice.basis)
     rng = np.random.default_rng(seed)
     start = rng.choice(lattice.n_sites, n_ions, replace=False).astype(np.int32)
-    state = lattice_gas.start(gas, start, int(rng.integers(2**64, dtype=np.uint64)))
-    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    state = gas_kmc.start(gas, start, int(rng.integers(2**64, dtype=np.uint64)))
+    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     # At equal times, not after equally many jumps: long-lived arrangements must count for longer.
     began = state.time_s
-    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     step_s = (state.time_s - began) * BETWEEN / RUN_IN
     filled = np.zeros((n_samples, lattice.n_sites), bool)
     jump = np.tile(np.arange(len(lattice.jump_target)), lattice.n_sites // len(lattice.basis))
@@ -253,7 +253,7 @@ def sample_gas(
     kind = lattice.jump_rate[jump]
     rate, met = np.zeros(len(lattice.rates)), np.zeros(len(lattice.rates))
     for sample in range(n_samples):
-        lattice_gas.run_snapshots(gas, state, np.array([state.time_s + step_s]))
+        gas_kmc.run_snapshots(gas, state, np.array([state.time_s + step_s]))
         filled[sample, place] = state.ion >= 0
         possible = (state.ion[home] >= 0) & (state.ion[target] < 0)
         field = state.field[:, 0]

@@ -241,7 +241,7 @@ def _tables(lattice: Lattice) -> tuple:
 
 
 @intrinsic
-def _prefetch(typing, array, index):
+def prefetch(typing, array, index):
     """Call the element of a flat array into the cache; nothing waits for it."""
 
     def generate(context, builder, signature, arguments):
@@ -287,6 +287,22 @@ def uniform(rng):
     rng[2] ^= shifted
     rng[3] = _rotated(rng[3], 45)
     return np.int64(out >> np.uint64(11)) * 2.0**-53
+
+
+@njit(cache=True)
+def draw_uniform(rng, out):
+    """Fill a flat array with the next numbers of `uniform`; the state stays in registers meanwhile."""
+    a, b, c, d = rng[0], rng[1], rng[2], rng[3]
+    for n in range(len(out)):
+        out[n] = np.int64((_rotated(a + d, 23) + a) >> np.uint64(11)) * 2.0**-53
+        shifted = b << np.uint64(17)
+        c ^= a
+        d ^= b
+        b ^= c
+        a ^= d
+        c ^= shifted
+        d = _rotated(d, 45)
+    rng[0], rng[1], rng[2], rng[3] = a, b, c, d
 
 
 @njit(cache=True, inline="always")
@@ -453,28 +469,28 @@ def _events(
                     new = _draw_trial(n, share, first_member, member, first_slot, width, cells, m, trial, rng)
                     turn[0] = (n + 1) % AHEAD
                     if far:
-                        _prefetch(word, new)
+                        prefetch(word, new)
                         later = (n + SITE_AHEAD) % AHEAD
                         if _is_possible(later, trial, word):
                             a = np.int64(trial[later, 0])
-                            _prefetch(ion, a)
-                            _prefetch(neighbour, a * z)
-                            _prefetch(neighbour, a * z + z - 1)
+                            prefetch(ion, a)
+                            prefetch(neighbour, a * z)
+                            prefetch(neighbour, a * z + z - 1)
                         later = (n + TARGET_AHEAD) % AHEAD
                         if _is_possible(later, trial, word):
                             a = np.int64(trial[later, 0])
                             b = np.int64(neighbour[a * z + trial[later, 1]])
-                            _prefetch(histories, np.int64(ion[a]) * record.shape[1])
-                            _prefetch(ion, b)
-                            _prefetch(neighbour, b * z)
-                            _prefetch(neighbour, b * z + z - 1)
+                            prefetch(histories, np.int64(ion[a]) * record.shape[1])
+                            prefetch(ion, b)
+                            prefetch(neighbour, b * z)
+                            prefetch(neighbour, b * z + z - 1)
                             for q in range(z):
-                                _prefetch(word, np.int64(neighbour[a * z + q]))
+                                prefetch(word, np.int64(neighbour[a * z + q]))
                         later = (n + AROUND_AHEAD) % AHEAD
                         if _is_possible(later, trial, word):
                             b = np.int64(neighbour[trial[later, 0] * z + trial[later, 1]])
                             for q in range(z):
-                                _prefetch(word, np.int64(neighbour[b * z + q]))
+                                prefetch(word, np.int64(neighbour[b * z + q]))
             s = i % m
             jump = s * z + slot
             j = np.int64(neighbour[i * z + slot])

@@ -10,7 +10,7 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
-Of ions that interact (`lattice_gas`) no equilibrium is known beforehand: replicas start anywhere, run in for
+Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start anywhere, run in for
 RUN_IN jumps an ion, and the populations p are those that they have had together.
 
 Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation, and are
@@ -30,7 +30,7 @@ import numpy as np
 import xarray as xr
 from numba import njit
 
-from insilico_nmr import kmc, lattice_gas
+from insilico_nmr import gas_kmc, kmc
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.lattice import Lattice, equilibrium
@@ -90,7 +90,7 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that determines the numbers, the code included; stored runs of another are not used."""
-        names = ("kmc.py", "lattice.py", "propagator.py", *(["lattice_gas.py"] if self.gas else []))
+        names = ("kmc.py", "lattice.py", "propagator.py", *(["lattice_gas.py", "gas_kmc.py"] if self.gas else []))
         code = [sha256(Path(__file__).with_name(name)) for name in names]
         facts = [self.n_ions, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
         values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
@@ -126,11 +126,11 @@ def make_plan(
     return Plan(lattice, n_ions, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
 
 
-def _anywhere(gas: Gas, n_ions: int, rng: np.random.Generator) -> lattice_gas.GasState:
+def _anywhere(gas: Gas, n_ions: int, rng: np.random.Generator) -> gas_kmc.GasState:
     """A simulation of interacting ions of one species at time 0, after the run-in."""
     sites = rng.choice(gas.lattice.n_sites, n_ions, replace=False).astype(np.int32)
-    state = lattice_gas.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)))
-    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    state = gas_kmc.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)))
+    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     state.executed[:] = 0
     state.record[:, 1:] = 0
     state.clock -= state.clock[0]
@@ -140,7 +140,7 @@ def _anywhere(gas: Gas, n_ions: int, rng: np.random.Generator) -> lattice_gas.Ga
 def _exit_rate(gas: Gas, n_ions: int, seed: int) -> float:
     """Jumps per ion and second, of a run as long as the run-in; it sets the grid of times and no result."""
     state = _anywhere(gas, n_ions, np.random.default_rng([seed]))
-    lattice_gas.run_events(gas, state, RUN_IN * n_ions)
+    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     return state.events / (n_ions * state.time_s)
 
 
@@ -154,7 +154,7 @@ class Measurement:
     origins, ticks : (L,) int64, origins of each lag; (1,) int64, ticks done.
     """
 
-    state: kmc.State | lattice_gas.GasState
+    state: kmc.State | gas_kmc.GasState
     remembered: np.ndarray
     pairs: np.ndarray
     square: np.ndarray
@@ -202,7 +202,7 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
     tick, slot, lag = _tasks(plan, first, end)
     if len(tick):
         moments, snapshot = np.unique(tick, return_inverse=True)
-        run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (lattice_gas.run_snapshots, plan.gas)
+        run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
         snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
         _accumulate(
             snapshot, slot, lag, snapshots, plan.lattice.cell, plan.lattice.basis,
@@ -277,7 +277,7 @@ def load_measurement(path: str | Path, plan: Plan, replica: int) -> Measurement 
     if stored is None or stored["replica"] != replica:
         return None
     del stored["replica"]
-    kind = kmc.State if plan.gas is None else lattice_gas.GasState
+    kind = kmc.State if plan.gas is None else gas_kmc.GasState
     return Measurement(kind(**{name: stored.pop(f"state_{name}") for name in kind.__dataclass_fields__}), **stored)
 
 

@@ -1,14 +1,14 @@
 """Kinetic Monte Carlo of interacting ions against enumerated small cells and the engine without interactions."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
-from insilico_nmr import kmc, lattice_gas
+from insilico_nmr import gas_kmc, kmc, lattice_gas
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import build_lattice, equilibrium, equilibrium_occupation, sites_reached
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
-from lattices import ONE_RATE, THREE_RATES, bravais, three_orbits
+from lattices import ONE_RATE, THREE_RATES, bravais, isolated_sites, three_orbits
 from scipy import stats
 
 KT_EV = BOLTZMANN_EV_PER_K * 300
@@ -50,17 +50,32 @@ def energy_kT(lattice, pairs, placed) -> float:
     return total
 
 
-def long_run(gas, numbers, events, seed=1):
-    """Share of time that each occupation (species by site) has, and jumps by class and species."""
+def begin(gas, sites, seed, species=None, by="trials"):
+    """A simulation that draws its jumps by trials, as it does by itself until they are too many, or by the tree."""
+    state = gas_kmc.start(gas, sites, seed, species)
+    if by == "tree":
+        gas_kmc.keep_tree(gas, state)
+    return state
+
+
+def total_rate(gas, state) -> float:
+    """Of all jumps that are possible, 1/s."""
+    copy = gas_kmc.GasState(**{name: array.copy() for name, array in state.arrays.items()})
+    gas_kmc.keep_tree(gas, copy)
+    return copy.tree[-1]
+
+
+def long_run(gas, numbers, events, seed=1, by="trials"):
+    """Share of time that each occupation (species by site) has, and the state at the end."""
     lattice = gas.lattice
     species = np.repeat(np.arange(len(numbers)), numbers)
     sites = np.random.default_rng(seed).permutation(lattice.n_sites)[: len(species)].astype(np.int32)
-    state = lattice_gas.start(gas, sites, seed, species)
+    state = begin(gas, sites, seed, species, by)
     share = {}
     for _ in range(events):
         placed = tuple(np.where(state.ion < 0, -1, state.species[state.ion]).tolist())
         share[placed] = share.get(placed, 0.0) + state.clock[1] - state.clock[0]
-        lattice_gas.run_events(gas, state, 1)
+        gas_kmc.run_events(gas, state, 1)
     total = sum(share.values())
     return {placed: time / total for placed, time in share.items()}, state
 
@@ -79,8 +94,12 @@ CASES = {
 }
 
 
+BOTH_WAYS = pytest.mark.parametrize("by", ["trials", "tree"])
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("kind", CASES)
-def test_occupations_are_those_of_boltzmann(kind):
+def test_occupations_are_those_of_boltzmann(kind, by):
     sites, rates, supercell, energies, n_ions, ceiling = CASES[kind]
     lattice, pairs = build_lattice(sites, rates, supercell), nearest(sites, energies)
     gas = lattice_gas.build_gas(lattice, pairs, 300.0, ceiling)
@@ -88,20 +107,21 @@ def test_occupations_are_those_of_boltzmann(kind):
         placed: np.exp(-energy_kT(lattice, pairs, placed)) for placed in configurations(lattice.n_sites, (n_ions,))
     }
     assert np.ptp(list(weights.values())) > 0.5 * max(weights.values())
-    runs = [long_run(gas, (n_ions,), 6000, seed)[0] for seed in range(16)]
+    runs = [long_run(gas, (n_ions,), 6000, seed, by)[0] for seed in range(16)]
     for placed, weight in weights.items():
         found = [run.get(placed, 0.0) for run in runs]
         error = np.std(found, ddof=1) / 4
         assert np.mean(found) == pytest.approx(weight / sum(weights.values()), abs=6 * error + 1e-4)
 
 
-def test_two_species_follow_boltzmann_and_their_own_rates():
+@BOTH_WAYS
+def test_two_species_follow_boltzmann_and_their_own_rates(by):
     lattice, pairs = build_lattice(RING, ONE_RATE, (5, 1, 1)), nearest(RING, {"nn": [[1.0, -0.5], [-0.5, 0.3]]})
     gas = lattice_gas.build_gas(lattice, pairs, 300.0, rates_per_s=np.array([[1.0, 7.0]]))
     # On a ring ions keep their order; two of one species and one of the other have only one.
     weights = {placed: np.exp(-energy_kT(lattice, pairs, placed)) for placed in configurations(5, (2, 1))}
     total = sum(weights.values())
-    runs = [long_run(gas, (2, 1), 6000, seed) for seed in range(16)]
+    runs = [long_run(gas, (2, 1), 6000, seed, by) for seed in range(16)]
     for placed, weight in weights.items():
         found = [run.get(placed, 0.0) for run, _ in runs]
         assert np.mean(found) == pytest.approx(weight / total, abs=6 * np.std(found, ddof=1) / 4 + 1e-4)
@@ -126,12 +146,39 @@ def test_without_interactions_it_is_the_gas_of_exclusion():
     exact, found = equilibrium(lattice, n_ions), []
     for seed in range(6):
         sites = equilibrium_occupation(lattice, n_ions, np.random.default_rng(seed))
-        state = lattice_gas.start(gas, sites, seed)
-        lattice_gas.run_events(gas, state, 30_000)
+        state = gas_kmc.start(gas, sites, seed)
+        gas_kmc.run_events(gas, state, 30_000)
         found.append(state.events / state.time_s / n_ions)
     assert np.mean(found) == pytest.approx(exact.exit_rate, abs=4 * np.std(found, ddof=1) / np.sqrt(6))
-    one, other = kmc.start(lattice, sites, 1), lattice_gas.start(gas, sites, 1)
-    assert other.tree[-1] == pytest.approx(lattice.rates @ one.possible, rel=1e-12)
+    one, other = kmc.start(lattice, sites, 1), gas_kmc.start(gas, sites, 1)
+    assert total_rate(gas, other) == pytest.approx(lattice.rates @ one.possible, rel=1e-12)
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 80.0])
+def test_the_largest_rates_are_those_of_the_best_occupation(ceiling):
+    lattice = build_lattice(CHAIN, CHAIN_RATES, (2, 1, 1))
+    energies = {"ab": [[0.8, -1.2], [-1.2, 0.0]], "bc": [[-0.7, 0.3], [0.3, 2.0]], "ac": [[1.5, 0.0], [0.0, -0.4]]}
+    pairs = nearest(CHAIN, energies)
+    own = np.stack([lattice.rates, 3 * lattice.rates], axis=1)
+    gas = lattice_gas.build_gas(lattice, pairs, 300.0, ceiling, own)
+    names = lattice.class_names
+    back = [names.index((name, end, start)) for name, start, end in names]
+    largest = np.zeros((3, lattice.slots, 2))
+    for placed in product((-1, 0, 1), repeat=6):
+        before = energy_kT(lattice, pairs, placed)
+        for jump in np.flatnonzero(lattice.used):
+            site, end = jump // lattice.slots, lattice.neighbour[jump]
+            q, c = placed[site], lattice.jump_rate[jump]
+            if q < 0 or placed[end] >= 0:
+                continue
+            after = list(placed)
+            after[end], after[site] = q, -1
+            sites_kT = lattice.log_weight[site] - lattice.log_weight[end % 3]
+            x = np.exp(-(energy_kT(lattice, pairs, after) - before - sites_kT) / 2)
+            rate = min(own[c, q] * x, ceiling, min(ceiling, 1e300) * own[c, q] / own[back[c], q] * x**2)
+            at = site, jump % lattice.slots, q
+            largest[at] = max(largest[at], rate)
+    np.testing.assert_allclose(gas.most, largest.cumsum(axis=1).swapaxes(1, 2), rtol=1e-9)
 
 
 def test_sums_and_fields_stay_those_of_the_occupation():
@@ -139,10 +186,11 @@ def test_sums_and_fields_stay_those_of_the_occupation():
     lattice = build_lattice(sites, ONE_RATE, (6, 5, 7))
     gas = lattice_gas.build_gas(lattice, nearest(sites, 2.0), 300.0, 50.0)
     ions = np.random.default_rng(2).permutation(lattice.n_sites)[:90].astype(np.int32)
-    state = lattice_gas.start(gas, ions, 3)
-    lattice_gas.run_events(gas, state, 200_000)
+    state = begin(gas, ions, 3, by="tree")
+    gas_kmc.run_events(gas, state, 200_000)
     at = {int(ion): site for site, ion in enumerate(state.ion) if ion >= 0}
-    fresh = lattice_gas.start(gas, np.array([at[ion] for ion in range(90)], np.int32), 3)
+    assert state.where.tolist() == [at[ion] for ion in range(90)]
+    fresh = begin(gas, state.where, 3, by="tree")
     np.testing.assert_allclose(state.field, fresh.field, rtol=1e-10)
     np.testing.assert_allclose(state.tree, fresh.tree, rtol=1e-10)
     # Jumps followed one by one lead to where the ion is.
@@ -154,33 +202,45 @@ def test_sums_and_fields_stay_those_of_the_occupation():
         assert sites_reached(lattice.supercell, np.zeros((1, 1), int), cell[None, None])[0, 0, 0] == site
 
 
-def test_waiting_times_are_exponential():
+@BOTH_WAYS
+def test_waiting_times_are_exponential(by):
     sites = bravais("bcc")
     lattice = build_lattice(sites, ONE_RATE, (4, 4, 4))
     gas = lattice_gas.build_gas(lattice, nearest(sites, -0.6), 300.0)
-    state = lattice_gas.start(gas, np.arange(30, dtype=np.int32), 4)
+    state = begin(gas, np.arange(30, dtype=np.int32), 4, by=by)
     scaled = []
     for _ in range(3000):
-        total, wait = state.tree[-1], state.clock[1] - state.clock[0]
-        scaled.append(wait * total)
-        lattice_gas.run_events(gas, state, 1)
+        scaled.append((state.clock[1] - state.clock[0]) * total_rate(gas, state))
+        gas_kmc.run_events(gas, state, 1)
     assert stats.kstest(scaled, "expon").pvalue > 0.01
 
 
-def test_a_run_in_pieces_is_the_same_run():
+@pytest.mark.parametrize(("energy", "by_itself"), [(0.5, "trials"), (-1.2, "tree")])
+def test_a_run_in_pieces_is_the_same_run(energy, by_itself):
     sites = bravais("bcc")
     lattice = build_lattice(sites, ONE_RATE, (4, 4, 4))
-    gas = lattice_gas.build_gas(lattice, nearest(sites, 0.5), 300.0)
-    times = np.linspace(0.1, 20, 40)
-    whole = lattice_gas.start(gas, np.arange(40, dtype=np.int32), 5)
-    records = lattice_gas.run_snapshots(gas, whole, times)
-    piece = lattice_gas.start(gas, np.arange(40, dtype=np.int32), 5)
-    first = lattice_gas.run_snapshots(gas, piece, times[:17])
-    piece = lattice_gas.GasState(**{name: array.copy() for name, array in piece.arrays.items()})
-    second = lattice_gas.run_snapshots(gas, piece, times[17:])
+    gas = lattice_gas.build_gas(lattice, nearest(sites, energy), 300.0)
+    times = np.linspace(0.1, 20, 40) * (1 if by_itself == "trials" else 10)
+    whole = gas_kmc.start(gas, np.arange(40, dtype=np.int32), 5)
+    records = gas_kmc.run_snapshots(gas, whole, times)
+    piece = gas_kmc.start(gas, np.arange(40, dtype=np.int32), 5)
+    assert not len(piece.tree)
+    first = gas_kmc.run_snapshots(gas, piece, times[:3])
+    piece = gas_kmc.GasState(**{name: array.copy() for name, array in piece.arrays.items()})
+    second = gas_kmc.run_snapshots(gas, piece, times[3:])
+    assert len(piece.tree) > 0 if by_itself == "tree" else not len(piece.tree)
     assert np.array_equal(records, np.concatenate([first, second]))
     for name, array in whole.arrays.items():
         assert np.array_equal(array, piece.arrays[name]), name
+
+
+def test_without_a_vacancy_to_jump_to_it_says_that_it_is_stuck():
+    # Two pairs of sites: one full, one empty.
+    sites = isolated_sites("AAAA", [(0, 1, "nn"), (2, 3, "nn")])
+    lattice = build_lattice(sites, ONE_RATE, (1, 1, 1))
+    gas = lattice_gas.build_gas(lattice, [], 300.0)
+    with pytest.raises(InputError, match="stuck at the start"):
+        gas_kmc.start(gas, np.array([0, 1], np.int32), 1)
 
 
 def test_repulsion_keeps_ions_apart_and_attraction_makes_clusters():
@@ -189,8 +249,8 @@ def test_repulsion_keeps_ions_apart_and_attraction_makes_clusters():
     neighbours = {}
     for energy in (-1.0, 0.0, 2.0):
         gas = lattice_gas.build_gas(lattice, nearest(sites, energy), 300.0)
-        state = lattice_gas.start(gas, np.arange(0, 512, 4, dtype=np.int32), 6)
-        lattice_gas.run_events(gas, state, 100_000)
+        state = gas_kmc.start(gas, np.arange(0, 512, 4, dtype=np.int32), 6)
+        gas_kmc.run_events(gas, state, 100_000)
         occupied = state.ion >= 0
         neighbours[energy] = occupied[lattice.neighbour.reshape(512, 6)][occupied].mean()
     assert neighbours[2.0] < 0.15 < neighbours[0.0] < 0.35 < neighbours[-1.0]
@@ -221,4 +281,4 @@ def test_interactions_that_are_none_are_refused():
         lattice_gas.build_gas(loop, [], 300.0, rates_per_s=unbalanced)
     gas = lattice_gas.build_gas(lattice, pairs, 300.0)
     with pytest.raises(InputError, match="there are 1 species"):
-        lattice_gas.start(gas, np.arange(2, dtype=np.int32), 1, np.array([0, 1]))
+        gas_kmc.start(gas, np.arange(2, dtype=np.int32), 1, np.array([0, 1]))
