@@ -18,24 +18,10 @@ drift. `kmc.py` is faster where there are no interactions.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.kmc import (
-    DONE,
-    SITE,
-    SPARSE,
-    STUCK,
-    Simulation,
-    X,
-    Y,
-    Z,
-    draw_uniform,
-    occupy,
-    prefetch,
-    seeded,
-    uniform,
-)
+from insilico_nmr.kernels import copy_record, draw_uniform, inlined, kernel, prefetch, seeded, uniform
+from insilico_nmr.kmc import DONE, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy
 from insilico_nmr.lattice_gas import Gas
 
 CHILDREN = 8
@@ -45,9 +31,8 @@ SHIFT = 3  # log2 of CHILDREN
 MOST_TRIALS, FEWEST_JUMPS = 40, 1000
 # Trials for one jump after which it is time to ask whether any is possible.
 PATIENCE = 1_000_000
-# Trials drawn ahead, and the rows of GasState.trial.
+# Trials drawn ahead.
 AHEAD = 32
-ION, SHARE, FADE = range(3)
 
 
 @dataclass
@@ -66,7 +51,8 @@ class GasState(Simulation):
     executed : (C, Q) int64, jumps made.
     clock : (2,) float64, time now and time of the next event, s.
     pending : (2,) int64, site and slot of the next event.
-    trial : (3, AHEAD) float64, random numbers of the trials to come: the ion, the slot and whether it jumps, the time.
+    trial : (3 × AHEAD,) float64, random numbers of the trials to come: for the ions, for slots and whether they jump,
+        for times.
     tried : (3,) int64, which of them is next; trials and jumps drawn so far.
     rng : (4,) uint64.
     """
@@ -117,7 +103,7 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
         executed=np.zeros((len(lattice.rates), gas.n_species), np.int64),
         clock=np.zeros(2),
         pending=np.zeros(2, np.int64),
-        trial=np.zeros((3, AHEAD)),
+        trial=np.zeros(3 * AHEAD),
         tried=np.array([AHEAD, 0, 0]),
         rng=seeded(np.uint64(seed)),
     )
@@ -158,8 +144,10 @@ def _draw(gas: Gas, state: GasState) -> bool:
 
 def _run(gas: Gas, state: GasState, times: np.ndarray, limit: int, snapshots: np.ndarray) -> None:
     progress = np.zeros(2, np.int64)  # times passed, events made
+    most_changed = 2 * gas.partners + 2
+    work = np.empty(most_changed, np.int64), np.empty(most_changed * (gas.lattice.slots + 1), np.int64)
     tables = _tables(gas)
-    while (end := _events(times, limit, snapshots, progress, *tables, *state.arrays.values())) != DONE:
+    while (end := _events(times, limit, snapshots, progress, *work, *tables, *state.arrays.values())) != DONE:
         if end == STUCK or not _draw(gas, state):
             raise InputError(
                 f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.clock[0]:.3g} s: no ion has a "
@@ -172,17 +160,17 @@ def _tables(gas: Gas) -> tuple:
     lattice = gas.lattice
     return (
         _levels(lattice.n_sites), gas.basis_site, gas.neighbour, gas.partner, gas.factor, gas.half, gas.whole,
-        gas.ceiling, gas.most, lattice.jump_target, lattice.jump_rate, lattice.jump_image,
+        gas.ceiling, gas.most, gas.most.max(), lattice.jump_target, lattice.jump_rate, lattice.jump_image,
     )  # fmt: skip
 
 
-@njit(cache=True)
+@kernel
 def _if_vacant(field):
     """The field where it is that of a vacant site, else 0."""
-    return field if field > 0.0 else 0.0
+    return 0.5 * (field + abs(field))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field):
     """Rate of the jump of an ion of species q from site i by a slot; 0 where the target is filled."""
     x = _if_vacant(field[neighbour[i * z + slot], q]) / -field[i, q]
@@ -190,7 +178,7 @@ def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field):
     return min(half[jump, q] * x, ceiling if x > 0.0 else 0.0, whole[jump, q] * x * x)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field):
     """Of all jumps of the ion on site i."""
     q = species[ion[i]]
@@ -205,14 +193,13 @@ def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, fiel
     return total / -field[i, q]
 
 
-@njit(cache=True)
+@kernel
 def _fill_fields(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, target, of_class, image,
+    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
     ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
-    """Set the fields for the occupation `ion`."""
+    """Set the fields, all 1 before, for the occupation `ion`."""
     y = len(partner) // len(ion)
-    field[:] = 1.0
     for i in range(len(ion)):
         for slot in range(y):
             k = partner[i * y + slot]
@@ -220,12 +207,13 @@ def _fill_fields(
                 for q in range(field.shape[1]):
                     field[i, q] *= factor[basis_site[i] * y + slot, species[ion[k]], q]
         if ion[i] >= 0:
-            field[i] *= -1
+            for q in range(field.shape[1]):
+                field[i, q] *= -1
 
 
-@njit(cache=True)
+@kernel
 def _fill_tree(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, target, of_class, image,
+    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
     ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Set rates and sums by the fields."""
@@ -236,43 +224,39 @@ def _fill_tree(
     for level in range(1, len(levels) - 1):
         for node in range(levels[level + 1] - levels[level]):
             first = levels[level - 1] + node * CHILDREN
-            tree[levels[level] + node] = tree[first : min(first + CHILDREN, levels[level])].sum()
+            for child in range(first, min(first + CHILDREN, levels[level])):
+                tree[levels[level] + node] += tree[child]
 
 
-@njit(cache=True)
+@kernel
 def _draw_trials(n_species, z, neighbour, where, field, trial, rng):
     """Set the trials to come, and call what they need into the cache: none waits for another."""
-    draw_uniform(rng, trial.reshape(-1))
-    fields = field.reshape(-1)
-    for n in range(trial.shape[1]):
-        i = np.int64(where[np.int64(trial[ION, n] * len(where))])
-        prefetch(fields, i * n_species)
+    draw_uniform(rng, trial)
+    for n in range(AHEAD):
+        i = np.int64(where[np.int64(trial[n] * len(where))])
+        prefetch(field, i * n_species)
         prefetch(neighbour, i * z)
 
 
-@njit(cache=True)
+@kernel
 def _draw_by_trials(
-    largest, basis_site, neighbour, half, whole, ceiling, most,
+    basis_site, neighbour, half, whole, ceiling, most, largest,
     species, where, field, clock, pending, trial, tried, rng,
 ):  # fmt: skip
-    """Set the next event, or SPARSE where trials have been too many; the clock is then where they led to.
-
-    `largest` is the largest sum of a site's largest rates.
-    """
+    """Set the next event, or SPARSE where trials have been too many; the clock is then where they led to."""
     z = most.shape[2]
     n_species = field.shape[1]
-    sums = most.reshape(-1)
     waited, product = 0.0, 1.0
     i, slot = np.int64(0), 0
     found, tries = False, 0
     patience = min(MOST_TRIALS * (tried[2] + FEWEST_JUMPS) - tried[1], PATIENCE)
     n = tried[0]
     while not found and tries < patience:
-        if n == trial.shape[1]:
+        if n == AHEAD:
             _draw_trials(n_species, z, neighbour, where, field, trial, rng)
             n = 0
-        moving, share = np.int64(trial[ION, n] * len(where)), trial[SHARE, n] * largest
-        product *= 1.0 - trial[FADE, n]
+        moving, share = np.int64(trial[n] * len(where)), trial[AHEAD + n] * largest
+        product *= 1.0 - trial[2 * AHEAD + n]
         if product < 1e-280:
             waited -= np.log(product)
             product = 1.0
@@ -281,13 +265,12 @@ def _draw_by_trials(
         i = np.int64(where[moving])
         q = np.int64(species[moving])
         s = np.int64(basis_site[i])
-        first = (s * n_species + q) * z
         # The slot is no branch: no processor could foresee it.
         slot = 0
         for other in range(z):
-            slot += np.int64(share >= sums[first + other])
+            slot += np.int64(share >= most[s, q, other])
         if slot < z:
-            rest = share - (sums[first + slot - 1] if slot > 0 else 0.0)
+            rest = share - (most[s, q, slot - 1] if slot > 0 else 0.0)
             if ceiling < np.inf:
                 found = rest < _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
             else:
@@ -300,7 +283,7 @@ def _draw_by_trials(
     return DONE if found else SPARSE
 
 
-@njit(cache=True)
+@kernel
 def _draw_by_tree(
     levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, clock, pending, rng
 ):  # fmt: skip
@@ -338,9 +321,9 @@ def _draw_by_tree(
     return DONE
 
 
-@njit(cache=True)
+@kernel
 def _draw_next(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, target, of_class, image,
+    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
     ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Set the next event after the time clock[1]. DONE, STUCK or SPARSE."""
@@ -349,12 +332,12 @@ def _draw_next(
             levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, clock, pending, rng
         )
     return _draw_by_trials(
-        most.max(), basis_site, neighbour, half, whole, ceiling, most,
+        basis_site, neighbour, half, whole, ceiling, most, largest,
         species, where, field, clock, pending, trial, tried, rng,
     )  # fmt: skip
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _note(node, here, wanted, mark, seen, noted, count):
     """Note a node, whose place in `seen` is `here`, once; the number of those noted. Whether is no branch: no processor
     could foresee it."""
@@ -364,7 +347,7 @@ def _note(node, here, wanted, mark, seen, noted, count):
     return count + new
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _move_field(i, sign, q, y, basis_site, partner, factor, field, changed, count):
     """What an ion of species q that comes to site i (sign +1) or leaves it (−1) does to its partners; note those.
 
@@ -382,7 +365,7 @@ def _move_field(i, sign, q, y, basis_site, partner, factor, field, changed, coun
     return count
 
 
-@njit(cache=True)
+@kernel
 def _renew(
     changed, n_changed, touched,
     levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, seen,
@@ -391,7 +374,8 @@ def _renew(
     z = len(neighbour) // len(ion)
     mark = np.uint32(seen[-1] + 1)
     if mark == 0:  # after 2³² jumps
-        seen[:] = 0
+        for node in range(len(seen)):
+            seen[node] = 0
         mark = np.uint32(1)
     seen[-1] = mark
     # Ions on changed sites, and ions that see a changed site vacant, or the start or end of the jump at all.
@@ -423,21 +407,19 @@ def _renew(
         n_touched = renewed
 
 
-@njit(cache=True)
+@kernel
 def _events(
-    times, limit, snapshots, progress,
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, target, of_class, image,
+    times, limit, snapshots, progress, changed, touched,
+    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
     ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. DONE, STUCK or SPARSE.
 
-    `progress` holds how many times were passed and events made before. After SPARSE an event remains to be drawn.
+    `progress` holds how many times were passed and events made before; `changed` and `touched` are room to work in.
+    After SPARSE an event remains to be drawn.
     """
     n_sites = len(ion)
     z, y = len(neighbour) // n_sites, len(partner) // n_sites
-    largest = most.max()
-    changed = np.empty(2 * y + 2, np.int64)
-    touched = np.empty((2 * y + 2) * (z + 1), np.int64)
     for step in range(progress[0], len(times)):
         progress[0] = step
         while clock[1] <= times[step]:
@@ -475,12 +457,12 @@ def _events(
                 )
             else:
                 end = _draw_by_trials(
-                    largest, basis_site, neighbour, half, whole, ceiling, most,
+                    basis_site, neighbour, half, whole, ceiling, most, largest,
                     species, where, field, clock, pending, trial, tried, rng,
                 )  # fmt: skip
             if end != DONE:
                 return end
         clock[0] = times[step]
         if len(snapshots) > 0:
-            snapshots[step] = record
+            copy_record(record, snapshots, step)
     return DONE

@@ -17,19 +17,15 @@ from which at least one jump of the class is possible, from then on. The class i
 slot, until they are a possible jump, which takes at most as many draws, on average, as the class has slots at a site.
 Sites enter a list at its end and leave by the last one filling the gap.
 
-Random numbers: xoshiro256++ seeded by splitmix64 (D. Blackman, S. Vigna, ACM Trans. Math. Softw. 47, 36 (2021)). Its
-state is part of the simulation's `State`, so that a stored simulation goes on bit for bit.
+The state of the random numbers is part of the simulation's `State`, so that a stored simulation goes on bit for bit.
 """
 
 from dataclasses import dataclass, fields
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.kernels import copy_record, inlined, kernel, prefetch, seeded, uniform
 from insilico_nmr.lattice import Lattice, equilibrium_occupation
 
 # Columns of State.record.
@@ -240,72 +236,7 @@ def _tables(lattice: Lattice) -> tuple:
     )
 
 
-@intrinsic
-def prefetch(typing, array, index):
-    """Call the element of a flat array into the cache; nothing waits for it."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] + 3 * [cgutils.int32_t])
-        read, keep, of_data = (ir.Constant(cgutils.int32_t, value) for value in (0, 3, 1))
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(prefetch, [pointer, read, keep, of_data])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
-
-
-@njit(cache=True)
-def seeded(seed):
-    """State of xoshiro256++, (4,) uint64, from a 64-bit seed by splitmix64."""
-    state = np.empty(4, np.uint64)
-    x = seed
-    for i in range(4):
-        x += np.uint64(0x9E3779B97F4A7C15)
-        y = x
-        y = (y ^ (y >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        y = (y ^ (y >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state[i] = y ^ (y >> np.uint64(31))
-    return state
-
-
-@njit(cache=True, inline="always")
-def _rotated(x, bits):
-    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
-
-
-@njit(cache=True, inline="always")
-def uniform(rng):
-    """Uniform in [0, 1), 53 bits, from the next output of xoshiro256++."""
-    out = _rotated(rng[0] + rng[3], 23) + rng[0]
-    shifted = rng[1] << np.uint64(17)
-    rng[2] ^= rng[0]
-    rng[3] ^= rng[1]
-    rng[1] ^= rng[2]
-    rng[0] ^= rng[3]
-    rng[2] ^= shifted
-    rng[3] = _rotated(rng[3], 45)
-    return np.int64(out >> np.uint64(11)) * 2.0**-53
-
-
-@njit(cache=True)
-def draw_uniform(rng, out):
-    """Fill a flat array with the next numbers of `uniform`; the state stays in registers meanwhile."""
-    a, b, c, d = rng[0], rng[1], rng[2], rng[3]
-    for n in range(len(out)):
-        out[n] = np.int64((_rotated(a + d, 23) + a) >> np.uint64(11)) * 2.0**-53
-        shifted = b << np.uint64(17)
-        c ^= a
-        d ^= b
-        b ^= c
-        a ^= d
-        c ^= shifted
-        d = _rotated(d, 45)
-    rng[0], rng[1], rng[2], rng[3] = a, b, c, d
-
-
-@njit(cache=True, inline="always")
+@inlined
 def _bits(word):
     """Number of bits set in a uint32."""
     v = word - ((word >> np.uint32(1)) & np.uint32(0x55555555))
@@ -314,7 +245,7 @@ def _bits(word):
     return np.int64(np.uint32(v * np.uint32(0x01010101)) >> np.uint32(24))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _enter(site, c, room, local, n_local, listed, place, length):
     n = length[c]
     listed[room[c] + n] = site
@@ -322,7 +253,7 @@ def _enter(site, c, room, local, n_local, listed, place, length):
     length[c] = n + 1
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _leave(site, c, room, local, n_local, listed, place, length):
     n = length[c] - 1
     gap = place[site * n_local + local[c]]
@@ -332,7 +263,7 @@ def _leave(site, c, room, local, n_local, listed, place, length):
     length[c] = n
 
 
-@njit(cache=True)
+@kernel
 def _begin(
     rates, share, first_member, member,
     neighbour, target, image, back, of_class, back_class, class_start, class_at, first_slot, width, mask,
@@ -361,7 +292,7 @@ def _begin(
     return True
 
 
-@njit(cache=True)
+@kernel
 def _fill_lists(
     rates, share, first_member, member,
     neighbour, target, image, back, of_class, back_class, class_start, class_at, first_slot, width, mask,
@@ -378,7 +309,7 @@ def _fill_lists(
                     _enter(site, c, room, local, n_local, listed, place, length)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _total(rates, possible):
     total = 0.0
     for c in range(len(rates)):
@@ -386,7 +317,7 @@ def _total(rates, possible):
     return total
 
 
-@njit(cache=True)
+@kernel
 def _draw_trial(n, share, first_member, member, first_slot, width, cells, m, trial, rng):
     """Set one of the trials to come; its site. `share` holds the sums of the first classes' rates of all slots."""
     c = 0
@@ -405,14 +336,14 @@ def _draw_trial(n, share, first_member, member, first_slot, width, cells, m, tri
     return site
 
 
-@njit(cache=True)
+@kernel
 def _is_possible(n, trial, word):
     """Whether one of the trials to come is a possible jump as things stand: 0 or 1."""
     seen = word[trial[n, 0]]
     return (seen >> np.uint32(trial[n, 1])) & (seen >> TOP)
 
 
-@njit(cache=True)
+@kernel
 def _events(
     times, limit, snapshots, who, whereto, when, progress,
     rates, share, first_member, member,
@@ -431,7 +362,6 @@ def _events(
     far = len(word) > CACHED_SITES
     most = MOST_TRIALS_FAR if far else MOST_TRIALS
     lists = len(place) > 0
-    histories = record.reshape(-1)
     cells = len(word) // m
     total = _total(rates, possible)
     for step in range(progress[0], len(times)):
@@ -480,7 +410,7 @@ def _events(
                         if _is_possible(later, trial, word):
                             a = np.int64(trial[later, 0])
                             b = np.int64(neighbour[a * z + trial[later, 1]])
-                            prefetch(histories, np.int64(ion[a]) * record.shape[1])
+                            prefetch(record, np.int64(ion[a]) * record.shape[1])
                             prefetch(ion, b)
                             prefetch(neighbour, b * z)
                             prefetch(neighbour, b * z + z - 1)
@@ -555,5 +485,5 @@ def _events(
             clock[1] = clock[0] - np.log(1.0 - uniform(rng)) / total
         clock[0] = times[step]
         if len(snapshots) > 0:
-            snapshots[step] = record
+            copy_record(record, snapshots, step)
     return DONE

@@ -48,6 +48,11 @@ class Gas:
         """Q."""
         return self.half.shape[1]
 
+    @property
+    def partners(self) -> int:
+        """y."""
+        return len(self.partner) // self.lattice.n_sites
+
 
 def build_gas(
     lattice: Lattice,

@@ -90,7 +90,8 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that determines the numbers, the code included; stored runs of another are not used."""
-        names = ("kmc.py", "lattice.py", "propagator.py", *(["lattice_gas.py", "gas_kmc.py"] if self.gas else []))
+        names = ["kernels.py", "kmc.py", "lattice.py", "propagator.py"]
+        names += ["lattice_gas.py", "gas_kmc.py"] if self.gas else []
         code = [sha256(Path(__file__).with_name(name)) for name in names]
         facts = [self.n_ions, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
         values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
