@@ -46,7 +46,8 @@ def log_interval(value: float, standard_error: float) -> tuple[float, float]:
 def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) -> dict[str, float | str]:
     """Cells of one propagator."""
     attributes = dataset.attrs
-    missing = {"temperature_K", "exit_rate_per_s", "mean_square_jump_A2", "n_ions", "n_sites"} - set(attributes)
+    needed = {"temperature_K", "exit_rate_per_s", "mean_square_jump_A2", "n_ions", "n_sites", "vacancies_per_site"}
+    missing = needed - set(attributes)
     if missing:
         raise InputError(f"{path}: attribute {', '.join(sorted(missing))} is missing; expected a propagator")
     if len(sites["sites"]) != dataset.sizes["state_a"]:
@@ -66,7 +67,7 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         "shift": shift,
         "D_tracer_m2_per_s": D,
         "exit_rate_per_s": exit_rate,
-        "vacancies_per_site": 1 - attributes["n_ions"] / attributes["n_sites"],
+        "vacancies_per_site": attributes["vacancies_per_site"],
         "mean_jump_length_A": np.sqrt(square_A2),
         "log_log_slope": tracer.log_log_slope,
         "diffusive": int(tracer.diffusive),

@@ -10,8 +10,12 @@ is made, and `site_energies_eV` by orbit, those that the pairs were fitted besid
 (interacting_rates.py makes rates that fit). The supercell is then the one asked for: whether it is large enough is for
 the user to try.
 
+With --also, once for each, further species of ions are on the same sites, with rates of their own (a table as --rates)
+and their own propagator; `energy_eV` of a pair is then a matrix by the species at `from` and at `to`, in the order that
+they are named in, or a number for all. Conductivities of species do not add: how one species drags another is not told.
+
 Where ions have not decorrelated at the longest lag, frequent jumps are slowed and further stages reach later times,
-until the propagator has its limit (`insilico_nmr.stages`; not with --interactions).
+until the propagator has its limit (`insilico_nmr.stages`; not with --interactions or --also).
 
 Diffusion, correlation factor and Haven ratio follow from the propagator by diffusion_table.py.
 
@@ -23,6 +27,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import repeat
 from math import inf
 from pathlib import Path
@@ -37,6 +42,7 @@ from insilico_nmr.lattice import (
     build_lattice,
     converged_lattice,
     number_of_ions,
+    read_rates,
     size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas
@@ -61,6 +67,8 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="replicas to run at once, a process each (default: 1)")
     parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
+    parser.add_argument("--also", nargs=3, action="append", default=[], metavar=("RATES", "CONCENTRATION", "OUT"),
+                        help="one more species: rate table, ions per site, propagator to write")  # fmt: skip
     rate_shifts.add_shift_arguments(parser)
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder to go on from after a kill")
     parser.add_argument("--out", required=True, help="propagator, NetCDF")
@@ -75,10 +83,10 @@ def main() -> None:
     sites = read_json(arguments.sites)
     rates, filling = rate_shifts.rates_asked_for(arguments, sites)
     supercell = tuple(arguments.supercell)
-    if arguments.interactions:
+    others = [read_species(*of_one) for of_one in arguments.also]
+    if arguments.interactions or others:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
-        # Rates of a model that is moved hold site energies that are moved.
-        gas = read_gas(lattice, arguments.interactions, arguments.temperature, check_sites=not arguments.shift)
+        gas = read_gas(lattice, arguments, others)
     else:
         lattice, gas = converged_lattice(sites, rates, supercell, filling, str(arguments.sites)), None
         print(
@@ -87,48 +95,79 @@ def main() -> None:
             file=sys.stderr,
         )
     n_ions = number_of_ions(lattice, filling)
+    budget = arguments.max_events, arguments.max_residence_times
     if gas is None:
-        dataset = stages.in_stages(lattice, n_ions, lambda slowed, stage: run_stage(arguments, slowed, n_ions, stage))
+
+        def run_stage(slowed: Lattice, stage: int) -> xr.Dataset:
+            plan = propagator.make_plan(slowed, n_ions, arguments.seed + STAGE_SEED * stage, *budget)
+            return propagator.combine(plan, run_replicas(plan, arguments, stage), arguments.temperature)
+
+        datasets = [stages.in_stages(lattice, n_ions, run_stage)]
     else:
-        dataset = run_stage(arguments, lattice, n_ions, gas=gas)
-    if not dataset.attrs["complete"]:
-        print(
-            f"warning: ions have not decorrelated at the last lag, {float(dataset['time'][-1]):.3g} s, or noise hides "
-            f"it: residual {dataset.attrs['residual']:.3g} ± {dataset.attrs['residual_se']:.2g} of max P(∞), expected "
-            f"below {propagator.DECORRELATED}; raise --max-events or --max-residence-times",
-            file=sys.stderr,
-        )
-    propagator.write_propagator(arguments.out, dataset.assign_attrs(shift=arguments.shift))
+        numbers = tuple(number_of_ions(lattice, species.ions_per_site) for species in others)
+        plan = propagator.make_plan(lattice, n_ions, arguments.seed, *budget, gas, numbers)
+        replicas = run_replicas(plan, arguments)
+        datasets = [propagator.combine(plan, replicas, arguments.temperature, q) for q in range(gas.n_species)]
+    for path, dataset in zip([arguments.out, *(species.out for species in others)], datasets, strict=True):
+        if not dataset.attrs["complete"]:
+            print(
+                f"warning: {path}: ions have not decorrelated at the last lag, {float(dataset['time'][-1]):.3g} s, or "
+                f"noise hides it: residual {dataset.attrs['residual']:.3g} ± {dataset.attrs['residual_se']:.2g} of max "
+                f"P(∞), expected below {propagator.DECORRELATED}; raise --max-events or --max-residence-times",
+                file=sys.stderr,
+            )
+        propagator.write_propagator(path, dataset.assign_attrs(shift=arguments.shift))
     for folder in Path(arguments.checkpoint).glob("stage_*"):
         shutil.rmtree(folder)
 
 
-def run_stage(
-    arguments: argparse.Namespace, lattice: Lattice, n_ions: int, stage: int = 0, gas: Gas | None = None
-) -> xr.Dataset:
-    """Propagator of one stage; what is finished of it lies in its own checkpoint folder."""
-    seed = arguments.seed + STAGE_SEED * stage
-    plan = propagator.make_plan(lattice, n_ions, seed, arguments.max_events, arguments.max_residence_times, gas)
-    folder = Path(arguments.checkpoint) / f"stage_{stage}"
-    folder.mkdir(parents=True, exist_ok=True)
-    finished = [folder / f"replica_{replica:04d}.npz" for replica in range(arguments.replicas)]
-    return propagator.combine(plan, run_replicas(plan, finished, arguments.jobs), arguments.temperature)
+@dataclass(frozen=True)
+class Species:
+    """One that --also names."""
+
+    rates: str
+    ions_per_site: float
+    out: str
 
 
-def read_gas(lattice: Lattice, path: str, temperature_K: float, check_sites: bool) -> Gas:
-    """The interactions of the file on the lattice."""
+def read_species(rates: str, ions_per_site: str, out: str) -> Species:
+    """What --also says."""
+    try:
+        return Species(rates, float(ions_per_site), out)
+    except ValueError:
+        raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
+
+
+def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Species]) -> Gas:
+    """The interactions and species asked for, on the lattice."""
+    of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
+    rates = np.stack([lattice.rates, *of_others], axis=1)
+    if arguments.interactions is None:
+        tables = " ".join(species.rates for species in others)
+        return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
+    path = arguments.interactions
     found = read_json(path)
     unknown = set(found) - {"pairs", "attempt_frequency_per_s", "site_energies_eV"}
     if "pairs" not in found or unknown:
         raise InputError(
             f"{path}: has {', '.join(found) or 'nothing'}; expected pairs, attempt_frequency_per_s, site_energies_eV"
         )
-    if check_sites and "site_energies_eV" in found:
-        check_site_energies(lattice, found["site_energies_eV"], path, temperature_K)
+    # Rates of a model that is moved hold site energies that are moved.
+    if not arguments.shift and "site_energies_eV" in found:
+        check_site_energies(lattice, found["site_energies_eV"], path, arguments.temperature)
     ceiling = found.get("attempt_frequency_per_s", inf)
     if not isinstance(ceiling, int | float):
         raise InputError(f"{path}: attempt_frequency_per_s is {ceiling!r}; expected a number")
-    return build_gas(lattice, found["pairs"], temperature_K, ceiling, source=path)
+    return build_gas(lattice, found["pairs"], arguments.temperature, ceiling, rates, source=path)
+
+
+def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:
+    """Rates of a table in the order of the lattice's classes, (C,), 1/s."""
+    rates = read_rates(path, temperature_K)
+    for name, start, end in lattice.class_names:
+        if (name, start, end) not in rates:
+            raise InputError(f"{path}: no rate is given for class {name} from {start} to {end}")
+    return np.array([rates[name] for name in lattice.class_names])
 
 
 def check_site_energies(lattice: Lattice, energies_eV: dict[str, float], path: str, temperature_K: float) -> None:
@@ -183,9 +222,15 @@ def run_replica(plan: propagator.Plan, replica: int, path: Path, share: float) -
     return measurement.sums
 
 
-def run_replicas(plan: propagator.Plan, finished: list[Path], jobs: int) -> list[dict]:
-    """Sums of every replica, in their order, by `jobs` processes; which one runs a replica changes no number."""
-    count = len(finished)
+def run_replicas(plan: propagator.Plan, arguments: argparse.Namespace, stage: int = 0) -> list[dict]:
+    """Sums of every replica of a stage, in their order, by --jobs processes; which one runs it changes no number.
+
+    What is finished lies in the stage's own checkpoint folder.
+    """
+    folder = Path(arguments.checkpoint) / f"stage_{stage}"
+    folder.mkdir(parents=True, exist_ok=True)
+    count, jobs = arguments.replicas, arguments.jobs
+    finished = [folder / f"replica_{replica:04d}.npz" for replica in range(count)]
     shares = [(count - replica) / jobs for replica in range(count)]
     if jobs == 1:
         return [run_replica(plan, *of_one) for of_one in zip(range(count), finished, shares, strict=True)]

@@ -77,7 +77,7 @@ def build_gas(
     energies = _energies(lattice, pairs, source)
     n_species = 1 if rates_per_s is None else rates_per_s.shape[1]
     shapes = {energy.shape for energy in energies.values()} - {()}
-    if shapes:
+    if shapes and rates_per_s is None:
         n_species = max(shapes)[0]
     if shapes - {(n_species, n_species)}:
         raise InputError(f"{source}: energies are matrices of {sorted(shapes)}; expected one for {n_species} species")

@@ -59,15 +59,29 @@ VARIABLES += ("msd_collective_replica", "observations", "time", "lag")
 
 @dataclass(frozen=True)
 class Plan:
-    """What every replica does: `n_ions` ions, `n_ticks` ticks of `tick_s`, lags in ticks (L,); `gas`: they interact."""
+    """What every replica does: `n_ticks` ticks of `tick_s`, lags in ticks (L,); `gas`: ions interact, or differ.
+
+    numbers : (Q,), ions of each species, which are numbered one species after the other.
+    """
 
     lattice: Lattice
-    n_ions: int
+    numbers: tuple[int, ...]
     seed: int
     tick_s: float
     n_ticks: int
     lags: np.ndarray
     gas: Gas | None = None
+
+    @property
+    def n_ions(self) -> int:
+        """N, of all species."""
+        return sum(self.numbers)
+
+    @property
+    def of_species(self) -> list[slice]:
+        """Which ions each species has."""
+        ends = np.cumsum(self.numbers).tolist()
+        return [slice(end - number, end) for end, number in zip(ends, self.numbers, strict=True)]
 
     @cached_property
     def level(self) -> np.ndarray:
@@ -93,7 +107,7 @@ class Plan:
         names = ["kernels.py", "kmc.py", "lattice.py", "propagator.py"]
         names += ["lattice_gas.py", "gas_kmc.py"] if self.gas else []
         code = [sha256(Path(__file__).with_name(name)) for name in names]
-        facts = [self.n_ions, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
+        facts = [self.numbers, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
         values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
         facts += [array.tolist() if array.size < 1000 else hashlib.sha256(array).hexdigest()
                   for array in values if isinstance(array, np.ndarray)]  # fmt: skip
@@ -107,14 +121,21 @@ def make_plan(
     max_events: int,
     max_residence_times: float = 1e3,
     gas: Gas | None = None,
+    others: tuple[int, ...] = (),
 ) -> Plan:
     """Plan replicas of `max_events` jumps each (expected number) with lags up to `max_residence_times`.
 
+    `others`: ions of each further species of `gas`.
+
     The longest lag is at most the length of a replica: with many ions, one origin tells much.
 
-    Raises InputError where the budget does not even cover one mean residence time.
+    Raises InputError where ions leave no site vacant, and where the budget does not even cover one mean residence time.
     """
-    residence_s = 1.0 / (equilibrium(lattice, n_ions).exit_rate if gas is None else _exit_rate(gas, n_ions, seed))
+    numbers = (n_ions, *others)
+    n_ions = sum(numbers)
+    if n_ions >= lattice.n_sites:
+        raise InputError(f"{' + '.join(map(str, numbers))} ions leave none of {lattice.n_sites} sites vacant")
+    residence_s = 1.0 / (equilibrium(lattice, n_ions).exit_rate if gas is None else _exit_rate(gas, numbers, seed))
     n_ticks = int(max_events / n_ions * TICKS_PER_RESIDENCE)
     longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks)
     if longest < TICKS_PER_RESIDENCE:
@@ -124,25 +145,26 @@ def make_plan(
         )
     exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
     lags = np.unique(np.rint(10**exponents).astype(np.int64))
-    return Plan(lattice, n_ions, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
+    return Plan(lattice, numbers, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
 
 
-def _anywhere(gas: Gas, n_ions: int, rng: np.random.Generator) -> gas_kmc.GasState:
-    """A simulation of interacting ions of one species at time 0, after the run-in."""
-    sites = rng.choice(gas.lattice.n_sites, n_ions, replace=False).astype(np.int32)
-    state = gas_kmc.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)))
-    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
+def _anywhere(gas: Gas, numbers: tuple[int, ...], rng: np.random.Generator) -> gas_kmc.GasState:
+    """A simulation of so many interacting ions of each species at time 0, after the run-in."""
+    species = np.repeat(np.arange(len(numbers)), numbers)
+    sites = rng.choice(gas.lattice.n_sites, len(species), replace=False).astype(np.int32)
+    state = gas_kmc.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)), species)
+    gas_kmc.run_events(gas, state, RUN_IN * len(species))
     state.executed[:] = 0
     state.record[:, 1:] = 0
     state.clock -= state.clock[0]
     return state
 
 
-def _exit_rate(gas: Gas, n_ions: int, seed: int) -> float:
+def _exit_rate(gas: Gas, numbers: tuple[int, ...], seed: int) -> float:
     """Jumps per ion and second, of a run as long as the run-in; it sets the grid of times and no result."""
-    state = _anywhere(gas, n_ions, np.random.default_rng([seed]))
-    gas_kmc.run_events(gas, state, RUN_IN * n_ions)
-    return state.events / (n_ions * state.time_s)
+    state = _anywhere(gas, numbers, np.random.default_rng([seed]))
+    gas_kmc.run_events(gas, state, RUN_IN * sum(numbers))
+    return state.events / (sum(numbers) * state.time_s)
 
 
 @dataclass
@@ -150,9 +172,9 @@ class Measurement:
     """One replica under way.
 
     remembered : (slots, N, 4) int32, ions' records at recent origins.
-    pairs : (L, m, m) int64, ions found on a at an origin and on b a lag later.
-    square, collective : (L,) float64, Å², Σ over ions and origins of |Δr|², and Σ over origins of |ΣΔr|².
-    origins, ticks : (L,) int64, origins of each lag; (1,) int64, ticks done.
+    pairs : (Q, L, m, m) int64, ions of each species found on a at an origin and on b a lag later.
+    square, collective : (Q, L) float64, Å², Σ over ions and origins of |Δr|², and Σ over origins of |ΣΔr|².
+    origins, ticks : (Q, L) int64, origins of each lag; (1,) int64, ticks done.
     """
 
     state: kmc.State | gas_kmc.GasState
@@ -164,6 +186,11 @@ class Measurement:
     ticks: np.ndarray
 
     @property
+    def sums_over_origins(self) -> tuple[np.ndarray, ...]:
+        """What `_accumulate` adds to, by species."""
+        return self.pairs, self.square, self.collective, self.origins
+
+    @property
     def sums(self) -> dict[str, np.ndarray]:
         """What a finished replica leaves behind."""
         return {
@@ -171,7 +198,7 @@ class Measurement:
             "square": self.square,
             "collective": self.collective,
             "origins": self.origins,
-            "executed": self.state.executed,
+            "executed": self.state.executed.reshape(len(self.state.executed), -1),
         }
 
 
@@ -182,15 +209,15 @@ def begin(plan: Plan, replica: int) -> Measurement:
     if plan.gas is None:
         _, state = kmc.start_in_equilibrium(plan.lattice, plan.n_ions, rng)
     else:
-        state = _anywhere(plan.gas, plan.n_ions, rng)
-    m, n_lags = len(plan.lattice.basis), len(plan.lags)
+        state = _anywhere(plan.gas, plan.numbers, rng)
+    m, shape = len(plan.lattice.basis), (len(plan.numbers), len(plan.lags))
     return Measurement(
         state,
         remembered=np.zeros((plan.slots.sum(), plan.n_ions, 4), np.int32),
-        pairs=np.zeros((n_lags, m, m), np.int64),
-        square=np.zeros(n_lags),
-        collective=np.zeros(n_lags),
-        origins=np.zeros(n_lags, np.int64),
+        pairs=np.zeros((*shape, m, m), np.int64),
+        square=np.zeros(shape),
+        collective=np.zeros(shape),
+        origins=np.zeros(shape, np.int64),
         ticks=np.zeros(1, np.int64),
     )
 
@@ -205,10 +232,10 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
         moments, snapshot = np.unique(tick, return_inverse=True)
         run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
         snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
-        _accumulate(
-            snapshot, slot, lag, snapshots, plan.lattice.cell, plan.lattice.basis,
-            measurement.remembered, measurement.pairs, measurement.square, measurement.collective, measurement.origins,
-        )  # fmt: skip
+        tables = snapshot, slot, lag, plan.lattice.cell, plan.lattice.basis
+        for q, ions in enumerate(plan.of_species):
+            sums = (array[q] for array in measurement.sums_over_origins)
+            _accumulate(*tables, snapshots[:, ions], measurement.remembered[:, ions], *sums)
     measurement.ticks[0] = end
     return end <= plan.n_ticks
 
@@ -232,7 +259,7 @@ def _tasks(plan: Plan, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @njit(cache=True)
-def _accumulate(snapshot, slot, lag, snapshots, cell, basis, remembered, pairs, square, collective, origins):
+def _accumulate(snapshot, slot, lag, cell, basis, snapshots, remembered, pairs, square, collective, origins):
     """Carry out tasks in their order: add the pairs (remembered origin, snapshot) to the sums, or remember."""
     for task in range(len(snapshot)):
         now = snapshots[snapshot[task]]
@@ -349,16 +376,17 @@ class _Averages:
     mean_square_jump_A2: float
 
 
-def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
-    """Of interacting ions; sites of one orbit are alike."""
+def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]], species: int) -> _Averages:
+    """Of interacting ions of one species; sites of one orbit are alike."""
     lattice = plan.lattice
-    seen = np.sum([sums["pairs"].sum((0, 1)) + sums["pairs"].sum((0, 2)) for sums in replicas], axis=0, dtype=float)
+    pairs = np.sum([sums["pairs"][species] for sums in replicas], axis=(0, 1), dtype=float)
+    seen = pairs.sum(0) + pairs.sum(1)
     orbit = np.array(lattice.orbit)
     alike = np.array([seen[orbit == label].mean() for label in lattice.orbit])
-    executed = np.sum([sums["executed"].sum(-1) for sums in replicas], axis=0)
+    executed = np.sum([sums["executed"][:, species] for sums in replicas], axis=0)
     of_class = lattice.jump_rate[lattice.used]
     square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)
-    per_ion_and_s = executed / (plan.n_ions * len(replicas) * plan.n_ticks * plan.tick_s)
+    per_ion_and_s = executed / (plan.numbers[species] * len(replicas) * plan.n_ticks * plan.tick_s)
     return _Averages(
         alike / alike.sum(),
         (per_ion_and_s / np.bincount(of_class))[of_class],
@@ -367,8 +395,8 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]]) -> _Averages:
     )
 
 
-def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float) -> xr.Dataset:
-    """Propagator of all replicas' sums (`Measurement.sums`); at least two, or there is no standard error.
+def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float, species: int = 0) -> xr.Dataset:
+    """Propagator of one species of all replicas' sums (`Measurement.sums`); at least two, for standard errors.
 
     P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
     (time), ions times origins of all replicas (at time 0, where all is known, the largest number), msd (lag) =
@@ -384,15 +412,15 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     """
     if len(replicas) < 2:
         raise InputError("standard errors need at least two replicas")
-    lattice, n = plan.lattice, plan.n_ions
-    averages = equilibrium(lattice, n) if plan.gas is None else _averages(plan, replicas)
+    lattice, n = plan.lattice, plan.numbers[species]
+    averages = equilibrium(lattice, n) if plan.gas is None else _averages(plan, replicas, species)
     p = averages.population
     at_infinity = limit(lattice, p)
     flux = np.zeros_like(at_infinity)
     np.add.at(flux, lattice.links[:2], averages.per_ion)
     flux = (flux + flux.T) / 2  # detailed balance: the same but for rounding, and noise where ions interact
     expected = one_ion(flux, p, plan.lags * plan.tick_s)
-    matrices = np.array([consistent(sums["pairs"], p, expected) for sums in replicas])
+    matrices = np.array([consistent(sums["pairs"][species], p, expected) for sums in replicas])
     probability, error = mean_and_error(matrices)
 
     orbit = np.array(lattice.orbit)
@@ -407,9 +435,9 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
         matrices[:, met:] = at_infinity
         error[met:] = 0.0
 
-    origins = np.array([sums["origins"] for sums in replicas])
-    squares = np.array([sums["square"] for sums in replicas]) / (origins * n)
-    collectives = np.array([sums["collective"] for sums in replicas]) / (origins * n)
+    origins = np.array([sums["origins"][species] for sums in replicas])
+    squares = np.array([sums["square"][species] for sums in replicas]) / (origins * n)
+    collectives = np.array([sums["collective"][species] for sums in replicas]) / (origins * n)
     (msd, msd_se), (collective, collective_se) = mean_and_error(squares), mean_and_error(collectives)
     time = np.concatenate([[0.0], plan.lags * plan.tick_s])
     worst = residual[met].argmax()
@@ -422,8 +450,9 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
         "replicas": len(replicas),
         "n_ions": n,
         "n_sites": lattice.n_sites,
+        "vacancies_per_site": 1 - plan.n_ions / lattice.n_sites,
         "supercell": list(lattice.supercell),
-        "jumps_executed": int(sum(sums["executed"].sum() for sums in replicas)),
+        "jumps_executed": int(sum(sums["executed"][:, species].sum() for sums in replicas)),
         "complete": int(complete),
         "residual": float(residual[met][worst]),
         "residual_se": float(residual_se[met][worst]),

@@ -158,8 +158,8 @@ def test_it_decays_from_the_populations_to_their_product(exclusion):
 def test_counts_are_symmetric_and_populated_as_in_equilibrium_before_they_are_made_so(exclusion):
     """Detailed balance of tagged ions is found, not imposed: counts of ab and ba differ by noise only."""
     plan, sums, found = exclusion
-    samples = np.array([s["origins"] for s in sums])[..., None, None] * plan.n_ions
-    raw = np.array([s["pairs"] for s in sums]) / samples
+    samples = np.array([s["origins"][0] for s in sums])[..., None, None] * plan.n_ions
+    raw = np.array([s["pairs"][0] for s in sums]) / samples
     odd = raw - raw.transpose(0, 1, 3, 2)
     error = odd.std(0, ddof=1) / np.sqrt(len(sums))
     off = ~np.eye(3, dtype=bool)
@@ -369,6 +369,53 @@ def test_a_bare_lattice_gives_its_correlation_factor(tmp_path):
     (tmp_path / "sites.json").write_text("{}")
     code, said = run("diffusion_table", tmp_path / "P.nc", "--sites", tmp_path / "sites.json", "--out", table)
     assert (code, "key 'cell' is missing" in said) == (2, True)
+
+
+def fcc_with_impurities(folder, ratio):
+    """Files of an fcc lattice, and flags for impurities that exchange with a vacancy `ratio` times as often."""
+    write_json(folder / "sites.json", {key: bravais("fcc")[key] for key in ("cell", "sites", "jumps")})
+    header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+    for name, rate in (("host", 1.0), ("impurity", ratio)):
+        (folder / f"{name}.csv").write_text(f"{header}\nnn,A,A,300,,,{rate},,,model\n")
+    return [
+        "run_kmc", folder / "sites.json", "--rates", folder / "host.csv", "--temperature", 300,
+        "--concentration", 0.98, "--supercell", 9, 9, 9, "--replicas", 4, "--max-events", 1_500_000,
+        "--max-residence-times", 300, "--checkpoint", folder / "c", "--out", folder / "host.nc",
+        "--also", folder / "impurity.csv", 0.0137, folder / "impurity.nc",
+    ]  # fmt: skip
+
+
+def test_impurities_have_the_correlation_factor_of_the_five_frequency_model(tmp_path):
+    """fcc, one vacancy, host atoms of one frequency w: f = (2w + 7Fw)/(2w₂ + 2w + 7Fw), 7F = 5.15 (J. R. Manning, Phys.
+    Rev. 136, A1758 (1964)): 0.781 where the impurity is one of the host, 0.417 at w₂ = 5w."""
+    assert run(*fcc_with_impurities(tmp_path, 5.0))[0] == 0
+    table = tmp_path / "diffusion.csv"
+    for name, expected in (("host", 0.781), ("impurity", 0.417)):
+        code, said = run("diffusion_table", tmp_path / f"{name}.nc", "--sites", tmp_path / "sites.json", "--out", table)
+        assert code == 0, said
+        row = pd.read_csv(table).iloc[0]
+        assert row["correlation_factor"] == pytest.approx(expected, rel=0.06)
+        assert row["vacancies_per_site"] == pytest.approx(5 / 729)
+    host, impurity = (propagator.read_propagator(tmp_path / f"{name}.nc").attrs for name in ("host", "impurity"))
+    assert (host["n_ions"], impurity["n_ions"]) == (714, 10)
+    assert impurity["exit_rate_per_s"] / host["exit_rate_per_s"] == pytest.approx(5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [
+        (["impurity.csv", "much", "x.nc"], "--also: 'much' is no number of ions per site"),
+        (["impurity.csv", "0.3", "x.nc"], "714 + 219 ions leave none of 729 sites vacant"),
+        (["missing.csv", "0.01", "x.nc"], "missing.csv"),
+        (["zero.csv", "0.01", "x.nc"], "expected numbers above 0"),
+    ],
+)
+def test_species_that_make_no_sense_are_refused(tmp_path, also, message):
+    flags = fcc_with_impurities(tmp_path, 5.0)[:-3]
+    (tmp_path / "zero.csv").write_text((tmp_path / "host.csv").read_text().replace(",1.0,", ",0.0,"))
+    code, said = run(*flags, tmp_path / also[0], also[1], tmp_path / also[2])
+    assert code == 2
+    assert message in said
 
 
 @pytest.mark.parametrize("concentration", [0, 1])

@@ -432,7 +432,7 @@ def synthetic_propagator(D_m2_per_s=1e-12, exit_rate=1e8, haven=0.5, excursions_
         {**{name: (("replica", "lag"), values) for name, values in replicas.items()}, **P},
         coords={"time": time, "lag": time},
         attrs={"temperature_K": 300.0, "exit_rate_per_s": exit_rate, "mean_square_jump_A2": square}
-        | {"n_ions": 100, "n_sites": 200},
+        | {"n_ions": 100, "n_sites": 200, "vacancies_per_site": 0.5},
     )
 
 
