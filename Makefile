@@ -1,6 +1,6 @@
 # `make study` computes everything and draws the figures; `make test` checks the code. Both need Python 3.11, make and a package index.
 
-# Which Python builds the environment, and how many cores the study takes
+# Which Python builds the environment, and how many cores the study and the tests take
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3)
 CORES ?= 2
 # The address of PyTorch's own CPU index, for those who do not want the larger CUDA build; empty: the usual package index
@@ -34,8 +34,8 @@ $(STAMP): requirements.txt requirements-schnetpack.txt
 study: $(STAMP)  ## the whole study: results/ and its figures (CORES=2)
 	$(VENV)/bin/snakemake --cores $(CORES)
 
-test: $(STAMP)  ## the tests, with the slowest named
-	$(VENV)/bin/pytest -q --durations=10
+test: $(STAMP)  ## the tests, with the slowest named (CORES=2)
+	$(VENV)/bin/pytest -q --durations=10 -n $(CORES) --dist loadfile
 
 lint: $(STAMP)  ## style of the programs and of the workflow
 	$(VENV)/bin/ruff check .

@@ -337,7 +337,7 @@ MARK = f"--mark-above {config['md']['rates']['mark_above_K']:g}"
 LITERATURE_FLAGS = {
     "rates": MARK,
     "diffusion": MARK,
-    "couplings": "",
+    "couplings": flags("material", isotope="isotope"),
     "summary": "",
     "relaxation": "",
     "linewidth": "",

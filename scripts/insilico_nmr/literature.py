@@ -112,11 +112,15 @@ def read_literature(
     return pd.DataFrame(rows, columns=MEASURED)
 
 
-def for_figure(path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN) -> pd.DataFrame:
-    """Measured values to draw: none where no table is given; says on stderr where the table has none."""
+def for_figure(
+    path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN, nucleus: str | None = None
+) -> pd.DataFrame:
+    """Measured values to draw, of one nucleus or of all: none where no table is given; stderr where it has none."""
     if path is None:
         return pd.DataFrame(columns=MEASURED)
     found = read_literature(path, material, phase, quantities)
+    if nucleus is not None:
+        found = found[found["nucleus"] == nucleus]
     if found.empty:
         print(f"{path}: no value of {material} {phase}: drawn without", file=sys.stderr)
     return found

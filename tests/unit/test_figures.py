@@ -32,6 +32,7 @@ from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
 from insilico_nmr.tables import only_errors
 from matplotlib.container import ErrorbarContainer
+from programs import run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 COLD_K = [150.0, 200.0, 300.0]
@@ -628,6 +629,23 @@ def test_couplings_are_drawn_by_size_with_their_bars():
             assert segment[:, 1] == pytest.approx([value - 5, value + 5])
             drawn.append(value)
     assert sorted(drawn) == pytest.approx([90] * 3 + [100] * 3 + [270] * 3 + [300] * 3)
+
+
+def test_measured_couplings_of_another_nucleus_are_not_drawn(tmp_path):
+    path, out = (
+        tmp_path / "synthetic_literature.csv",
+        ["--out-pdf", tmp_path / "c.pdf", "--out-png", tmp_path / "c.png"],
+    )
+    path.write_text(
+        ",".join(LITERATURE) + "\nX,p,7Li,abs_CQ,150,2,kHz,300,line,r1,\nX,p,14N,abs_CQ,900,2,kHz,300,line,r2,\n"
+    )
+    measured = for_figure(path, "X", "p", ["abs_CQ"], "7Li")
+    axes = plot_couplings.draw(synthetic_couplings(), measured).axes[0]
+    assert 150 in axes.containers[-1].lines[0].get_ydata()
+    assert axes.get_ylim()[1] < 900
+    (table,) = written([synthetic_couplings()], tmp_path)
+    code, said = run("plot_couplings", table, "--literature", path, "--material", "X", "--phase", "p", *out)
+    assert (code, "--literature needs --isotope" in said) == (2, True)
 
 
 def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
