@@ -17,6 +17,9 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import Lattice, log_weights, sites_reached
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
+# Largest Σ|J|/2kT at a site: its exponential, squared, is still a number.
+STRONGEST = 300.0
+
 
 @dataclass(frozen=True)
 class Gas:
@@ -69,7 +72,7 @@ def build_gas(
     them all species have the lattice's.
 
     Raises InputError where a pair lacks its reverse, is double, leads nowhere or joins a site with itself; where
-    energies are not finite or matrices not of one size; where rates break detailed balance among classes, or `ceiling`
+    energies are not finite, too many kT or matrices not of one size; where rates break detailed balance among classes, or `ceiling`
     is below one of them.
     """
     if not temperature_K > 0:
@@ -96,11 +99,19 @@ def build_gas(
     target, image = np.full((m, width), -1), np.zeros((m, width, 3), int)
     factor = np.ones((m, width, n_species, n_species))
     filled = np.zeros(m, int)
+    strength = np.zeros(m)
     for (here, there, cells), energy in sorted(energies.items()):
         at = here, filled[here]
         target[at], image[at] = there, cells
-        factor[at] = np.exp(-energy.T / (2 * BOLTZMANN_EV_PER_K * temperature_K))
+        exponent = -energy.T / (2 * BOLTZMANN_EV_PER_K * temperature_K)
+        strength[here] += np.abs(exponent).max()
+        factor[at] = np.exp(np.clip(exponent, -STRONGEST, STRONGEST))
         filled[here] += 1
+    if strength.max() > STRONGEST:
+        raise InputError(
+            f"{source}: interactions of site {int(strength.argmax())} add up to {2 * strength.max():.3g} kT at "
+            f"{temperature_K:g} K; at most {2 * STRONGEST:g} can be computed"
+        )
     partner = np.where(target >= 0, sites_reached(lattice.supercell, target, image), -1).astype(np.int32)
     itself = (partner[0] == np.arange(m)[:, None]).any(axis=1)
     if itself.any():

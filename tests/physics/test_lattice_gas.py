@@ -267,6 +267,7 @@ def test_interactions_that_are_none_are_refused():
         ([{**pairs[0], "energy_eV": float("nan")}, *pairs[1:]], "pair 0 has energy_eV nan"),
         ([{"from": 0, "to": 0, "image": [0, 0, 0], "energy_eV": 1.0}], "joins site 0 with 0"),
         ([{"from": 0}], "pair 0 is no interaction"),
+        (nearest(sites, 1e3), "interactions of site 0 add up to 6e.03 kT at 300 K"),
     ):
         with pytest.raises(InputError, match=message):
             lattice_gas.build_gas(lattice, change, 300.0)
