@@ -72,8 +72,8 @@ def build_gas(
     them all species have the lattice's.
 
     Raises InputError where a pair lacks its reverse, is double, leads nowhere or joins a site with itself; where
-    energies are not finite, too many kT or matrices not of one size; where rates break detailed balance among classes, or `ceiling`
-    is below one of them.
+    energies are not finite, too many kT or matrices not of one size; where rates break detailed balance among classes,
+    or `ceiling` is below one of them.
     """
     if not temperature_K > 0:
         raise InputError(f"the temperature is {temperature_K:g} K; expected more than 0")
