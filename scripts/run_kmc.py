@@ -88,7 +88,8 @@ def main() -> None:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
         gas = read_gas(lattice, arguments, others)
     else:
-        lattice, gas = converged_lattice(sites, rates, supercell, filling, str(arguments.sites)), None
+        lattice = converged_lattice(sites, rates, supercell, filling, str(arguments.sites), bool(arguments.shift))
+        gas = None
         print(
             f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites; frequencies of jumps "
             f"deviate by at most {100 * size_deviation(lattice, filling):.2g} % from those in an endless lattice",

@@ -117,7 +117,7 @@ def main() -> None:
     sites = read_json(arguments.sites)
     rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
-    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
+    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites, bool(arguments.shift))
     n_ions = number_of_ions(lattice, filling)
     times, moments, to_the_end = moments_of_replicas(
         lattice, n_ions, sites, arguments.isotope, arguments.seed, arguments.replicas, arguments.max_events

@@ -191,7 +191,7 @@ def main() -> None:
         )
     rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, REACH_A)
-    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites)
+    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites, bool(arguments.shift))
     n_ions = number_of_ions(lattice, filling)
     reach_s = arguments.max_events / n_ions / equilibrium(lattice, n_ions).exit_rate
     step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)

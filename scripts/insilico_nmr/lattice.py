@@ -6,6 +6,7 @@ occupation pattern of a fixed number of ions has the weight Π w_i over the occu
 81, 239 (1981)). That is what makes the equilibrium averages at the end of this file exact.
 """
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from insilico_nmr.sites import check_network, site_orbits
 # Largest |Δ ln w| by which the rates around a closed loop of orbits may miss detailed balance.
 BALANCE_TOLERANCE = 1e-3
 # Largest part by which fixing the number of ions in a finite box may change how often jumps of any class are made.
+# Where MAX_SITES do not suffice for that, the largest box is taken as long as it deviates by no more than this; a moved
+# rate model, which only tells how far curves may move, by factors, may deviate by more.
+LARGEST_DEVIATION, LARGEST_DEVIATION_MOVED = 0.1, 0.5
 # Where carriers are thermal pairs (an ion on a site of high energy and the vacancy that it left), L of them on average,
 # the box has too few by 1 − I₁(2L)/I₀(2L), about 1/(4L) (modified Bessel functions).
 SIZE_TOLERANCE = 0.03
@@ -408,12 +412,18 @@ def size_deviation(lattice: Lattice, concentration: float) -> float:
 
 
 def converged_lattice(
-    sites: dict, rates: Rates, smallest: tuple[int, int, int], concentration: float, source: str = "sites"
+    sites: dict,
+    rates: Rates,
+    smallest: tuple[int, int, int],
+    concentration: float,
+    source: str = "sites",
+    moved: bool = False,
 ) -> Lattice:
     """The first supercell, from `smallest` on, with a `size_deviation` of at most SIZE_TOLERANCE; see `build_lattice`.
 
-    It grows by one cell at a time along its shortest edge. Raises InputError where MAX_SITES do not suffice: carriers
-    are then so rare that no simulation of this kind can follow them.
+    It grows by one cell at a time along its shortest edge. Where MAX_SITES do not suffice the largest is taken, with a
+    warning on stderr; `moved`: the rates are those of a rate model that is moved. Raises InputError where even that
+    deviates by more than LARGEST_DEVIATION(_MOVED): carriers are then too rare for a simulation of this kind.
     """
     supercell = list(smallest)
     while True:
@@ -423,11 +433,18 @@ def converged_lattice(
             return lattice
         supercell[int(np.argmin(np.linalg.norm(lattice.cell, axis=1) * supercell))] += 1
         if np.prod(supercell) * len(lattice.basis) > MAX_SITES:
-            raise InputError(
+            tolerated = LARGEST_DEVIATION_MOVED if moved else LARGEST_DEVIATION
+            met = (
                 f"{source}: in a supercell of {lattice.supercell}, the largest of up to {MAX_SITES} sites, jumps are "
-                f"still made {100 * deviation:.0f} % more or less often than in an endless lattice (tolerated: "
-                f"{100 * SIZE_TOLERANCE:g} %): there are too few carriers; simulate at a higher temperature"
+                f"still made {100 * deviation:.0f} % more or less often than in an endless lattice"
             )
+            if deviation > tolerated:
+                raise InputError(
+                    f"{met} (tolerated: {100 * tolerated:g} %): there are too few carriers; simulate at a higher "
+                    "temperature"
+                )
+            print(f"warning: {met}", file=sys.stderr)
+            return lattice
 
 
 def equilibrium_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:

@@ -190,6 +190,20 @@ def test_carriers_too_rare_for_any_box_are_refused():
         converged_lattice(sites, rates, (80, 80, 7), 0.5)
 
 
+def test_the_largest_box_is_taken_with_a_warning_where_it_nearly_suffices(monkeypatch, capsys):
+    sites, rates = full_below(8.0)
+    monkeypatch.setattr("insilico_nmr.lattice.MAX_SITES", 450)
+    lattice = converged_lattice(sites, rates, (3, 3, 1), 0.5)
+    assert 400 < lattice.n_sites <= 450
+    assert 0.03 < size_deviation(lattice, 0.5) < 0.1
+    assert "warning: sites: in a supercell of" in capsys.readouterr().err
+    # A moved rate model tells only by which factor curves move.
+    monkeypatch.setattr("insilico_nmr.lattice.MAX_SITES", 100)
+    with pytest.raises(InputError, match="too few carriers"):
+        converged_lattice(sites, rates, (3, 3, 1), 0.5)
+    assert 0.1 < size_deviation(converged_lattice(sites, rates, (3, 3, 1), 0.5, moved=True), 0.5) < 0.5
+
+
 def test_mean_square_jump_weighs_lengths_by_how_often_they_are_jumped():
     """A single ion: two jumps of 1 Å and two of 2.3 Å from each site, at the rates given."""
     sites, rates = full_below(2.0)
