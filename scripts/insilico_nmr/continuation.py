@@ -14,6 +14,7 @@ from insilico_nmr.propagator import mean_and_error
 STEPS_PER_DECADE = 10
 DECAYED = 3e-3  # of a mode: the continued propagator ends there
 SEEN = 0.1  # correlation of a mode below which it is as good as gone, and its rate is not asked for
+SURE = 3.0  # standard errors by which a mode must be there: states that one ion visits in one replica make none
 KNOWN_WITHIN = 0.3  # standard error of a mode's rate over the rate
 CHANGE_ALLOWED = 0.15  # of the rate between half the last lag and the last, beyond three standard errors
 LONGEST = 1e4  # in last lags
@@ -42,7 +43,8 @@ def continue_propagator(replicas: np.ndarray, at_infinity: np.ndarray, time_s: n
     early, late = (
         np.einsum("sk,rst,tk->rk", modes, (replicas[..., index] - at_infinity) / root, modes) for index in (half, -1)
     )
-    left = late.mean(axis=0) > SEEN
+    there, there_error = mean_and_error(late)
+    left = (there > SEEN) & (there > SURE * there_error)
     if (early[:, left] <= 0).any() or (late[:, left] <= 0).any() or (late >= 1).any():
         raise NotContinued("a mode that is left did not decay measurably in every replica")
     rate, rate_before = -np.log(late[:, left]) / last_s, -np.log(early[:, left]) / time_s[half]

@@ -62,6 +62,20 @@ def test_a_process_with_memory_is_not_continued():
         continue_propagator(replicas, LIMIT, TIME_S)
 
 
+def test_a_rare_state_that_one_ion_visits_in_one_replica_does_not_stop_it():
+    """A fifth state of population 3e-5, long decorrelated: by chance one replica found its ion there both times."""
+    rare = 3e-5
+    populations = np.append(POPULATIONS * (1 - rare), rare)
+    limit = np.outer(populations, populations)
+    replicas = np.zeros((6, 5, 5, len(TIME_S)))
+    replicas[:, :4, :4] = noisy(layers(TIME_S), 2e-4) * (1 - rare) ** 2
+    replicas[:, 4, :, 1:] = replicas[:, :, 4, 1:] = limit[4][:, None]
+    replicas[2, 4, 4, -1] += 0.7 * rare
+    replicas[2, :4, 4, -1] = replicas[2, 4, :4, -1] = limit[4, :4] * (1 - 0.7)
+    later, later_s = continue_propagator(replicas, limit, TIME_S)
+    assert np.abs(later[:, :4, :4].mean(axis=0) - layers(later_s)).max() < 0.01 * LIMIT.max()
+
+
 def test_a_decay_that_has_hardly_begun_is_not_continued():
     short = TIME_S[:25]
     with pytest.raises(NotContinued, match=r"known within|measurably"):
