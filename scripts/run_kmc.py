@@ -40,6 +40,7 @@ from insilico_nmr.files import read_json
 from insilico_nmr.lattice import (
     Lattice,
     build_lattice,
+    check_rates,
     converged_lattice,
     number_of_ions,
     read_rates,
@@ -165,9 +166,7 @@ def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Speci
 def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:
     """Rates of a table in the order of the lattice's classes, (C,), 1/s."""
     rates = read_rates(path, temperature_K)
-    for name, start, end in lattice.class_names:
-        if (name, start, end) not in rates:
-            raise InputError(f"{path}: no rate is given for class {name} from {start} to {end}")
+    check_rates(lattice.class_names, rates, path)
     return np.array([rates[name] for name in lattice.class_names])
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.kernels import copy_record, draw_uniform, inlined, kernel, prefetch, seeded, uniform
-from insilico_nmr.kmc import DONE, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy
+from insilico_nmr.kmc import DONE, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy, stuck
 from insilico_nmr.lattice_gas import Gas
 
 CHILDREN = 8
@@ -109,7 +109,7 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
     )
     _fill_fields(*_tables(gas), *state.arrays.values())
     if not _draw(gas, state):
-        raise InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
+        raise stuck(state)
     return state
 
 
@@ -149,10 +149,7 @@ def _run(gas: Gas, state: GasState, times: np.ndarray, limit: int, snapshots: np
     tables = _tables(gas)
     while (end := _events(times, limit, snapshots, progress, *work, *tables, *state.arrays.values())) != DONE:
         if end == STUCK or not _draw(gas, state):
-            raise InputError(
-                f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.clock[0]:.3g} s: no ion has a "
-                "vacant neighbour to jump to; the network must be connected and hold a vacancy that can be reached"
-            )
+            raise stuck(state)
 
 
 def _tables(gas: Gas) -> tuple:
@@ -167,7 +164,7 @@ def _tables(gas: Gas) -> tuple:
 @kernel
 def _if_vacant(field):
     """The field where it is that of a vacant site, else 0."""
-    return 0.5 * (field + abs(field))
+    return field if field > 0.0 else 0.0
 
 
 @inlined

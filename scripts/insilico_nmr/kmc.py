@@ -97,6 +97,16 @@ class State(Simulation):
     rng: np.ndarray
 
 
+def stuck(state: Simulation) -> InputError:
+    """What to raise where no jump is possible."""
+    if not state.events:
+        return InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
+    return InputError(
+        f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.time_s:.3g} s: no ion has a vacant "
+        "neighbour to jump to; the network must be connected and hold a vacancy that can be reached"
+    )
+
+
 def occupy(lattice: Lattice, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`ion` (S,) and `record` (N, 4) of a `State` with ion n on site sites[n], in its first cell.
 
@@ -133,7 +143,7 @@ def start(lattice: Lattice, sites: np.ndarray, seed: int) -> State:
         rng=seeded(np.uint64(seed)),
     )
     if not _begin(*_tables(lattice), *state.arrays.values()):
-        raise InputError("kinetic Monte Carlo is stuck at the start: no ion has a vacant neighbour to jump to")
+        raise stuck(state)
     return state
 
 
@@ -198,10 +208,7 @@ def _run(
     while (end := _events(times, limit, kept, *journal, progress, *tables, *state.arrays.values())) == SPARSE:
         keep_lists(lattice, state)
     if end == STUCK:
-        raise InputError(
-            f"kinetic Monte Carlo is stuck after {state.events} jumps at {state.time_s:.3g} s: no ion has a vacant "
-            "neighbour to jump to; the network must be connected and hold a vacancy that can be reached"
-        )
+        raise stuck(state)
 
 
 def _tables(lattice: Lattice) -> tuple:

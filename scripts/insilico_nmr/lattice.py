@@ -8,6 +8,7 @@ occupation pattern of a fixed number of ions has the weight Π w_i over the occu
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
     if len(supercell) != 3 or min(supercell) < 1:
         raise InputError(f"the supercell is three positive whole numbers, not {supercell}")
     jumps = _directed_jumps(sites, orbit)
-    _check_rates(jumps, rates, source)
+    check_rates({jump["rate"] for jump in jumps}, rates, source)
     jumps = [jump for jump in jumps if rates[jump["rate"]] > 0]
     if not jumps:
         raise InputError(f"{source}: every rate is zero, so that no ion can ever jump")
@@ -266,9 +267,9 @@ def _directed_jumps(sites: dict, orbit: tuple[str, ...]) -> list[dict]:
     return jumps
 
 
-def _check_rates(jumps: list[dict], rates: Rates, source: str) -> None:
-    """Every directed class that occurs has a rate, finite and not negative, and is reversible."""
-    for name, start, end in sorted({jump["rate"] for jump in jumps}):
+def check_rates(names: Iterable[tuple[str, str, str]], rates: Rates, source: str) -> None:
+    """Raise InputError unless every one of these directed classes has a rate, finite, not negative and reversible."""
+    for name, start, end in sorted(names):
         if (name, start, end) not in rates:
             raise InputError(f"{source}: no rate is given for class {name} from {start} to {end}")
         rate = rates[name, start, end]

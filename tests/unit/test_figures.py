@@ -632,10 +632,8 @@ def test_couplings_are_drawn_by_size_with_their_bars():
 
 
 def test_measured_couplings_of_another_nucleus_are_not_drawn(tmp_path):
-    path, out = (
-        tmp_path / "synthetic_literature.csv",
-        ["--out-pdf", tmp_path / "c.pdf", "--out-png", tmp_path / "c.png"],
-    )
+    path = tmp_path / "synthetic_literature.csv"
+    out = ["--out-pdf", tmp_path / "c.pdf", "--out-png", tmp_path / "c.png"]
     path.write_text(
         ",".join(LITERATURE) + "\nX,p,7Li,abs_CQ,150,2,kHz,300,line,r1,\nX,p,14N,abs_CQ,900,2,kHz,300,line,r2,\n"
     )
