@@ -149,6 +149,8 @@ if "interactions" in config:
         "interaction_cutoffs",
         "pair_correlation",
     ]
+if config["observables"]["tensors"] == "surroundings":
+    FIGURE_TABLES["surroundings"] = ["correlation", "relaxation", "echo"]
 if "mas" in config["observables"]:
     FIGURE_TABLES["mas"] = ["mas"]
 FIGURES = list(FIGURE_TABLES)

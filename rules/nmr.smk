@@ -54,9 +54,11 @@ use rule average_tensors as average_still_tensors with:
 
 
 # The tensors that all observables are computed from.
-SITE_TENSORS = {"thermal": rules.average_tensors.output, "still": rules.average_still_tensors.output}[
-    config["observables"]["tensors"]
-]
+SITE_TENSORS = {
+    "thermal": rules.average_tensors.output,
+    "still": rules.average_still_tensors.output,
+    "surroundings": rules.average_tensors.output,
+}[config["observables"]["tensors"]]
 
 
 rule coupling_table:
@@ -114,11 +116,77 @@ rule correlate_trajectory:
         " > {log} 2>&1"
 
 
+# What filled neighbours change is fitted to the coolest MD in which ions change their surroundings; means of sites are
+# those of the temperature itself.
+rule correlate_surroundings:
+    input:
+        code=code("correlate_surroundings"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        tensors=rules.average_tensors.output,
+        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+    output:
+        f"{RESULTS}/nmr/fluctuations_{{temperature}}K.nc",
+    log:
+        f"{RESULTS}/logs/correlate_surroundings_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/correlate_surroundings_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=" ".join(
+            [
+                flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
+                vacancy_flags(),
+                flags("observables", evolution_times_us="evolution_times_us", direction="direction"),
+            ]
+        ),
+    shell:
+        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        " --site-tensors {input.tensors} --surroundings {input.surroundings} {params.isotope} {params.flags}"
+        " --out {output} > {log} 2>&1"
+
+
+use rule correlate_surroundings as correlate_surroundings_shift with:
+    input:
+        code=code("correlate_surroundings"),
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+        model=rules.fit_rates.output.model,
+        tensors=rules.average_tensors.output,
+        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+    output:
+        f"{RESULTS}/nmr/shift_{{shift}}/fluctuations_{{temperature}}K.nc",
+    log:
+        f"{RESULTS}/logs/correlate_surroundings_shift_{{shift}}_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/correlate_surroundings_shift_{{shift}}_{{temperature}}K.tsv"
+    params:
+        isotope=flags("material", isotope="isotope"),
+        flags=lambda wildcards, input: " ".join(
+            [
+                flags("kmc", supercell="supercell", replicas="shift_replicas", seed="seed", max_events="max_events"),
+                vacancy_flags(),
+                flags("observables", evolution_times_us="evolution_times_us", direction="direction"),
+                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
+            ]
+        ),
+
+
+BY_SURROUNDINGS = config["observables"]["tensors"] == "surroundings"
+
+
 rule simulate_nmr:
     input:
         code=code("simulate_nmr"),
         propagator=rules.run_kmc.output,
         tensors=SITE_TENSORS,
+        around=rules.correlate_surroundings.output if BY_SURROUNDINGS else [],
     output:
         echo=f"{RESULTS}/nmr/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/correlation_{{temperature}}K.csv",
@@ -136,9 +204,10 @@ rule simulate_nmr:
     params:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s", direction="direction"),
+        around="--surroundings" if BY_SURROUNDINGS else "",
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
-        " {params.flags} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
+        " {params.flags} {params.around} {input.around} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
         " > {log} 2>&1"
 
 
@@ -147,6 +216,7 @@ use rule simulate_nmr as simulate_nmr_shift with:
         code=code("simulate_nmr"),
         propagator=rules.run_kmc_shift.output,
         tensors=SITE_TENSORS,
+        around=rules.correlate_surroundings_shift.output if BY_SURROUNDINGS else [],
     output:
         echo=f"{RESULTS}/nmr/shift_{{shift}}/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/shift_{{shift}}/correlation_{{temperature}}K.csv",
@@ -188,6 +258,7 @@ rule simulate_relaxation:
         code=code("simulate_relaxation"),
         propagator=rules.run_kmc.output,
         tensors=SITE_TENSORS,
+        around=rules.correlate_surroundings.output if BY_SURROUNDINGS else [],
     output:
         f"{RESULTS}/nmr/relaxation_{{temperature}}K.csv",
     log:
@@ -203,9 +274,10 @@ rule simulate_relaxation:
     params:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", fields_T="fields_T", direction="direction"),
+        around="--surroundings" if BY_SURROUNDINGS else "",
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
-        " {params.flags} --out {output} > {log} 2>&1"
+        " {params.flags} {params.around} {input.around} --out {output} > {log} 2>&1"
 
 
 use rule simulate_relaxation as simulate_relaxation_shift with:
@@ -213,6 +285,7 @@ use rule simulate_relaxation as simulate_relaxation_shift with:
         code=code("simulate_relaxation"),
         propagator=rules.run_kmc_shift.output,
         tensors=SITE_TENSORS,
+        around=rules.correlate_surroundings_shift.output if BY_SURROUNDINGS else [],
     output:
         f"{RESULTS}/nmr/shift_{{shift}}/relaxation_{{temperature}}K.csv",
     log:

@@ -36,25 +36,20 @@ LEFT = 0.02
 SPENT = 6.0  # −ln of the signal from where on what is left of it does not shape the line
 
 
-def times_of(lattice: Lattice, n_ions: int, rigid_moment: float, max_events: int) -> tuple[np.ndarray, bool]:
-    """Times from 0 on, s, and whether they reach the end of the signal of ions at rest."""
+def times_of(lattice: Lattice, n_ions: int, signal_s: float, max_events: int) -> np.ndarray:
+    """Times from 0 on, s: to the end of the signal, or as far as the jumps reach."""
     residence_s = 1 / equilibrium(lattice, n_ions).exit_rate
-    signal_s = SIGNAL_LENGTHS / np.sqrt(rigid_moment)
-    followed_s = min(LONGEST_RESIDENCES, max_events / n_ions) * residence_s
-    last = min(signal_s, followed_s)
+    last = min(signal_s, min(LONGEST_RESIDENCES, max_events / n_ions) * residence_s)
     first = 0.01 * min(residence_s, last)
     count = int(TIMES_PER_DECADE * np.log10(last / first)) + 1
-    return np.concatenate([[0.0], np.geomspace(first, last, count)]), signal_s <= followed_s
+    return np.concatenate([[0.0], np.geomspace(first, last, count)])
 
 
 def moments_of_replicas(
     lattice: Lattice, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and what `times_of` says.
-
-    A stage with frequent jumps slowed counts from the last time of the one before; where it differs there by more than
-    stages.AGREEMENT of M₂(0) beyond chance (five standard errors), it is left out.
-    """
+    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and whether the times reach the
+    end of the signal of ions at rest."""
     observed = nucleus(isotope)
     elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
     unknown = [element for element in [sites["mobile"], *elements] if not isotopes(element)]
@@ -76,22 +71,15 @@ def moments_of_replicas(
     at_rest = followed(lattice, np.zeros(1)).sum(axis=-1).mean()
     if not at_rest > 0:
         raise InputError(f"{isotope} has no neighbour with a spin within {dipolar.REACH_A:g} Å: no dipolar width")
-    times, to_the_end = times_of(lattice, n_ions, at_rest, max_events)
-    moments, frequency, cap = followed(lattice, times), stages.frequencies(lattice, n_ions), np.inf
-    while not to_the_end and (cap := stages.next_cap(frequency, cap, times[-1])) is not None:
-        slow = stages.slowed(lattice, n_ions, cap)
-        later, to_the_end = times_of(slow, n_ions, at_rest, max_events)
-        later = later[later > times[-1]]
-        if not len(later):
-            break
-        more = followed(slow, np.array([0.0, times[-1], *later]))[:, 1:]
-        step = (more[:, 0] - moments[:, -1]).sum(axis=-1)
-        allowed = stages.AGREEMENT * at_rest + 5 * error_over_replicas(step)
-        if abs(step.mean()) > allowed:
-            print(f"warning: M2 is another where frequent jumps are slowed: ends at {times[-1]:.3g} s", file=sys.stderr)
-            return times, moments, False
-        times, moments = np.append(times, later), np.concatenate([moments, more[:, 1:]], axis=1)
-    return times, moments, to_the_end
+    signal_s = SIGNAL_LENGTHS / np.sqrt(at_rest)
+
+    def to_the_end(times: np.ndarray, _: np.ndarray) -> bool:
+        return bool(times[-1] >= signal_s * (1 - 1e-9))
+
+    times, moments = stages.followed_in_stages(
+        lattice, n_ions, lambda hopping: times_of(hopping, n_ions, signal_s, max_events), followed, to_the_end
+    )
+    return times, moments, to_the_end(times, moments)
 
 
 def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_end: bool) -> Decay:

@@ -2,13 +2,21 @@
 
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
 the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
-over the replicates of the site tensors (the interval of 1/τ holds both);
-*_sd_model is the standard deviation over the tensor committee, *_sd_dft that of DFT from experiment (empty where the
-site tensors do not say). All are given for normalised curves too, of members, replicates and scaled tensors each over
-its own start; there the correlation function has no error of DFT, which is a common factor.
+over the replicates of the site tensors (the interval of 1/τ holds both); *_sd_model is the standard deviation over the
+tensor committee, *_sd_dft that of DFT from experiment (empty where the site tensors do not say). All are given for
+normalised curves too, of members, replicates and scaled tensors each over its own start; there the correlation function
+has no error of DFT, which is a common factor.
+
+With --surroundings, tensors depend on which neighbours are filled: what that adds to the means of sites
+(`insilico_nmr.fluctuations`) is in the curves, and by itself in columns `…_by_surroundings`. In an echo that is so
+where surroundings are `frozen` during an evolution time (column `surroundings`). Where they are `averaged`, phases
+evolve with the means; where `changing`, neither is true, and the echo is that of the means: simulate_paths.py has the
+whole.
+
 `form` of an echo is "frozen" where hardly an ion jumps while the phases evolve, else "matrix", with jumps then by the
 Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone). Evolution times
 beyond the propagator's lags have the flag "evolution_beyond_the_lags", and are no echoes.
+
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
@@ -25,6 +33,7 @@ from insilico_nmr import echo
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
+from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from simulate_spectra import SPREAD_DIRECTIONS, generator_at_half_decay
 
@@ -130,6 +139,7 @@ def main() -> None:
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"),
         help="of the field in a single crystal, Cartesian as its cell: the echoes are of that (default: a powder)",
     )  # fmt: skip
+    parser.add_argument("--surroundings", help="what filled neighbours add, NetCDF of correlate_surroundings.py")
     parser.add_argument("--out-echo", required=True, help="CSV of S2(t_p, t_m)")
     parser.add_argument("--out-correlation", required=True, help="CSV of the tensor correlation function")
     parser.add_argument("--out-fits", required=True, help="CSV of fits, one row for each curve")
@@ -140,6 +150,9 @@ def main() -> None:
     if len(states.members) < 2:
         print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
 
+    around = None
+    if arguments.surroundings:
+        around = read_fluctuations(arguments.surroundings, propagator, arguments.direction)
     time_s, joint = propagator.time_s, propagator.joint
     continued = (time_s > propagator.sampled_until_s).astype(int)
     exit_rate = propagator.exit_rate_per_s
@@ -148,16 +161,19 @@ def main() -> None:
     fits = []
 
     kernel = echo.tensor_kernel(states.mean)
-    correlation = echo.contract(kernel, joint)
-    replicas = echo.contract(kernel, propagator.replicas)
-    members = echo.contract(echo.tensor_kernel(states.members), joint)
-    samples = echo.contract(echo.tensor_kernel(states.samples), joint)
+    by_replica = np.zeros((1, len(time_s))) if around is None else around.correlation_at(time_s)[:, 0]
+    added = by_replica.mean(axis=0)
+    correlation = echo.contract(kernel, joint) + added
+    replicas = echo.contract(kernel, propagator.replicas) + by_replica
+    members = echo.contract(echo.tensor_kernel(states.members), joint) + added
+    samples = echo.contract(echo.tensor_kernel(states.samples), joint) + added
+    scaled = echo.contract(echo.tensor_kernel(states.scaled), joint) + states.scales[:, None] ** 2 * added
     error = sampling_error(replicas, samples)
     normalised = members / members[:, :1]
-    start = propagator.populations @ np.diag(kernel)
+    start = propagator.populations @ np.diag(kernel) + added[0]
     if not start > 0:
         raise InputError(f"{arguments.site_tensors}: every tensor vanishes; there is no quadrupolar signal to follow")
-    ratio = echo.plateau(propagator.populations, kernel)
+    ratio = (propagator.populations @ kernel @ propagator.populations + added[-1]) / start
     left = left_of_decay(correlation, ratio * start)
     factor = echo.frequency_correlation_factor(nucleus)
     correlation_table = pd.DataFrame(
@@ -167,9 +183,10 @@ def main() -> None:
             "tensor_correlation_au2": correlation,
             "tensor_correlation_se_sampling_au2": error,
             "tensor_correlation_sd_model_au2": spread(members),
-            "tensor_correlation_sd_dft_au2": spread(echo.contract(echo.tensor_kernel(states.scaled), joint)),
+            "tensor_correlation_sd_dft_au2": spread(scaled),
             "frequency_correlation_Hz2": factor * correlation,
             "frequency_correlation_se_sampling_Hz2": factor * error,
+            "tensor_correlation_by_surroundings_au2": added,
             "normalised": correlation / start,
             "normalised_se_sampling": sampling_error(replicas / start, samples / samples[:, :1]),
             "normalised_sd_model": spread(normalised),
@@ -216,14 +233,21 @@ def main() -> None:
         kernel = kernel_of(states.mean, **how)
         if not jumping and not np.diag(kernel) @ propagator.populations > 0:
             raise InputError(f"--direction {arguments.direction}: no site has a quadrupolar frequency along it")
-        signal = echo.frozen_echo(joint, kernel)
-        replicas = damping * echo.frozen_echo(propagator.replicas, kernel)
-        ratio = echo.plateau(propagator.populations, kernel)
-        left = left_of_decay(signal, ratio * signal[0])
+        by_replica, surroundings = np.zeros((1, len(time_s))), ""
+        if around is not None:
+            by_replica, surroundings = around.echo_at(evolution_time_s, time_s), around.during(evolution_time_s)
+        if jumping:
+            by_replica = 0 * by_replica  # surroundings change as fast as ions jump
+        added = by_replica.mean(axis=0)
+        signal = echo.frozen_echo(joint, kernel) + added
+        replicas = damping * (echo.frozen_echo(propagator.replicas, kernel) + by_replica)
+        limit = echo.AMPLITUDE * propagator.populations @ kernel @ propagator.populations + added[-1]
+        ratio = limit / signal[0] if signal[0] > 0 else 1.0
+        left = left_of_decay(signal, limit)
         members, samples, scaled = (
-            np.array([damping * echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) for tensors in sets]).reshape(
-                len(sets), len(time_s)
-            )
+            np.array(
+                [damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) + added) for tensors in sets]
+            ).reshape(len(sets), len(time_s))
             for sets in (states.members, states.samples, states.scaled)
         )
         echo_tables.append(
@@ -233,6 +257,7 @@ def main() -> None:
                     "evolution_time_us": evolution_time_us,
                     "mixing_time_s": time_s,
                     "S2": damping * signal,
+                    "S2_by_surroundings": damping * added,
                     "S2_se_sampling": sampling_error(replicas, samples),
                     "S2_sd_model": spread(members),
                     "S2_sd_dft": spread(scaled),
@@ -242,6 +267,7 @@ def main() -> None:
                     "continued": continued,
                     "complete": int(left <= INCOMPLETE_ABOVE),
                     "form": "matrix" if jumping else "frozen",
+                    "surroundings": surroundings,
                     "flag": flag,
                 }
             )

@@ -55,7 +55,7 @@ def fields_of(
     yield "sites", paths.field_of_sites(lattice, tensors)
     if surroundings is not None:
         added = read_surroundings(surroundings, len(lattice.basis))
-        yield "surroundings", paths.field_of_surroundings(lattice, n_ions, tensors, *added)
+        yield "surroundings", paths.field_of_surroundings(lattice, n_ions, tensors, added)
 
 
 class Plan:

@@ -5,7 +5,9 @@ R2_central, R2_satellites; the last five for spin 3/2. `se_sampling_per_s` is th
 kinetic Monte Carlo (Student's t) and replicates of the site tensors, `sd_model_per_s` the standard deviation over the
 committee, `sd_dft_per_s` that of DFT from experiment. `valid` is 0 where hops are too slow for second-order theory,
 `complete` 0 where kinetic Monte Carlo ended before the tensors had forgotten, so that slow parts of the motion are
-missing. `shift` is that of the propagator: 0, or the direction along which the rate model was moved.
+missing. `by_surroundings_per_s` is the part that tensors which depend on filled neighbours add (--surroundings; else
+0); its own error is that of sampling and of DFT only. `shift` is that of the propagator: 0, or the direction along
+which the rate model was moved.
 """
 
 import argparse
@@ -13,10 +15,11 @@ import argparse
 import numpy as np
 import pandas as pd
 from insilico_nmr import relaxation
-from insilico_nmr.echo import Propagator, contract, load_observed
+from insilico_nmr.echo import Propagator, SiteTensors, contract, load_observed
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.fluctuations import Fluctuations, read_fluctuations
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 
 NOTHING = 1e-9  # of ⟨V:V⟩: rounding, where tensors do not fluctuate
@@ -33,10 +36,27 @@ def decays_of(
     ]
 
 
+def whole_decays(decays: list, added: np.ndarray, around: Fluctuations) -> list:
+    """Decays of n times C for m = 0, 1, 2 with what surroundings add to each, (n, 3, T)."""
+    replicas = np.moveaxis(around.correlation, 1, 0)
+    return [
+        [
+            relaxation.with_surroundings(one, around.time_s, *more)
+            for one, *more in zip(of_one, some, replicas, strict=True)
+        ]
+        for of_one, some in zip(decays, added, strict=True)
+    ]
+
+
 def rows_of(
-    propagator: Propagator, states, nucleus: Nucleus, fields_T: list[float], direction: list[float] | None
+    propagator: Propagator,
+    states: SiteTensors,
+    nucleus: Nucleus,
+    fields_T: list[float],
+    direction: list[float] | None,
+    around: Fluctuations | None,
 ) -> list[dict]:
-    """The rows of the table."""
+    """The rows of the table; `around`: what surroundings add."""
     propagator, counts = relaxation.completed(propagator, states.mean)
     sets = [states.mean[None], states.members, states.samples, states.scaled]
     kernels = np.array([relaxation.fluctuation_kernels(tensors, direction) for tensors in np.concatenate(sets)])
@@ -49,12 +69,19 @@ def rows_of(
     by_replica = decays_of(
         propagator.time_s, of_replicas, contract(relaxation.decay_kernel(kernels[0]), propagator.replicas), errors
     )
+    of_means, start, end = decays[0], remaining[0, 0, 0], abs(remaining[0, 0, -1])
+    if around is not None:
+        added = around.correlation_at(around.time_s)
+        squares = np.append(np.ones(len(kernels) - len(states.scales)), states.scales**2)[:, None, None]
+        decays = whole_decays(decays, squares * added.mean(axis=0), around)
+        by_replica = whole_decays(by_replica, added, around)
+        start, end = start + added[:, 0, 0].mean(), end + (0 if around.decayed else abs(added[:, 0, -1].mean()))
     (mean,), *by_set = np.split(np.array(decays, object), np.cumsum([len(tensors) for tensors in sets])[:-1])
-    left = remaining[0, 0]
     whole = float(np.diag(kernels[0, 0]) @ propagator.populations)
     rows = []
     for field in fields_T:
         rates = relaxation.relaxation_rates(mean, nucleus, field)
+        by_means = relaxation.relaxation_rates(of_means, nucleus, field)
         of_replicas, of_members, of_samples, of_scaled = (
             pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in fits], columns=list(rates))
             for fits in (by_replica, *by_set)
@@ -69,6 +96,7 @@ def rows_of(
                     "shift": propagator.shift,
                     "quantity": name,
                     "rate_per_s": rate,
+                    "by_surroundings_per_s": rate - by_means[name],
                     "se_sampling_per_s": np.hypot(
                         float(error_over_replicas(of_replicas[name].to_numpy())), np.nan_to_num(tensors)
                     ),
@@ -76,7 +104,7 @@ def rows_of(
                     "sd_dft_per_s": dft,
                     "correlation_time_s": mean[0].correlation_time_s,
                     "valid": int(relaxation.second_order_holds(rate, mean)),
-                    "complete": int(abs(left[-1]) <= max(LEFT * left[0], NOTHING * whole)),
+                    "complete": int(end <= max(LEFT * start, NOTHING * whole)),
                 }
             )
     return rows
@@ -91,12 +119,16 @@ def main() -> None:
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"
     )
+    parser.add_argument("--surroundings", help="what filled neighbours add, NetCDF of correlate_surroundings.py")
     parser.add_argument("--out", required=True, help="CSV")
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
-    table = pd.DataFrame(rows_of(propagator, states, nucleus, arguments.fields_T, arguments.direction))
+    around = None
+    if arguments.surroundings:
+        around = read_fluctuations(arguments.surroundings, propagator, arguments.direction)
+    table = pd.DataFrame(rows_of(propagator, states, nucleus, arguments.fields_T, arguments.direction, around))
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

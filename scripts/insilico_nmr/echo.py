@@ -62,15 +62,18 @@ class SiteTensors:
     dft_error: float
 
     @property
-    def scaled(self) -> np.ndarray:
-        """Two sets (2, S, 3, 3), all tensors larger by one factor and smaller, none where the error of DFT is 0.
+    def scales(self) -> np.ndarray:
+        """Factors (2,) whose standard deviation (one less than their number in the divisor) is the error of DFT; none
+        where that is 0.
 
-        Their standard deviation (one less than their number in the divisor) is that error. What differs from site to
-        site, and errors of η and of axes, are not in it.
+        What differs from site to site, and errors of η and of axes, are not in it.
         """
-        if self.dft_error == 0:
-            return np.empty((0, *self.mean.shape))
-        return self.mean * (1 + np.array([1, -1]) * self.dft_error / np.sqrt(2))[:, None, None, None]
+        return 1 + np.array([1, -1] if self.dft_error else []) * self.dft_error / np.sqrt(2)
+
+    @property
+    def scaled(self) -> np.ndarray:
+        """All tensors scaled by each of `scales`, (2, S, 3, 3), or none."""
+        return self.mean * self.scales[:, None, None, None]
 
 
 def load_propagator(path: str | Path) -> Propagator:

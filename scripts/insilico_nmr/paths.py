@@ -26,6 +26,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import Lattice, equilibrium, sites_reached, widths_of
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, lebedev, transitions
+from insilico_nmr.surroundings import Added
 
 JOURNAL = 200_000  # jumps that are held at once
 DEGREE = 21  # of Lebedev's grid, 85 directions an ion
@@ -55,15 +56,13 @@ def field_of_sites(lattice: Lattice, tensors: np.ndarray) -> Field:
     return Field(tensors[:, ROWS, COLUMNS], empty, np.empty((m, 0), np.int32), np.empty((m, 0, 6)))
 
 
-def field_of_surroundings(
-    lattice: Lattice, n_ions: int, tensors: np.ndarray, site: np.ndarray, image: np.ndarray, added: np.ndarray
-) -> Field:
-    """Tensors (m, 3, 3) on average, with what each filled neighbour adds to that of a site.
+def field_of_surroundings(lattice: Lattice, n_ions: int, tensors: np.ndarray, added: Added) -> Field:
+    """Tensors (m, 3, 3) on average, with what each filled neighbour adds to that of a site, a.u.
 
-    site (m, z), −1 where there is none, and image (m, z, 3): the neighbours of each site; added (m, z, 3, 3), a.u. In
-    equilibrium with `n_ions` ions the mean tensor of every site is that of `tensors`. Raises InputError where a
+    In equilibrium with `n_ions` ions the mean tensor of every site is that of `tensors`. Raises InputError where a
     neighbour has no such neighbour back, and where the supercell is so small that one site would count twice.
     """
+    site, image = added.site, added.image
     m, z = site.shape
     cell_of = {(a, b, *map(int, image[a, q])): q for a in range(m) for q, b in enumerate(site[a]) if b >= 0}
     back = np.full((m, z), -1, np.int32)
@@ -72,19 +71,24 @@ def field_of_surroundings(
             back[a, q] = cell_of[(b, a, *(-c for c in cell))]
         except KeyError:
             raise InputError(f"surroundings: site {b} is a neighbour of {a}, which is none of its own") from None
-    places = (lattice.basis[site] + image @ lattice.cell - lattice.basis[:, None])[site >= 0]
+    check_width(lattice, added)
+    filled = equilibrium(lattice, n_ions).occupation
+    of_neighbour = np.where((site >= 0)[..., None, None], added.tensor, 0.0)
+    own = tensors - np.einsum("aq,aqij->aij", filled[site], of_neighbour)
+    reached = np.where(site >= 0, sites_reached(lattice.supercell, site, image), -1)
+    neighbour = np.ascontiguousarray(reached.reshape(lattice.n_sites, z), dtype=np.int32)
+    return Field(own[:, ROWS, COLUMNS], neighbour, back, of_neighbour[..., ROWS, COLUMNS])
+
+
+def check_width(lattice: Lattice, added: Added) -> None:
+    """Raise InputError where the supercell is so small that one site would count twice among the neighbours."""
+    places = (lattice.basis[added.site] + added.image @ lattice.cell - lattice.basis[:, None])[added.site >= 0]
     reach_A = float(np.linalg.norm(places, axis=1).max(initial=0.0))
     narrowest = float(widths_of(lattice.cell * np.array(lattice.supercell)[:, None]).min())
     if narrowest < 2 * reach_A * (1 - 1e-9):
         raise InputError(
             f"supercell {lattice.supercell} is {narrowest:.1f} Å wide; neighbours up to {reach_A:.1f} Å need twice that"
         )
-    filled = equilibrium(lattice, n_ions).occupation
-    added = np.where((site >= 0)[..., None, None], added, 0.0)
-    own = tensors - np.einsum("aq,aqij->aij", filled[site], added)
-    reached = np.where(site >= 0, sites_reached(lattice.supercell, site, image), -1)
-    neighbour = np.ascontiguousarray(reached.reshape(lattice.n_sites, z), dtype=np.int32)
-    return Field(own[:, ROWS, COLUMNS], neighbour, back, added[..., ROWS, COLUMNS])
 
 
 def integrated_tensors(

@@ -27,6 +27,7 @@ from scipy.optimize import nnls
 
 from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
@@ -79,6 +80,14 @@ class Decay:
         total = self.weight.sum()
         return float((self.weight / self.rate_per_s).sum() / total) if total > 0 else 0.0
 
+    def remaining(self, time_s: np.ndarray) -> np.ndarray:
+        """C at times (T,)."""
+        return np.exp(-np.outer(time_s, self.rate_per_s)) @ self.weight
+
+    def decayed(self, time_s: np.ndarray) -> np.ndarray:
+        """C(0) − C at times (T,), without the difference of large numbers."""
+        return -np.expm1(-np.outer(time_s, self.rate_per_s)) @ self.weight
+
     def spectral_density(self, frequency_rad_per_s: float) -> float:
         """j(ω), unit of C times s."""
         return float((self.weight * self.rate_per_s / (self.rate_per_s**2 + frequency_rad_per_s**2)).sum())
@@ -118,27 +127,49 @@ def fit_decay(
     return Decay(rates[found > 0], (found / size)[found > 0])
 
 
+def with_surroundings(decay: Decay, time_s: np.ndarray, added: np.ndarray, replicas: np.ndarray) -> Decay:
+    """The decay of the sites' means with what surroundings add (`fluctuations`), as one sum of exponentials.
+
+    added : (T,) at times from 0 on, in the unit of C, 0 beyond the last; replicas : (R, T), whose scatter is the error
+    of `added` and of what it has lost. By itself `added` need not be a sum of exponentials with positive weights; the
+    whole is one.
+    """
+    slowest = decay.rate_per_s[decay.weight > 0].min(initial=1 / time_s[-1])
+    decades = np.log10(max(5 / slowest / time_s[-1], 1.0))
+    later = time_s[-1] * np.logspace(0, decades, int(10 * decades) + 1)[1:]
+    times, nothing = np.append(time_s, later), np.zeros(len(later))
+    remaining = decay.remaining(times) + np.append(added, nothing)
+    decayed = decay.decayed(times) + added[0] - np.append(added, nothing)
+    of_both = (error_over_replicas(values) for values in (replicas[:, :1] - replicas, replicas))
+    error = np.where(decayed[: len(time_s)] < remaining[: len(time_s)], *of_both)
+    return fit_decay(times, remaining, decayed, np.append(error, nothing))
+
+
 def decay_kernel(kernel: np.ndarray) -> np.ndarray:
     """½(K_aa + K_bb) − K_ab, (..., S, S): with P(t) it gives C(0) − C(t), without the difference of large numbers."""
     diagonal = np.diagonal(kernel, axis1=-2, axis2=-1)
     return (diagonal[..., :, None] + diagonal[..., None, :]) / 2 - kernel
 
 
-def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None) -> np.ndarray:
-    """Kernels K_ab for m = 0, 1, 2, shape (3, S, S), whose contraction with P is C of the part that flips m quanta.
+def fluctuation_parts(tensors: np.ndarray, direction: np.ndarray | None = None) -> list[np.ndarray]:
+    """Components of tensors (..., 3, 3) that flip m = 0, 1, 2 quanta, each (..., k): C of m is Σ_k of their products.
 
-    Of a powder all three are V_a:V_b. With the field along `direction` (3,) they are 5·½·Σ over ±m of the products of
-    components along that axis, of which V_a:V_b is the powder average.
+    Of a powder all three are the nine elements, V_a:V_b. With the field along `direction` (3,) C is 5·½·Σ over ±m of
+    the products of components along that axis, of which V_a:V_b is the powder average.
     """
     if direction is None:
-        flat = tensors.reshape(len(tensors), 9)
-        return np.repeat((flat @ flat.T)[None], 3, axis=0)
+        return [tensors.reshape(*tensors.shape[:-2], 9)] * 3
     axis = unit_direction(direction)
     across = np.linalg.svd(axis[None])[2][1:]
     frame = np.stack([*across, axis])  # rows x, y, z
-    components = np.einsum("cij,ik,jl,skl->sc", L2_BASIS, frame, frame, tensors)  # xy, yz, z², xz, x²−y²
+    components = np.einsum("cij,ik,jl,...kl->...c", L2_BASIS, frame, frame, tensors)  # xy, yz, z², xz, x²−y²
     parts = [([2], 5.0), ([1, 3], 2.5), ([0, 4], 2.5)]
-    return np.array([factor * components[:, part] @ components[:, part].T for part, factor in parts])
+    return [np.sqrt(factor) * components[..., part] for part, factor in parts]
+
+
+def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None) -> np.ndarray:
+    """Kernels K_ab for m = 0, 1, 2, shape (3, S, S), whose contraction with P is C of the part that flips m quanta."""
+    return np.array([part @ part.T for part in fluctuation_parts(tensors, direction)])
 
 
 def relaxation_rates(decays: list[Decay], nucleus: Nucleus, field_T: float) -> dict[str, float]:

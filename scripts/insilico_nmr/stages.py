@@ -24,6 +24,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.propagator import mean_and_error
 
@@ -133,3 +134,37 @@ def in_stages(lattice: Lattice, n_ions: int, run_stage: Callable[[Lattice, int],
             break
         dataset, made = joined(dataset, later, SETTLED / cap), made + 1
     return dataset.assign_attrs(stages=made)
+
+
+def followed_in_stages(
+    lattice: Lattice,
+    n_ions: int,
+    times_of: Callable[[Lattice], np.ndarray],
+    follow: Callable[[Lattice, np.ndarray], np.ndarray],
+    ended: Callable[[np.ndarray, np.ndarray], bool],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times (T,) from 0 on and what replicas have at them, (R, T, K), of `follow(lattice, times)`.
+
+    Averages over pairs of moments of one history, in as many stages as it takes until they have `ended(times, values)`.
+    A stage counts from the last time of the one before; where one of the K differs there by more than AGREEMENT of its
+    start beyond chance (five standard errors), that stage is left out, which is said.
+    """
+    times, frequency, cap = times_of(lattice), frequencies(lattice, n_ions), np.inf
+    values = follow(lattice, times)
+    while not ended(times, values) and (cap := next_cap(frequency, cap, times[-1])) is not None:
+        slow = slowed(lattice, n_ions, cap)
+        later = times_of(slow)
+        later = later[later > times[-1]]
+        if not len(later):
+            break
+        more = follow(slow, np.array([0.0, times[-1], *later]))[:, 1:]
+        step = more[:, 0] - values[:, -1]
+        if (np.abs(step.mean(0)) > AGREEMENT * np.abs(values[:, 0].mean(0)) + 5 * error_over_replicas(step)).any():
+            print(
+                f"warning: where frequent jumps are slowed, averages at {times[-1]:.3g} s differ from those before: "
+                "they end there",
+                file=sys.stderr,
+            )
+            break
+        times, values = np.append(times, later), np.concatenate([values, more[:, 1:]], axis=1)
+    return times, values

@@ -35,6 +35,16 @@ class Neighbours:
     permutations: dict[int, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Added:
+    """What filled neighbours add to the tensors of the sites: `tensor` (S, z, 3, 3) a.u. in the crystal's frame, 0
+    where there is no neighbour; site (S, z) and image (S, z, 3) as of `Neighbours`."""
+
+    site: np.ndarray
+    image: np.ndarray
+    tensor: np.ndarray
+
+
 def neighbours(sites: dict, reach_A: float = REACH_A) -> Neighbours:
     """Neighbours within a reach. Raises InputError where symmetry does not map them onto one another."""
     cell = np.array(sites["cell"], float)
@@ -75,7 +85,7 @@ def _matched(wanted: np.ndarray, present: np.ndarray, name: str) -> np.ndarray:
     return order
 
 
-def filled(near: Neighbours, repeat: tuple[int, int, int], site: np.ndarray, cell: np.ndarray) -> np.ndarray:
+def filled(near: Neighbours | Added, repeat: tuple[int, int, int], site: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Which neighbours of every ion's site are filled, (F, N, z) float 0 or 1; columns without a neighbour are 0.
 
     site (F, N), cell (F, N, 3): where the ions are, in a periodic box of `repeat` cells.
@@ -150,8 +160,8 @@ def content_of(sites: dict, near: Neighbours, coefficients: np.ndarray) -> list[
     ]
 
 
-def read_surroundings(path: str | Path, site_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours (S, z), −1 where there is none, their cells (S, z, 3) and what each adds (S, z, 3, 3), a.u.
+def read_surroundings(path: str | Path, site_count: int) -> Added:
+    """What filled neighbours add, of a surroundings.json.
 
     Raises InputError for a file of another number of sites, and for tensors that are not finite.
     """
@@ -168,4 +178,25 @@ def read_surroundings(path: str | Path, site_count: int) -> tuple[np.ndarray, np
             site[where], image[where], added[where] = neighbour["site"], neighbour["image"], neighbour["adds"]
     if not np.isfinite(added).all() or site.max(initial=-1) >= site_count:
         raise InputError(f"{path}: expected finite tensors of neighbours 0 to {site_count - 1}")
-    return site, image, added
+    return Added(site, image, added)
+
+
+def momentary(
+    tensors: np.ndarray,
+    added: Added,
+    occupation: np.ndarray,
+    repeat: tuple[int, int, int],
+    site: np.ndarray,
+    cell: np.ndarray,
+) -> np.ndarray:
+    """Tensors (N, 3, 3) of ions on sites (N,) of cells (N, 3) in a periodic box of `repeat` cells at one moment, a.u.
+
+    tensors : (S, 3, 3), means of the sites where neighbours are filled as often as `occupation`, (S,), says.
+    """
+    excess = filled(added, repeat, site[None], cell[None])[0]
+    excess -= np.where(added.site >= 0, occupation[added.site], 0.0)[site]
+    found = tensors[site]
+    for number in range(len(tensors)):  # sites have different tensors for their neighbours, ions on one have the same
+        here = site == number
+        found[here] += np.einsum("nk,kij->nij", excess[here], added.tensor[number], optimize=True)
+    return found

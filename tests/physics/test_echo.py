@@ -10,7 +10,7 @@ import pytest
 import simulate_nmr
 import simulate_relaxation
 import xarray as xr
-from insilico_nmr import echo, powder, tensors
+from insilico_nmr import echo, fluctuations, powder, tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import fit_decay
 from insilico_nmr.generator import column_generator
@@ -417,6 +417,38 @@ def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path
     echoes = pd.read_csv("e.csv")
     assert echoes["S2_sd_model"].iloc[0] > 1e-3
     assert echoes["S2_normalised_sd_model"].iloc[0] == 0
+
+
+def test_what_surroundings_add_is_in_the_curves_where_they_stay(tmp_path, monkeypatch):
+    """They keep half of what they add while phases of 20 µs evolve, all but 2 % in 0.1 µs, and have lost all in 1 s."""
+    monkeypatch.chdir(tmp_path)
+    command = two_site_study(tmp_path, 10.0, 0.4)
+    monkeypatch.setattr(sys, "argv", [*command, "--evolution-times-us", "0.1", "20", "1000"])
+    simulate_nmr.main()
+    before = [pd.read_csv(name) for name in ("e.csv", "c.csv", "f.csv")]
+    assert (before[1]["tensor_correlation_by_surroundings_au2"] == 0).all()
+    time, start = np.concatenate([[0.0], np.geomspace(1e-8, 1e-2, 200)]), before[1]["tensor_correlation_au2"].iloc[0]
+    correlation = 0.2 * start * np.exp(-np.log(2) * time / 2e-5)
+    evolution = 1e-6 * np.array([0.1, 20, 1000])
+    added = fluctuations.Fluctuations(
+        time, np.tile(correlation, (3, 3, 1)), evolution, np.full((3, 3, len(time)), 1e-5), 200.0, 0, None
+    )
+    fluctuations.write_fluctuations("around.nc", added)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--surroundings", "around.nc"])
+    simulate_nmr.main()
+    echoes, curve, fits = [pd.read_csv(name) for name in ("e.csv", "c.csv", "f.csv")]
+    assert curve["tensor_correlation_au2"].iloc[0] == pytest.approx(1.2 * start)
+    late = curve["mixing_time_s"] > 1e-3
+    assert late.any()
+    assert curve["tensor_correlation_au2"][late].tolist() == before[1]["tensor_correlation_au2"][late].tolist()
+    assert curve["normalised"].iloc[0] == 1
+    kinds = echoes.groupby("evolution_time_us")["surroundings"].unique().map(list)
+    assert kinds.to_dict() == {0.1: ["frozen"], 20.0: ["changing"], 1000.0: ["averaged"]}
+    change = (echoes["S2"] - before[0]["S2"]).to_numpy()
+    assert change == pytest.approx(np.where(echoes["surroundings"] == "frozen", 1e-5, 0.0), abs=1e-9)
+    # The plateau of the correlation function is that of the means, over a larger start.
+    ratios = [table.loc[0, "plateau_ratio"] for table in (before[2], fits)]
+    assert ratios[1] == pytest.approx(ratios[0] / 1.2)
 
 
 def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys):

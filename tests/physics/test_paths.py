@@ -11,6 +11,7 @@ from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
 from insilico_nmr.powder import frequency_unit, zcw
 from insilico_nmr.spectra import exchange_fid
+from insilico_nmr.surroundings import Added
 from lattices import isolated_sites, network
 from programs import run
 
@@ -83,10 +84,10 @@ def square() -> dict:
     return network(np.diag([3.0, 3.0, 9.0]), [[0, 0, 0]], "A", {"nn": 3.0})
 
 
-def neighbours_of_square() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def neighbours_of_square() -> Added:
     """The four nearest sites, each adding what a unit charge there does."""
     image = np.array([[[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]])
-    return np.zeros((1, 4), int), image, np.array([[uniaxial(step) for step in image[0]]])
+    return Added(np.zeros((1, 4), int), image, np.array([[uniaxial(step) for step in image[0]]]))
 
 
 def test_surroundings_follow_every_jump():
@@ -94,8 +95,8 @@ def test_surroundings_follow_every_jump():
     lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 4, 2))
     n_ions = number_of_ions(lattice, 0.5)
     own = np.array([uniaxial([0, 0, 1])])
-    site, image, added = neighbours_of_square()
-    field = paths.field_of_surroundings(lattice, n_ions, own, site, image, added)
+    added = neighbours_of_square()
+    field = paths.field_of_surroundings(lattice, n_ions, own, added)
     start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(1))
     times = np.array([0.0, 0.4, 3.0, 7.0])
     found = paths.integrated_tensors(lattice, field, start, state, times, n_ions)
@@ -113,7 +114,7 @@ def test_surroundings_follow_every_jump():
         tensors = np.array([
             own[0] + sum(
                 ((number[tuple((cells[p] + step) % lattice.supercell)] in occupied) - filling) * part
-                for step, part in zip(image[0], added[0], strict=True)
+                for step, part in zip(added.image[0], added.tensor[0], strict=True)
             )
             for p in place
         ])  # fmt: skip
@@ -132,33 +133,34 @@ def test_surroundings_leave_the_mean_tensor_of_a_site():
     lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (20, 20, 2))
     n_ions = number_of_ions(lattice, 0.3)
     own = np.array([uniaxial([0, 0, 1])])
-    field = paths.field_of_surroundings(lattice, n_ions, own, *neighbours_of_square())
+    field = paths.field_of_surroundings(lattice, n_ions, own, neighbours_of_square())
     start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(2))
     mean = paths.integrated_tensors(lattice, field, start, state, np.array([300.0]), n_ions)[0].mean(axis=0) / 300
     assert mean == pytest.approx(own[0][paths.ROWS, paths.COLUMNS], abs=0.02 * np.abs(own).max())
 
 
 def test_a_neighbour_that_is_none_back_and_a_box_too_small_are_refused():
-    site, image, added = neighbours_of_square()
+    added = neighbours_of_square()
+    one_less = Added(added.site[:, :3], added.image[:, :3], added.tensor[:, :3])
     lattice = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 4, 2))
     own = np.array([uniaxial([0, 0, 1])])
     with pytest.raises(InputError, match="none of its own"):
-        paths.field_of_surroundings(lattice, 8, own, site[:, :3], image[:, :3], added[:, :3])
+        paths.field_of_surroundings(lattice, 8, own, one_less)
     small = build_lattice(square(), {("nn", "A", "A"): 1.0}, (4, 2, 2))
     image = np.array([[[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [2, 0, 0], [-2, 0, 0]]])
-    site, added = np.zeros((1, 6), int), np.zeros((1, 6, 3, 3))
+    farther = Added(np.zeros((1, 6), int), image, np.zeros((1, 6, 3, 3)))
     with pytest.raises(InputError, match="wide"):
-        paths.field_of_surroundings(small, 4, own, site, image, added)
+        paths.field_of_surroundings(small, 4, own, farther)
 
 
 @pytest.fixture
 def program(tmp_path):
     """simulate_paths.py at a jump rate (1/s) on the square lattice half full: both tables, or its message."""
     sites = square() | {"mobile": "Li", "concentration": 0.5, "host": []}
-    _, image, added = neighbours_of_square()
+    added = neighbours_of_square()
     adds = [
         {"site": 0, "image": step.tolist(), "adds": part.tolist()}
-        for step, part in zip(image[0], added[0], strict=True)
+        for step, part in zip(added.image[0], added.tensor[0], strict=True)
     ]
     write_json(tmp_path / "sites.json", sites)
     write_json(tmp_path / "around.json", {"sites": [{"index": 0, "orbit": "A", "neighbours": adds}]})

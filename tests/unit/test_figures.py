@@ -25,6 +25,7 @@ import plot_relaxation
 import plot_scale
 import plot_spectra
 import plot_summary
+import plot_surroundings
 import pytest
 from insilico_nmr import style
 from insilico_nmr.errors import InputError
@@ -215,6 +216,28 @@ def synthetic_paths() -> list[pd.DataFrame]:
     return [pd.concat(map(pd.DataFrame, rows)) for rows in (decays, lines, others, frozen)]
 
 
+def synthetic_surroundings() -> list[pd.DataFrame]:
+    """They add a fifth to all, and stay during the shorter evolution time alone; a model that was moved has other
+    numbers."""
+    time = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 20)])
+    curves, rates, echoes = [], [], []
+    for T in COLD_K:
+        decay = np.exp(-time * T * 1e3)
+        whole = {"tensor_correlation_au2": 1.2 * decay, "tensor_correlation_by_surroundings_au2": 0.2 * decay}
+        curves.append({"temperature_K": T, "shift": 0, "mixing_time_s": time, **whole})
+        rate = {"rate_per_s": np.array([0.012, 0.006]) * T, "by_surroundings_per_s": np.array([0.002, 0.001]) * T}
+        rates.append({"temperature_K": T, "shift": 0, "quantity": "R1", "field_T": np.array([4.7, 9.4]), **rate})
+        for evolution, kind in ((10.0, "frozen"), (100.0, "averaged")):
+            values = {"S2": 0.12 * decay, "S2_by_surroundings": 0.02 * decay, "surroundings": kind}
+            echoes.append(
+                {"temperature_K": T, "shift": 0, "evolution_time_us": evolution, "mixing_time_s": time, **values}
+            )
+    tables = [pd.concat(map(pd.DataFrame, rows)) for rows in (curves, rates, echoes)]
+    sizes = ["tensor_correlation_au2", "rate_per_s", "S2"]
+    moved = [table.assign(shift=1, **{size: 9.0}) for table, size in zip(tables, sizes, strict=True)]
+    return [pd.concat(both) for both in zip(tables, moved, strict=True)]
+
+
 def synthetic_barriers() -> pd.DataFrame:
     """Two hops of one class that lose 0.04 and 0.02 eV from 32 to 64 atoms, and one with a path in the smaller only."""
     rows = []
@@ -257,6 +280,7 @@ def synthetic_potential() -> list[pd.DataFrame]:
 
 TABLES = {
     plot_paths: synthetic_paths,
+    plot_surroundings: synthetic_surroundings,
     plot_dataset: lambda: [synthetic_histograms()],
     plot_parity: synthetic_parity,
     plot_rates: lambda: [synthetic_rates()],
@@ -676,6 +700,19 @@ def test_paths_are_drawn_beside_what_the_other_figures_show(tmp_path):
     tables[3] = tables[3][tables[3]["temperature_K"] < 300]
     with pytest.raises(InputError, match="300 K"):
         plot_paths.draw(*tables)
+
+
+def test_what_surroundings_change_is_drawn_of_the_model_as_it_is(tmp_path):
+    correlation, relaxation, echoes = (table[table["shift"] == 0] for table in synthetic_surroundings())
+    left, middle, right = plot_surroundings.draw(correlation, relaxation, echoes).axes[:3]
+    starts = [line.get_ydata()[0] for line in left.lines]
+    assert starts == pytest.approx([1.2, 1.0] * 3, rel=1e-3)
+    parts = {line.get_label(): line.get_ydata() for line in middle.lines}
+    assert parts["both"] == pytest.approx(6 * parts["surroundings"])
+    assert parts["both"][0] == pytest.approx(0.012 * min(COLD_K))  # in the lowest field
+    changes = right.lines[:-1]
+    assert len(changes) == 3  # of the shorter evolution time
+    assert changes[0].get_ydata()[0] == pytest.approx(100 / 6, rel=1e-3)
 
 
 def test_relaxation_by_vibrations_goes_with_the_square_of_the_temperature():
