@@ -121,6 +121,7 @@ rule correlate_trajectory:
 rule correlate_surroundings:
     input:
         code=code("correlate_surroundings"),
+        propagator=rules.run_kmc.output,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
         tensors=rules.average_tensors.output,
@@ -141,20 +142,21 @@ rule correlate_surroundings:
         isotope=flags("material", isotope="isotope"),
         flags=" ".join(
             [
-                flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events"),
+                flags("kmc", supercell="supercell", seed="seed", max_events="max_events"),
                 vacancy_flags(),
                 flags("observables", evolution_times_us="evolution_times_us", direction="direction"),
             ]
         ),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
-        " --site-tensors {input.tensors} --surroundings {input.surroundings} {params.isotope} {params.flags}"
-        " --out {output} > {log} 2>&1"
+        " --propagator {input.propagator} --site-tensors {input.tensors} --surroundings {input.surroundings}"
+        " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
 use rule correlate_surroundings as correlate_surroundings_shift with:
     input:
         code=code("correlate_surroundings"),
+        propagator=rules.run_kmc_shift.output,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
         model=rules.fit_rates.output.model,
@@ -170,7 +172,7 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
         isotope=flags("material", isotope="isotope"),
         flags=lambda wildcards, input: " ".join(
             [
-                flags("kmc", supercell="supercell", replicas="shift_replicas", seed="seed", max_events="max_events"),
+                flags("kmc", supercell="supercell", seed="seed", max_events="max_events"),
                 vacancy_flags(),
                 flags("observables", evolution_times_us="evolution_times_us", direction="direction"),
                 f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",

@@ -236,8 +236,8 @@ def main() -> None:
         by_replica, surroundings = np.zeros((1, len(time_s))), ""
         if around is not None:
             by_replica, surroundings = around.echo_at(evolution_time_s, time_s), around.during(evolution_time_s)
-        if jumping:
-            by_replica = 0 * by_replica  # surroundings change as fast as ions jump
+        if jumping and surroundings == "frozen":  # but the ions themselves do not stay
+            by_replica, surroundings = 0 * by_replica, "changing"
         added = by_replica.mean(axis=0)
         signal = echo.frozen_echo(joint, kernel) + added
         replicas = damping * (echo.frozen_echo(propagator.replicas, kernel) + by_replica)

@@ -54,7 +54,7 @@ def rows_of(
     nucleus: Nucleus,
     fields_T: list[float],
     direction: list[float] | None,
-    around: Fluctuations | None,
+    around: Fluctuations | None = None,
 ) -> list[dict]:
     """The rows of the table; `around`: what surroundings add."""
     propagator, counts = relaxation.completed(propagator, states.mean)

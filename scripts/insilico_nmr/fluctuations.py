@@ -9,33 +9,36 @@ are averaged over the same ions, orientations and moments, so that what both ter
 terms of the means are those that the propagator has, and better: results are its contraction plus these. ΔS₂ is the
 frozen form, right as long as surroundings stay while phases evolve (`during`); where they change many times, phases
 evolve with the means and nothing is to be added.
+
+Tensors change by jumps, so averages over all moments of a run are exact for it, however short the lag: what is lost
+from C, ½⟨|V(t) − V(0)|²⟩, is an integral over a function that is constant between changes. Excursions of a tenth of a
+nanosecond every millisecond, which no snapshots would meet, are in it with all their events.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numba import njit
 
-from insilico_nmr import kmc, stages
+from insilico_nmr import kmc, paths, stages
 from insilico_nmr.echo import AMPLITUDE, Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.paths import check_width
 from insilico_nmr.powder import frequency_unit, unit_direction
 from insilico_nmr.relaxation import fluctuation_parts
-from insilico_nmr.surroundings import Added, momentary
+from insilico_nmr.surroundings import Added
 
 TIMES_PER_DECADE = 10
-FIRST = 0.01  # time after 0, in mean residence times
-LONGEST = 1e4  # likewise
-MOST_DRAWS = 8  # of an equilibrium, in a replica
+FIRST = 0.01  # lag after 0, in residence times on the site that is left soonest
+LONGEST = 0.25  # lag, of a run
+MOST_CHANGES = 1_000_000  # of the tensors of the ions that are watched, in a replica
 LEFT = 0.02  # of ΔC(0), at which it has decayed
-NOISE = 2.0  # standard errors, below which ΔC is taken to be 0 from then on
+NOISE = 3.0  # standard errors, above which ΔC is told from 0
 CHANGE = 0.1  # of ΔC(0): what may be lost, or left, after an evolution time in which surroundings stay, or average
 
 
@@ -56,11 +59,11 @@ class Fluctuations:
 
     def correlation_at(self, time_s: np.ndarray) -> np.ndarray:
         """ΔC of replicas at other times, (R, 3, ...); 0 once it is lost in noise, else in the end as at the last."""
-        above = np.where(np.arange(len(self.time_s)) < self.told, self.correlation, 0.0)
-        return self._at(above, time_s)
+        kept = np.where(np.arange(len(self.time_s)) < told(self.correlation[:, 0]), self.correlation, 0.0)
+        return self._at(kept, time_s)
 
     def echo_at(self, evolution_s: float, time_s: np.ndarray) -> np.ndarray:
-        """ΔS₂ of replicas, (R, T); 0 at evolution times in which surroundings average. Raises InputError for another
+        """ΔS₂ of replicas, (R, T); 0 unless surroundings stay while phases evolve. Raises InputError for another
         evolution time than those there are."""
         found = np.flatnonzero(np.isclose(self.evolution_s, evolution_s, rtol=1e-6))
         if not len(found):
@@ -70,19 +73,13 @@ class Fluctuations:
         return self._at(self.echo[:, found[0]], time_s)
 
     @property
-    def told(self) -> int:
-        """Number of times up to which ΔC stands out of its noise: what comes later would pass for a slow decay."""
-        return told(self.correlation[:, 0])
-
-    @property
     def decayed(self) -> bool:
         """True where ΔC has come down to LEFT of its start, or to its noise."""
         return has_decayed(self.correlation[:, 0])
 
     def during(self, evolution_s: float) -> str:
         """What surroundings do in an evolution time: "frozen", "averaged", or "changing", which is neither."""
-        mean = self.correlation[:, 0].mean(axis=0)
-        left = self.correlation_at(np.array([evolution_s]))[:, 0].mean() / mean[0] if mean[0] > 0 else 0.0
+        left = left_after(self.time_s, self.correlation[:, 0], evolution_s)
         return "frozen" if left >= 1 - CHANGE else "averaged" if left <= CHANGE else "changing"
 
     def _at(self, values: np.ndarray, time_s: np.ndarray) -> np.ndarray:
@@ -91,15 +88,28 @@ class Fluctuations:
 
 
 def told(correlation: np.ndarray) -> int:
-    """Number of the first times of ΔC, (R, T), at which it is above NOISE."""
-    lost = correlation.mean(axis=0) <= NOISE * error_over_replicas(correlation)
-    return int(lost.argmax()) if lost.any() else len(lost)
+    """Number of times of ΔC, (R, T), up to the last at which it stands out of the noise of the last third of them.
+
+    What comes later would pass for a slow decay.
+    """
+    mean, error = correlation.mean(axis=0), correlation.std(axis=0, ddof=1) / np.sqrt(len(correlation))
+    noise = np.sqrt((error[2 * len(error) // 3 :] ** 2).mean())
+    above = np.flatnonzero(np.abs(mean) > NOISE * np.maximum(error, noise))
+    return int(above[-1]) + 1 if len(above) else 0
 
 
 def has_decayed(correlation: np.ndarray) -> bool:
     """True where ΔC, (R, T), has come down to LEFT of its start, or to its noise."""
     mean = correlation.mean(axis=0)
-    return bool(told(correlation) < len(mean) or mean[-1] <= LEFT * mean[0])
+    return bool(told(correlation) < len(mean) or abs(mean[-1]) <= LEFT * mean[0])
+
+
+def left_after(time_s: np.ndarray, correlation: np.ndarray, evolution_s: float) -> float:
+    """Part of ΔC, (R, T) at times (T,), that is left after an evolution time; 0 where there was none."""
+    mean = correlation.mean(axis=0)
+    if not mean[0] > 0 or (evolution_s > time_s[-1] and has_decayed(correlation)):
+        return 0.0
+    return float(np.interp(evolution_s, time_s, mean) / mean[0])
 
 
 def simulate(
@@ -112,63 +122,94 @@ def simulate(
     seed: int,
     replicas: int,
     max_events: int,
+    until_s: float,
     direction: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times (T,) and, of every replica, ΔC of m = 0, 1, 2 and ΔS₂ by evolution time (R, T, 3 + E).
 
-    tensors : (m, 3, 3) a.u., means of the sites. A replica draws equilibria anew until `max_events` jumps are spent.
-    Raises InputError where the supercell is so small that one site would be two neighbours.
+    tensors : (m, 3, 3) a.u., means of the sites. Stages of `max_events` jumps a replica go on to `until_s`, or as long
+    as surroundings are not forgotten, where no echo needs more. Raises InputError as `paths.field_of_surroundings`.
     """
-    check_width(lattice, added)
-    occupation = equilibrium(lattice, n_ions).occupation
+    field = paths.field_of_surroundings(lattice, n_ions, tensors, added)
     phase = 2 * np.pi * frequency_unit(nucleus) * np.asarray(evolution_s, float)
+    length = max_events / n_ions  # of a run, in mean residence times
+    # Each jump changes the tensors of the ion and of those near the sites that it leaves and comes to.
+    changes_of_ion = length * (1 + 2 * (n_ions / lattice.n_sites) * (added.site >= 0).sum(axis=1).mean())
+    watched = int(np.clip(MOST_CHANGES / changes_of_ion, 1, n_ions))
 
-    def one_draw(hopping: Lattice, times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    def one_run(hopping: Lattice, times: np.ndarray, replica: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, replica])
         start, state = kmc.start_in_equilibrium(hopping, n_ions, rng)
-        records = kmc.run_snapshots(hopping, state, times)
-        site, cell = records[..., kmc.SITE], hopping.cells_of(start) + records[..., 1:]
-        along = rng.normal(size=(n_ions, 3)) if direction is None else np.tile(unit_direction(direction), (n_ions, 1))
+        run_s = length / equilibrium(hopping, n_ions).exit_rate
+        seen = paths.changes(hopping, field, start, state, run_s, watched)
+        along = rng.normal(size=(watched, 3)) if direction is None else np.tile(unit_direction(direction), (watched, 1))
         along /= np.linalg.norm(along, axis=1, keepdims=True)
-        whole = (momentary(tensors, added, occupation, lattice.supercell, *at) for at in zip(site, cell, strict=True))
-        means = (tensors[at] for at in site)
-        of_both = (two_time(histories, along, phase, direction) for histories in (whole, means))
-        return next(of_both) - next(of_both), state.events
-
-    def replica(hopping: Lattice, times: np.ndarray, number: int) -> np.ndarray:
-        rng = np.random.default_rng([seed, number])
-        total, events = one_draw(hopping, times, rng)
-        draws = int(np.clip(max_events / max(events, 1), 1, MOST_DRAWS))
-        for _ in range(draws - 1):
-            total += one_draw(hopping, times, rng)[0]
-        return total / draws
+        of_ion = np.repeat(along, np.diff(seen.begin), axis=0)
+        whole = columns_of(paths.as_tensors(seen.tensor), of_ion, phase, direction)
+        means = columns_of(tensors[seen.site], of_ion, phase, direction)
+        return two_time(seen, whole, times) - two_time(seen, means, times)
 
     def follow(hopping: Lattice, times: np.ndarray) -> np.ndarray:
-        return np.array([replica(hopping, times, number) for number in range(replicas)])
+        groups = np.cumsum([0, *(part.shape[-1] for part in fluctuation_parts(tensors, direction))])
+        found = np.array([one_run(hopping, times, replica) for replica in range(replicas)])
+        summed = [found[..., low:high].sum(axis=-1) for low, high in pairwise(groups)]
+        return np.concatenate([np.stack(summed, axis=-1), AMPLITUDE * found[..., groups[-1] :]], axis=-1)
 
     def times_of(hopping: Lattice) -> np.ndarray:
-        residence_s, longest = 1 / equilibrium(hopping, n_ions).exit_rate, min(LONGEST, max_events / n_ions)
-        count = int(TIMES_PER_DECADE * np.log10(longest / FIRST)) + 1
-        return np.concatenate([[0.0], residence_s * np.geomspace(FIRST, longest, count)])
+        averages = equilibrium(hopping, n_ions)
+        leaving = np.zeros(len(tensors))
+        np.add.at(leaving, hopping.links[0], averages.flux)
+        first, last = FIRST / (leaving / averages.occupation).max(), LONGEST * length / averages.exit_rate
+        if last < 10 * first:
+            raise InputError(f"{max_events} jumps of {n_ions} ions tell nothing of their surroundings: expected more")
+        return np.concatenate([[0.0], np.geomspace(first, last, int(TIMES_PER_DECADE * np.log10(last / first)) + 1)])
 
-    return stages.followed_in_stages(lattice, n_ions, times_of, follow, lambda _, values: has_decayed(values[..., 0]))
+    def ended(times: np.ndarray, values: np.ndarray) -> bool:
+        correlation = values[..., 0]
+        stay = [left_after(times, correlation, evolution) >= 1 - CHANGE for evolution in evolution_s]
+        return times[-1] >= until_s or (has_decayed(correlation) and not any(stay))
+
+    return stages.followed_in_stages(lattice, n_ions, times_of, follow, ended)
 
 
-def two_time(
-    histories: Iterable[np.ndarray], along: np.ndarray, phase: np.ndarray, direction: np.ndarray | None
-) -> np.ndarray:
-    """Averages over ions, with the first moment, of tensors (N, 3, 3) at each of T: C of m = 0, 1, 2 and S₂, (T, 3 +
-    E).
+def columns_of(tensors: np.ndarray, along: np.ndarray, phase: np.ndarray, direction: np.ndarray | None) -> np.ndarray:
+    """What two-time functions are the products of, (n, ...): components for m = 0, 1, 2 of tensors (n, 3, 3), and sines
+    of phases (E,), 2π·t_p·unit, with the field along (n, 3)."""
+    sines = np.sin(phase * np.einsum("ni,nij,nj->n", along, tensors, along, optimize=True)[:, None])
+    return np.concatenate([*fluctuation_parts(tensors, direction), sines], axis=1)
 
-    along : (N, 3), the field of each ion's crystallite. phase : (E,), 2π·t_p·unit: of an evolution time and 1 a.u.
-    """
-    rows, first = [], None
-    for tensors in histories:
-        parts = fluctuation_parts(tensors, direction)
-        sines = np.sin(phase[:, None] * np.einsum("ni,nij,nj->n", along, tensors, along, optimize=True))
-        first = first or (parts, sines)
-        correlation = [np.einsum("nk,nk->", *both) / len(tensors) for both in zip(first[0], parts, strict=True)]
-        rows.append([*correlation, *(AMPLITUDE * (first[1] * sines).mean(axis=1))])
-    return np.array(rows)
+
+def two_time(seen: paths.Changes, columns: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Averages over ions and moments of f(0)f(t), (T, K), of columns f (n, K) that are constant between changes."""
+    ions = len(seen.begin) - 1
+    lasts = np.diff(seen.time_s, append=seen.end_s)
+    lasts[seen.begin[1:] - 1] = seen.end_s - seen.time_s[seen.begin[1:] - 1]
+    lost = np.zeros((len(times_s), columns.shape[1]))
+    _lost(seen.begin, seen.time_s, np.ascontiguousarray(columns), seen.end_s, times_s, lost)
+    return (lasts @ columns**2) / (ions * seen.end_s) - lost / (ions * (seen.end_s - times_s[:, None]))
+
+
+@njit(cache=True)
+def _lost(begin, time, columns, end, lags, lost):
+    """Add ½∫(f(s + lag) − f(s))² ds over s from 0 to end − lag, of all ions, to lost (lags, columns)."""
+    for ion in range(len(begin) - 1):
+        for lag in range(len(lags)):
+            a, b, now = begin[ion], begin[ion], 0.0
+            while now < end - lags[lag]:
+                while b + 1 < begin[ion + 1] and time[b + 1] - lags[lag] <= now:
+                    b += 1
+                while a + 1 < begin[ion + 1] and time[a + 1] <= now:
+                    a += 1
+                until = end - lags[lag]
+                if b + 1 < begin[ion + 1]:
+                    until = min(until, time[b + 1] - lags[lag])
+                if a + 1 < begin[ion + 1]:
+                    until = min(until, time[a + 1])
+                if a != b:
+                    for k in range(columns.shape[1]):
+                        step = columns[b, k] - columns[a, k]
+                        lost[lag, k] += 0.5 * (until - now) * step * step
+                now = until
 
 
 def write_fluctuations(path: str | Path, found: Fluctuations) -> None:

@@ -29,6 +29,7 @@ from insilico_nmr.powder import frequency_unit, lebedev, transitions
 from insilico_nmr.surroundings import Added
 
 JOURNAL = 200_000  # jumps that are held at once
+LOGGED = 20_000  # likewise, where all that they change is
 DEGREE = 21  # of Lebedev's grid, 85 directions an ion
 ROWS, COLUMNS = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])  # xx yy zz xy xz yz
 
@@ -135,6 +136,41 @@ def _tensor(ion, place, occupant, own, neighbour, back, of_neighbour, now):
 
 
 @njit(cache=True)
+def _beside(ion, target, place, occupant, neighbour, found):
+    """Ions whose tensor a jump of `ion` changes, itself first; those beside both sites twice. Returns how many."""
+    found[0] = ion
+    count = 1
+    for site in (place[ion], target):
+        for q in range(neighbour.shape[1]):
+            if neighbour[site, q] >= 0:
+                other = occupant[neighbour[site, q]]
+                if other >= 0 and other != ion:
+                    found[count] = other
+                    count += 1
+    return count
+
+
+@njit(cache=True)
+def _jump(ion, target, place, occupant, own, neighbour, back, of_neighbour, now):
+    """Move an ion, and change its momentary tensor and those of the ions beside."""
+    m = len(own)
+    occupant[place[ion]] = -1
+    for left in (True, False):
+        here = place[ion] if left else target
+        s = here % m
+        for q in range(neighbour.shape[1]):
+            there = neighbour[here, q]
+            if there < 0 or occupant[there] < 0:
+                continue
+            for element in range(6):
+                change = of_neighbour[there % m, back[s, q], element]
+                now[occupant[there], element] += -change if left else change
+    occupant[target] = ion
+    place[ion] = target
+    _tensor(ion, place, occupant, own, neighbour, back, of_neighbour, now)
+
+
+@njit(cache=True)
 def _settle(ion, time, now, since, integral):
     """Integrate one ion's tensor up to a time."""
     passed = time - since[ion]
@@ -161,30 +197,84 @@ def _follow(
     records,
 ):  # fmt: skip
     """Follow the journal's jumps; returns how many records are filled."""
-    m, z = len(own), neighbour.shape[1]
+    changed = np.empty(1 + 2 * neighbour.shape[1], np.int64)
     for event in range(len(ions)):
         moment, ion, target = moments[event], ions[event], np.int64(targets[event])
         if done < len(times) and times[done] < moment:
             done = _record(moment, times, done, now, since, integral, records)
-        _settle(ion, moment, now, since, integral)
-        site = place[ion]
-        occupant[site] = -1
-        for left in (True, False):
-            here = site if left else target
-            s = here % m
-            for q in range(z):
-                there = neighbour[here, q]
-                if there < 0 or occupant[there] < 0:
-                    continue
-                other = occupant[there]
-                _settle(other, moment, now, since, integral)
-                for element in range(6):
-                    change = of_neighbour[there % m, back[s, q], element]
-                    now[other, element] += -change if left else change
-        occupant[target] = ion
-        place[ion] = target
-        _tensor(ion, place, occupant, own, neighbour, back, of_neighbour, now)
+        for n in range(_beside(ion, target, place, occupant, neighbour, changed)):
+            _settle(changed[n], moment, now, since, integral)
+        _jump(ion, target, place, occupant, own, neighbour, back, of_neighbour, now)
     return done
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Momentary tensors of the first N ions of a run: each ion's first and every later one, ions one after the other.
+
+    begin : (N + 1,) where each ion's rows begin. time_s (n,), from when on, not falling; site (n,), number in the
+    primitive cell; tensor (n, 6) a.u. end_s : the time that all have been followed to.
+    """
+
+    begin: np.ndarray
+    time_s: np.ndarray
+    site: np.ndarray
+    tensor: np.ndarray
+    end_s: float
+
+
+def as_tensors(elements: np.ndarray) -> np.ndarray:
+    """Tensors (..., 3, 3) of their six elements (..., 6)."""
+    found = np.empty((*elements.shape[:-1], 3, 3))
+    found[..., ROWS, COLUMNS] = elements
+    found[..., COLUMNS, ROWS] = elements
+    return found
+
+
+def changes(
+    lattice: Lattice, field: Field, sites: np.ndarray, state: kmc.State, until_s: float, watched: int
+) -> Changes:
+    """Every change of the tensors of the first `watched` ions; arguments as of `integrated_tensors`."""
+    occupant = np.full(lattice.n_sites, -1, np.int32)
+    occupant[sites] = np.arange(len(sites), dtype=np.int32)
+    place, now = np.array(sites, np.int64), np.zeros((len(sites), 6))
+    for ion in range(len(sites)):
+        _tensor(ion, place, occupant, *_tables(field), now)
+    m, z = field.of_neighbour.shape[:2]
+    room = LOGGED * (1 + 2 * z)
+    buffer = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64), np.empty((room, 6))
+    parts = [[np.arange(watched), np.zeros(watched), place[:watched] % m, now[:watched].copy()]]
+    ended = False
+    while not ended:
+        journal = kmc.run_journal(lattice, state, until_s, LOGGED)
+        count = _log(*journal, place, occupant, *_tables(field), now, watched, *buffer)
+        parts.append([column[:count].copy() for column in buffer])
+        ended = len(journal[0]) < LOGGED
+    ion, time, site, tensor = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.argsort(ion, kind="stable")
+    begin = np.searchsorted(ion[order], np.arange(watched + 1))
+    return Changes(begin, time[order], site[order], tensor[order], until_s)
+
+
+@njit(cache=True)
+def _log(
+    ions, targets, moments, place, occupant, own, neighbour, back, of_neighbour, now, watched, ion_of, time_of, site_of,
+    tensor_of,
+):  # fmt: skip
+    """Follow the journal's jumps and note what becomes of the first `watched` ions; returns how many notes."""
+    changed = np.empty(1 + 2 * neighbour.shape[1], np.int64)
+    count = 0
+    for event in range(len(ions)):
+        ion, target = ions[event], np.int64(targets[event])
+        n_changed = _beside(ion, target, place, occupant, neighbour, changed)
+        _jump(ion, target, place, occupant, own, neighbour, back, of_neighbour, now)
+        for n in range(n_changed):
+            other = changed[n]
+            if other < watched:
+                ion_of[count], time_of[count], site_of[count] = other, moments[event], place[other] % len(own)
+                tensor_of[count] = now[other]
+                count += 1
+    return count
 
 
 @dataclass(frozen=True)

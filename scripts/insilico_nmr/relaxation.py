@@ -31,10 +31,11 @@ from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
-from insilico_nmr.tensors import L2_BASIS
+from insilico_nmr.tensors import L2_BASIS, to_components
 
 RATES_PER_DECADE = 32
 LEAST_COUNT = 20
+RIDGE = 1e-6
 LEAST_ERROR = 1e-3  # of what is fitted: below that the fit is not asked to follow the points
 REDFIELD_LIMIT = 0.1  # largest rate times correlation time for which second order is trusted
 
@@ -130,19 +131,32 @@ def fit_decay(
 def with_surroundings(decay: Decay, time_s: np.ndarray, added: np.ndarray, replicas: np.ndarray) -> Decay:
     """The decay of the sites' means with what surroundings add (`fluctuations`), as one sum of exponentials.
 
-    added : (T,) at times from 0 on, in the unit of C, 0 beyond the last; replicas : (R, T), whose scatter is the error
-    of `added` and of what it has lost. By itself `added` need not be a sum of exponentials with positive weights; the
-    whole is one.
+    added : (T,) at times from 0 on, in the unit of C; replicas : (R, T), whose scatter is the error of `added` and of
+    what it has lost. By itself `added` need not be a sum of exponentials with positive weights; the whole is one. So
+    weights are sought that differ as little from those of the means as the data allow (a ridge of RIDGE), for rates of
+    the means, however fast, and for all that the times tell. Where nothing is added the decay stays what it is.
     """
-    slowest = decay.rate_per_s[decay.weight > 0].min(initial=1 / time_s[-1])
-    decades = np.log10(max(5 / slowest / time_s[-1], 1.0))
-    later = time_s[-1] * np.logspace(0, decades, int(10 * decades) + 1)[1:]
-    times, nothing = np.append(time_s, later), np.zeros(len(later))
-    remaining = decay.remaining(times) + np.append(added, nothing)
-    decayed = decay.decayed(times) + added[0] - np.append(added, nothing)
-    of_both = (error_over_replicas(values) for values in (replicas[:, :1] - replicas, replicas))
-    error = np.where(decayed[: len(time_s)] < remaining[: len(time_s)], *of_both)
-    return fit_decay(times, remaining, decayed, np.append(error, nothing))
+    if not np.any(added):
+        return decay
+    low, high = -np.log10(time_s[-1]), np.log10(10 / time_s[1])
+    own = decay.weight > 0
+    rates = np.append(np.logspace(low, high, int((high - low) * RATES_PER_DECADE) + 1), decay.rate_per_s[own])
+    given = np.append(np.zeros(len(rates) - own.sum()), decay.weight[own])
+    lost, largest = added[0] - added, np.abs(added).max()
+    early = np.abs(lost) < largest / 2
+    values = np.where(early, lost, added)
+    of_both = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
+    floor = LEAST_ERROR * np.maximum(np.abs(values), 1e-12 * largest)
+    told = time_s > 0
+    weight = (1 / np.hypot(np.where(early, *of_both), floor))[told]
+    phase = np.outer(time_s, rates)[told]
+    columns = np.where(early[told][:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None]
+    size = np.linalg.norm(columns, axis=0)
+    columns, expected = columns / size, given * size
+    ridge = np.sqrt(RIDGE)
+    system = np.concatenate([columns, ridge * np.eye(len(rates))])
+    found, _ = nnls(system, np.concatenate([values[told] * weight + columns @ expected, ridge * expected]))
+    return Decay(rates[found > 0], (found / size)[found > 0])
 
 
 def decay_kernel(kernel: np.ndarray) -> np.ndarray:
@@ -154,11 +168,11 @@ def decay_kernel(kernel: np.ndarray) -> np.ndarray:
 def fluctuation_parts(tensors: np.ndarray, direction: np.ndarray | None = None) -> list[np.ndarray]:
     """Components of tensors (..., 3, 3) that flip m = 0, 1, 2 quanta, each (..., k): C of m is Σ_k of their products.
 
-    Of a powder all three are the nine elements, V_a:V_b. With the field along `direction` (3,) C is 5·½·Σ over ±m of
-    the products of components along that axis, of which V_a:V_b is the powder average.
+    Of a powder all three are V_a:V_b, the sum over five components. With the field along `direction` (3,) C is 5·½·Σ
+    over ±m of the products of components along that axis, of which V_a:V_b is the powder average.
     """
     if direction is None:
-        return [tensors.reshape(*tensors.shape[:-2], 9)] * 3
+        return [to_components(tensors)] * 3
     axis = unit_direction(direction)
     across = np.linalg.svd(axis[None])[2][1:]
     frame = np.stack([*across, axis])  # rows x, y, z

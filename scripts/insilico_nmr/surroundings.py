@@ -85,7 +85,7 @@ def _matched(wanted: np.ndarray, present: np.ndarray, name: str) -> np.ndarray:
     return order
 
 
-def filled(near: Neighbours | Added, repeat: tuple[int, int, int], site: np.ndarray, cell: np.ndarray) -> np.ndarray:
+def filled(near: Neighbours, repeat: tuple[int, int, int], site: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Which neighbours of every ion's site are filled, (F, N, z) float 0 or 1; columns without a neighbour are 0.
 
     site (F, N), cell (F, N, 3): where the ions are, in a periodic box of `repeat` cells.
@@ -179,24 +179,3 @@ def read_surroundings(path: str | Path, site_count: int) -> Added:
     if not np.isfinite(added).all() or site.max(initial=-1) >= site_count:
         raise InputError(f"{path}: expected finite tensors of neighbours 0 to {site_count - 1}")
     return Added(site, image, added)
-
-
-def momentary(
-    tensors: np.ndarray,
-    added: Added,
-    occupation: np.ndarray,
-    repeat: tuple[int, int, int],
-    site: np.ndarray,
-    cell: np.ndarray,
-) -> np.ndarray:
-    """Tensors (N, 3, 3) of ions on sites (N,) of cells (N, 3) in a periodic box of `repeat` cells at one moment, a.u.
-
-    tensors : (S, 3, 3), means of the sites where neighbours are filled as often as `occupation`, (S,), says.
-    """
-    excess = filled(added, repeat, site[None], cell[None])[0]
-    excess -= np.where(added.site >= 0, occupation[added.site], 0.0)[site]
-    found = tensors[site]
-    for number in range(len(tensors)):  # sites have different tensors for their neighbours, ions on one have the same
-        here = site == number
-        found[here] += np.einsum("nk,kij->nij", excess[here], added.tensor[number], optimize=True)
-    return found

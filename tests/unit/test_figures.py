@@ -224,9 +224,12 @@ def synthetic_surroundings() -> list[pd.DataFrame]:
     for T in COLD_K:
         decay = np.exp(-time * T * 1e3)
         whole = {"tensor_correlation_au2": 1.2 * decay, "tensor_correlation_by_surroundings_au2": 0.2 * decay}
+        whole["tensor_correlation_se_sampling_au2"] = 0.01
         curves.append({"temperature_K": T, "shift": 0, "mixing_time_s": time, **whole})
         rate = {"rate_per_s": np.array([0.012, 0.006]) * T, "by_surroundings_per_s": np.array([0.002, 0.001]) * T}
-        rates.append({"temperature_K": T, "shift": 0, "quantity": "R1", "field_T": np.array([4.7, 9.4]), **rate})
+        rate |= {name: 0.01 for name in ("se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s")}
+        fields = {"field_T": np.array([4.7, 9.4]), "larmor_MHz": np.array([77.8, 155.6])}
+        rates.append({"temperature_K": T, "shift": 0, "quantity": "R1", "valid": 1, "complete": 1, **fields, **rate})
         for evolution, kind in ((10.0, "frozen"), (100.0, "averaged")):
             values = {"S2": 0.12 * decay, "S2_by_surroundings": 0.02 * decay, "surroundings": kind}
             echoes.append(
@@ -708,8 +711,8 @@ def test_what_surroundings_change_is_drawn_of_the_model_as_it_is(tmp_path):
     starts = [line.get_ydata()[0] for line in left.lines]
     assert starts == pytest.approx([1.2, 1.0] * 3, rel=1e-3)
     parts = {line.get_label(): line.get_ydata() for line in middle.lines}
-    assert parts["both"] == pytest.approx(6 * parts["surroundings"])
-    assert parts["both"][0] == pytest.approx(0.012 * min(COLD_K))  # in the lowest field
+    assert parts["both"] == pytest.approx(6 * parts["difference"])
+    assert parts["means of sites"][0] == pytest.approx(0.010 * min(COLD_K))  # in the lowest field
     changes = right.lines[:-1]
     assert len(changes) == 3  # of the shorter evolution time
     assert changes[0].get_ydata()[0] == pytest.approx(100 / 6, rel=1e-3)
