@@ -522,7 +522,11 @@ rule diffusion_table:
 rule occupancy_table:
     input:
         code=code("occupancy_table"),
-        propagators=rules.diffusion_table.input.propagators,
+        propagators=[
+            *expand(rules.run_kmc.output, temperature=COLD),
+            *expand(rules.run_kmc_hot.output, temperature=[value for value in HOT if value not in COLD]),
+        ],
+        model=rules.fit_rates.output.model,
         sites=rules.make_sites.output,
         jumps=rules.analyse_jumps.output.summary,
     output:
@@ -537,9 +541,11 @@ rule occupancy_table:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        vacancies=f"--vacancy-factor {config['kmc'].get('vacancies', {}).get('within_factor', 1)}",
     shell:
         "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
-        " --out {output} > {log} 2>&1"
+        " --rate-model {input.model} {params.vacancies} --out {output} > {log} 2>&1"
 
 
 rule compare_with_literature:

@@ -7,8 +7,8 @@ value whose note in the literature table says "to be confirmed" gets no verdict.
 
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
-so that there is none, with that of the tensors' correlation function; local energies with the lowest barrier of the
-rate model; couplings with that of the nearest site. Predictions without a measured value are listed as well.
+so that there is none, with that of the tensors' correlation function; local energies with that of the mean exit rate;
+couplings with that of the nearest site. Predictions without a measured value are listed as well.
 """
 
 import argparse

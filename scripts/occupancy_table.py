@@ -2,9 +2,8 @@
 
 Columns temperature_K, origin, orbit, ions_per_site, ci_low, ci_high. Rows of origin md: mean over the runs of one
 temperature, with the 95 % interval of Student's t over runs (of one run, of its blocks of time). Rows of origin kmc:
-equilibrium of the rate model; the interval is what the model moved by one standard deviation along the directions of
-its covariance does to it, where that was simulated. Interactions that the model lacks show as a difference between
-both.
+equilibrium of the rate model; the interval is that of its site energies, by their whole covariance, and of the number
+of vacancies. Interactions that the model lacks show as a difference between both.
 """
 
 import argparse
@@ -14,34 +13,52 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.fits import BOLTZMANN_EV_PER_K, error_over_replicas
+from insilico_nmr.generator import occupations
 from insilico_nmr.propagator import read_propagator
+from insilico_nmr.rate_shifts import parameters_of, read_rate_model
 from insilico_nmr.sites import check_network, site_orbits
+from scipy.special import expit, logit
 
+STEP_EV = 1e-4  # of a parameter, to differentiate by
 COLUMNS = ["temperature_K", "origin", "orbit", "ions_per_site", "ci_low", "ci_high"]
 
 
-def kmc_occupancies(path: Path, orbits: np.ndarray) -> tuple[float, int, pd.Series]:
-    """Temperature (K), shift and ions per site by orbit of a propagator."""
-    data = read_propagator(path)
-    if data.sizes["state"] != len(orbits):
-        raise InputError(f"{path} has {data.sizes['state']} states, the sites are {len(orbits)}")
-    cells = data.attrs["n_sites"] / len(orbits)
-    per_site = pd.Series(data["p"].to_numpy() * data.attrs["n_ions"] / cells).groupby(orbits).mean()
-    return float(data.attrs["temperature_K"]), int(data.attrs.get("shift", 0)), per_site
+def logit_errors(
+    orbits: np.ndarray, model: dict, temperature_K: float, filling: float, vacancy_factor: float
+) -> pd.Series:
+    """Standard deviation of ln(n/(1 − n)) by orbit, n ions per site among `filling`, by the model's covariance."""
+    kT = BOLTZMANN_EV_PER_K * temperature_K
+
+    def logits(parameters: np.ndarray, ions_per_site: float) -> pd.Series:
+        named = dict(zip(model["parameters"], parameters, strict=True))
+        energies = np.array([named.get(label, 0.0) for label in orbits])
+        return pd.Series(logit(occupations(-energies / kT, ions_per_site))).groupby(orbits).mean()
+
+    theta = parameters_of(model)
+    steps = STEP_EV * np.eye(len(theta))
+    slopes = [(logits(theta + step, filling) - logits(theta - step, filling)) / (2 * STEP_EV) for step in steps]
+    slopes = np.array(slopes).T
+    variance = np.einsum("op,pq,oq->o", slopes, np.array(model["covariance"], float), slopes)
+    by_vacancies = logits(theta, 1 - (1 - filling) * vacancy_factor**0.1) - logits(theta, filling)
+    return np.sqrt(variance + (10 * by_vacancies) ** 2)
 
 
-def kmc_rows(paths: list[Path], orbits: np.ndarray) -> list[list]:
-    """One row an orbit and temperature."""
-    found = [kmc_occupancies(path, orbits) for path in paths]
+def kmc_rows(paths: list[Path], orbits: np.ndarray, model: dict, vacancy_factor: float) -> list[list]:
+    """One row an orbit and temperature, of propagators of the rate model as it is."""
     rows = []
-    for temperature, shift, per_site in found:
-        if shift:
-            continue
-        moved = [other for kelvin, direction, other in found if kelvin == temperature and direction]
+    for path in paths:
+        data = read_propagator(path)
+        if data.sizes["state"] != len(orbits):
+            raise InputError(f"{path} has {data.sizes['state']} states, the sites are {len(orbits)}")
+        if int(data.attrs.get("shift", 0)):
+            raise InputError(f"{path} is of a rate model that was moved")
+        temperature, filling = float(data.attrs["temperature_K"]), data.attrs["n_ions"] / data.attrs["n_sites"]
+        per_site = pd.Series(data["p"].to_numpy() * filling * len(orbits)).groupby(orbits).mean()
+        errors = logit_errors(orbits, model, temperature, filling, vacancy_factor)
         for orbit, value in per_site.items():
-            half = 1.96 * np.sqrt(sum((other[orbit] - value) ** 2 for other in moved)) if moved else np.nan
-            rows.append([temperature, "kmc", orbit, value, max(value - half, 0.0), min(value + half, 1.0)])
+            interval = expit(logit(value) + 1.96 * errors[orbit] * np.array([-1, 1]))
+            rows.append([temperature, "kmc", orbit, value, *interval])
     return rows
 
 
@@ -68,13 +85,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("propagators", type=Path, nargs="+", metavar="PROPAGATOR", help="NetCDF files of run_kmc.py")
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
+    parser.add_argument("--rate-model", type=Path, required=True, help="parameters of fit_rates.py, JSON")
+    parser.add_argument(
+        "--vacancy-factor", type=float, default=1.0,
+        help="factor, one standard deviation, within which the number of vacancies is known (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--md-summary", type=Path, required=True, help="summary of analyse_jumps.py, JSON")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
     sites = read_json(args.sites)
     check_network(sites, str(args.sites))
     orbits = np.array(site_orbits(sites))
-    table = pd.DataFrame([*md_rows(args.md_summary), *kmc_rows(args.propagators, orbits)], columns=COLUMNS)
+    simulated = kmc_rows(args.propagators, orbits, read_rate_model(args.rate_model, sites), args.vacancy_factor)
+    table = pd.DataFrame([*md_rows(args.md_summary), *simulated], columns=COLUMNS)
     table = table.sort_values(["orbit", "temperature_K", "origin"])
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")

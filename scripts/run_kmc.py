@@ -51,6 +51,7 @@ from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 CHECKPOINT_EVERY_S = 20.0
 SITE_TOLERANCE_EV = 1e-3
+INTERACTIONS = {"pairs", "attempt_frequency_per_s", "site_energies_eV"}  # keys of the file of interactions
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
 
 
@@ -76,6 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
+    if not (arguments.max_residence_times > 0 and arguments.max_events > 0):
+        raise InputError("--max-events and --max-residence-times must be above 0")
     if arguments.jobs < 1:
         raise InputError(f"--jobs is {arguments.jobs}; expected at least 1")
     if arguments.seed < 0:
@@ -149,10 +152,11 @@ def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Speci
         return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
     path = arguments.interactions
     found = read_json(path)
-    unknown = set(found) - {"pairs", "attempt_frequency_per_s", "site_energies_eV"}
-    if "pairs" not in found or unknown:
+    keys = list(found) if isinstance(found, dict) else []
+    if not isinstance(keys and found.get("pairs"), list) or set(keys) - INTERACTIONS:
         raise InputError(
-            f"{path}: has {', '.join(found) or 'nothing'}; expected pairs, attempt_frequency_per_s, site_energies_eV"
+            f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), attempt_frequency_per_s, "
+            "site_energies_eV"
         )
     # Rates of a model that is moved hold site energies that are moved.
     if not arguments.shift and "site_energies_eV" in found:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.geometry import find_mic
 from ase.optimize import LBFGS
 
@@ -189,7 +189,11 @@ def find_minimum(
     ideal = supercell(crystal, mobile, repeat, occupied)
     atoms = (ideal if start is None else start).copy()
     atoms.calc = calculator
-    converged = LBFGS(atoms, logfile=None).run(fmax=max_force, steps=MAX_STEPS)
+    try:
+        converged = LBFGS(atoms, logfile=None).run(fmax=max_force, steps=MAX_STEPS)
+        energy = float(atoms.get_potential_energy())
+    except CalculationFailed:  # the potential breaks down on the way: this arrangement is none
+        converged, energy = False, np.nan
     n = len(occupied)
     # The crystal may drift as a whole.
     drift = (atoms.positions[n:] - ideal.positions[n:]).mean(axis=0) if len(atoms) > n else 0.0
@@ -197,7 +201,6 @@ def find_minimum(
     offset = (atoms.positions[:n] - drift)[:, None] - places
     away = find_mic(offset.reshape(-1, 3), atoms.cell)[1].reshape(n, -1)
     nearest = away.argmin(axis=1)
-    energy = float(atoms.get_potential_energy())
     sound = bool(converged) and len(set(nearest.tolist())) == n and np.isfinite(energy)
     atoms.calc = None
     return Minimum(atoms, energy, nearest, away.min(axis=1), sound)

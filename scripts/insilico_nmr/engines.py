@@ -5,6 +5,7 @@ and more leaves hopping rates unbiased where they are far slower than that.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class Engine(ABC):
 
     @abstractmethod
     def minimise(self) -> None:
-        """Go downhill to a minimum of the energy."""
+        """Go downhill to a minimum of the energy. Raises Failed as `run` does."""
 
     @abstractmethod
     def potential_energy(self) -> float:
@@ -155,8 +156,16 @@ class LammpsEngine(Engine):
         self.prepared = False
 
     def run(self, steps: int) -> None:
+        self._go(f"run {steps} post no" + (" pre no" if self.prepared else ""))
+        self.prepared = True
+
+    def minimise(self) -> None:
+        """Conjugate gradients of LAMMPS."""
+        self._go("minimize 1e-8 1e-3 500 5000")
+
+    def _go(self, command: str) -> None:
         try:
-            self.lammps.command(f"run {steps} post no" + (" pre no" if self.prepared else ""))
+            self.lammps.command(command)
         except Exception as error:  # LAMMPS loses atoms, or meets numbers that are none; it still holds the others
             kept = self.lammps.extract_global("nlocal")
             index, wrapped, images = (self.lammps.numpy.extract_atom(name)[:kept] for name in ("id", "x", "image"))
@@ -164,11 +173,6 @@ class LammpsEngine(Engine):
             positions = np.full((len(self.atoms), 3), np.nan)
             positions[index - 1] = wrapped + cells @ self.atoms.cell[:] + self.offset[index - 1]
             raise Failed(str(error).splitlines()[0], positions) from error
-        self.prepared = True
-
-    def minimise(self) -> None:
-        """Conjugate gradients of LAMMPS."""
-        self.lammps.command("minimize 1e-8 1e-3 500 5000")
 
     def potential_energy(self) -> float:
         return float(self.lammps.get_thermo("pe"))
@@ -209,14 +213,17 @@ class AseEngine(Engine):
         )
 
     def run(self, steps: int) -> None:
-        try:
-            self.dynamics.run(steps)
-        except CalculationFailed as error:
-            raise Failed(str(error), self.positions()) from error
+        self._go(lambda: self.dynamics.run(steps))
 
     def minimise(self) -> None:
         """Quasi-Newton steps until no force exceeds 0.02 eV/Å, at most 500."""
-        LBFGS(self.atoms, logfile=None).run(fmax=0.02, steps=500)
+        self._go(lambda: LBFGS(self.atoms, logfile=None).run(fmax=0.02, steps=500))
+
+    def _go(self, move: Callable[[], object]) -> None:
+        try:
+            move()
+        except CalculationFailed as error:
+            raise Failed(str(error), self.positions()) from error
 
     def potential_energy(self) -> float:
         return float(self.atoms.get_potential_energy())

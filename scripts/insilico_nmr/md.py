@@ -59,26 +59,35 @@ def _advance(engine: Engine, steps: int, target: float, last: np.ndarray) -> np.
     """Run `steps` and return the positions; a run whose potential blows up ends with the atoms that ran away."""
     try:
         engine.run(steps)
-        reason, positions = None, engine.positions()
     except Failed as error:
-        reason, positions = str(error), error.positions
+        raise _blown_up(engine.atoms, str(error), error.positions, last) from error
+    positions, temperature = engine.positions(), engine.temperature()
+    longest = np.linalg.norm(positions - last, axis=1).max()
+    if np.isfinite(positions).all() and temperature < 5 * target + 500 and longest < 8.0:
+        return positions
+    raise _blown_up(engine.atoms, f"T = {temperature:.0f} K", positions, last)
+
+
+def _blown_up(atoms: Atoms, reason: str, positions: np.ndarray, last: np.ndarray) -> BlownUp:
+    """The error that names the atoms which have moved most from the last sound positions; those lost are NaN."""
     step = np.linalg.norm(positions - last, axis=1)
-    if reason is None:
-        temperature = engine.temperature()
-        if np.isfinite(positions).all() and temperature < 5 * target + 500 and step.max() < 8.0:
-            return positions
-        reason = f"T = {temperature:.0f} K"
     worst = np.argsort(np.nan_to_num(step, nan=np.inf))[-3:][::-1]
     named = ", ".join(
-        f"{engine.atoms.symbols[i]}{i} ({f'{step[i]:.1f} Å' if np.isfinite(step[i]) else 'lost'})" for i in worst
+        f"{atoms.symbols[i]}{i} ({f'{step[i]:.1f} Å' if np.isfinite(step[i]) else 'lost'})" for i in worst
     )
-    raise BlownUp(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}", last)
+    return BlownUp(f"the potential blew up ({reason}); atoms that moved most since the last frame: {named}", last)
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0, member: int = 0) -> Atoms:
-    """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]`."""
+    """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]`.
+
+    Raises BlownUp where the potential does on the way.
+    """
     with open_engine(atoms, potential, timestep_fs, member) as engine:
-        engine.minimise()
+        try:
+            engine.minimise()
+        except Failed as error:
+            raise _blown_up(atoms, str(error), error.positions, atoms.positions) from error
         relaxed = atoms.copy()
         relaxed.positions = engine.positions()
         relaxed.info["energy"] = engine.potential_energy()
@@ -170,8 +179,9 @@ def nve_drift(atoms: Atoms, potential: Path, run: Run, length_ps: float) -> floa
     steps = max(1, round(length_ps * 1e3 / run.timestep_fs / samples))
     with open_engine(atoms, potential, run.timestep_fs, run.member) as engine:
         engine.draw_velocities(run.temperature_K, run.seed + 7)
+        last = engine.positions()
         for _ in range(samples):
-            engine.run(steps)
+            last = _advance(engine, steps, run.temperature_K, last)
             energies.append(engine.total_energy())
     times = np.arange(samples) * steps * run.timestep_fs * 1e-3
     return float(np.polyfit(times, energies, 1)[0] * 1e3 / len(atoms))

@@ -230,20 +230,13 @@ class Study:
             basis, line = f"{decay.basis}, {span(decay.temperatures_K)}", decay.line
             return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, decay.interval)
         if "local" in method.lower() or "low-t flank" in method.lower():
-            return self.lowest_barrier()
-        if self.tracer is None:
+            line, of_what = self.exit, "mean exit rate per ion"
+        else:
+            line, of_what = self.tracer, "tracer diffusion of kinetic Monte Carlo"
+        if line is None:
             return None
-        basis = f"slope of the tracer diffusion of kinetic Monte Carlo, {span(self.temperatures_K)}"
-        return Prediction(
-            self.tracer.activation_energy_eV, *self.tracer.activation_energy_interval_eV, basis, self.interval
-        )
-
-    def lowest_barrier(self) -> Prediction | None:
-        """The lowest barrier of a directed class of the rate model, eV."""
-        if not self.classes:
-            return None
-        key, line = min(self.classes.items(), key=lambda item: item[1].activation_energy_eV)
-        return barrier(key, line, "lowest barrier of the rate model")
+        basis = f"slope of the {of_what}, {span(self.temperatures_K)}"
+        return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, self.interval)
 
     def echo_rate(self, temperature_K: float) -> Prediction | None:
         """1/τ of the echo, 1/s; None where its line says that it decays faster than 1/t_p: there is no echo then."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import CalculationFailed, Calculator
 from insilico_nmr import cluster_energies, lattice_gas
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.errors import InputError
@@ -147,3 +148,15 @@ def test_rates_of_interacting_ions_keep_the_mean_rate_and_detailed_balance(netwo
         of_model = 4e12 * np.exp(-(0.4 - (SITE_EV[start] + SITE_EV[end]) / 2) / kT)
         assert mean == pytest.approx(of_model, rel=1e-6)
     lattice_gas.build_gas(build_lattice(sites, rates, REPEAT), pairs, 700.0)  # which refuses broken detailed balance
+
+
+def test_an_arrangement_on_the_way_to_which_the_potential_breaks_down_is_not_sound():
+    class Breaks(Calculator):
+        implemented_properties = ("energy", "forces")
+
+        def calculate(self, *_):
+            raise CalculationFailed("energy or forces are not finite")
+
+    crystal = make_crystal(EDGE * np.eye(3), [np.eye(3)], np.zeros((1, 3)), [("A", "Li", 0.5, np.zeros(3))])
+    found = cluster_energies.find_minimum(crystal, "Li", (2, 1, 1), np.array([0]), Breaks(), 0.05)
+    assert not found.sound

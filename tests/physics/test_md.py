@@ -3,6 +3,9 @@
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator
+from insilico_nmr import md
 from insilico_nmr.engines import AseEngine, open_engine
 from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
@@ -117,6 +120,27 @@ def test_a_potential_with_a_hole_stops_with_the_atoms_named(tmp_path):
     sound = ase.io.read(tmp_path / "state" / "last_sound.extxyz")
     assert np.linalg.norm(sound.positions - synthetic_crystal().positions, axis=1).max() < 8.0
     assert sound.cell[:] == pytest.approx(synthetic_crystal().cell[:])
+    with pytest.raises(InputError, match=r"blew up.*Li\d+"):
+        nve_drift(synthetic_crystal(), potential, RUN, 2.0)
+
+
+class BreaksDown(Calculator):
+    """Springs to the origin, until the first two atoms are within 9 Å of each other."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        if np.linalg.norm(atoms.positions[0] - atoms.positions[1]) < 9:
+            raise CalculationFailed("too near")
+        self.results = {"energy": 0.5 * (atoms.positions**2).sum(), "forces": -atoms.positions}
+
+
+def test_a_potential_that_breaks_down_on_the_way_to_a_minimum_names_the_atoms(monkeypatch):
+    atoms = Atoms("LiNa", [[3, 0, 0], [0, 9, 0]], cell=20 * np.eye(3), pbc=True)
+    monkeypatch.setattr(md, "open_engine", lambda atoms, *_: AseEngine(atoms, BreaksDown(), 1.0))
+    with pytest.raises(InputError, match=r"blew up \(too near\).*(Li0|Na1)"):
+        relax(atoms, "potential")
 
 
 def test_a_triclinic_cell_out_of_orientation_is_refused(potential):

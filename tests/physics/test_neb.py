@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from insilico_nmr import neb
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.errors import InputError
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start
@@ -66,6 +67,21 @@ def test_a_potential_that_breaks_down_is_a_hop_without_a_barrier():
     with pytest.raises(NebFailed, match="breaks down: energy or forces") as failed:
         find_barrier(start(), Hole(0.35))
     assert failed.value.status == "not converged"
+
+
+def test_images_that_end_on_top_of_each_other_are_no_path(monkeypatch):
+    class Collapses(neb.FIRE):
+        def run(self, **how):
+            atoms = self.optimizable
+            done = super().run(**how)
+            if isinstance(getattr(atoms, "neb", None), neb.NEB):
+                images = atoms.neb.images
+                images[2].positions = images[3].positions
+            return done
+
+    monkeypatch.setattr(neb, "FIRE", Collapses)
+    with pytest.raises(NebFailed, match="images 2 and 3 lie on top of each other"):
+        find_barrier(start(), EggBox(0.35), max_force=0.01)
 
 
 def test_the_climbing_image_finds_a_saddle_between_images():

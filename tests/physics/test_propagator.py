@@ -302,7 +302,8 @@ def interactions(folder, **changes):
         ({"pairs": [{"from": 0, "to": 1, "image": [0, 0, 0], "energy_eV": 0.1}]}, "but not the other way round"),
         ({"attempt_frequency_per_s": "fast"}, "attempt_frequency_per_s is 'fast'; expected a number"),
         ({"attempt_frequency_per_s": 1.0}, "the attempt frequency 1 1/s is below the rate"),
-        ({"pair": []}, "expected pairs, attempt_frequency_per_s, site_energies_eV"),
+        ({"pairs": 5}, "has pairs, attempt_frequency_per_s; expected pairs (a list)"),
+        ({"pair": []}, "expected pairs (a list), attempt_frequency_per_s, site_energies_eV"),
     ],
 )
 def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
