@@ -372,6 +372,23 @@ def test_a_bare_lattice_gives_its_correlation_factor(tmp_path):
     assert (code, "key 'cell' is missing" in said) == (2, True)
 
 
+def test_the_example_of_a_lattice_runs(tmp_path):
+    """Planes of honeycombs, one site in a hundred vacant: f of a single vacancy is 1/3."""
+    example = Path(__file__).parents[2] / "examples" / "lattice"
+    kmc = [
+        "run_kmc", example / "sites.json", "--rates", example / "rates.csv", "--temperature", 300,
+        "--concentration", 0.99, "--supercell", 20, 20, 2, "--replicas", 4, "--max-events", 1_000_000,
+        "--checkpoint", tmp_path / "c", "--out", tmp_path / "P.nc",
+    ]  # fmt: skip
+    code, said = run(*kmc)
+    assert code == 0, said
+    code, said = run(
+        "diffusion_table", tmp_path / "P.nc", "--sites", example / "sites.json", "--out", tmp_path / "d.csv"
+    )
+    assert code == 0, said
+    assert pd.read_csv(tmp_path / "d.csv").loc[0, "correlation_factor"] == pytest.approx(1 / 3, abs=0.02)
+
+
 def fcc_with_impurities(folder, ratio):
     """Files of an fcc lattice, and flags for impurities that exchange with a vacancy `ratio` times as often."""
     write_json(folder / "sites.json", {key: bravais("fcc")[key] for key in ("cell", "sites", "jumps")})
