@@ -53,11 +53,39 @@ use rule average_tensors as average_still_tensors with:
         f"{RESULTS}/benchmarks/average_still_tensors_{{temperature}}K.tsv"
 
 
+rule adapt_tensors:
+    input:
+        code=code("adapt_tensors"),
+        tensors=rules.average_tensors.output,
+        surroundings=f"{RESULTS}/nmr/surroundings_{min(HOT, key=float)}K.json",
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+    output:
+        f"{RESULTS}/nmr/adapted_tensors_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/adapt_tensors_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/adapt_tensors_{{temperature}}K.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        vacancies=f"--concentration {1 - config['kmc']['vacancies']['per_site']:.12g}"
+        if "vacancies" in config["kmc"]
+        else "",
+    shell:
+        "python {input.code[0]} {input.tensors} --surroundings {input.surroundings} --sites {input.sites}"
+        " --rates {input.rates} {params.vacancies} --out {output} > {log} 2>&1"
+
+
 # The tensors that all observables are computed from.
 SITE_TENSORS = {
     "thermal": rules.average_tensors.output,
     "still": rules.average_still_tensors.output,
-    "surroundings": rules.average_tensors.output,
+    "surroundings": rules.adapt_tensors.output,
 }[config["observables"]["tensors"]]
 
 
@@ -124,7 +152,7 @@ rule correlate_surroundings:
         propagator=rules.run_kmc.output,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
-        tensors=rules.average_tensors.output,
+        tensors=rules.adapt_tensors.output,
         surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
     output:
         f"{RESULTS}/nmr/fluctuations_{{temperature}}K.nc",
@@ -160,7 +188,7 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
         model=rules.fit_rates.output.model,
-        tensors=rules.average_tensors.output,
+        tensors=rules.adapt_tensors.output,
         surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
     output:
         f"{RESULTS}/nmr/shift_{{shift}}/fluctuations_{{temperature}}K.nc",

@@ -12,7 +12,7 @@ import torch
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import write_json
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.site_tensors import collect, outside_domain, site_tensors
+from insilico_nmr.site_tensors import collect, neighbours_filled, outside_domain, site_tensors
 from insilico_nmr.sites import read_sites
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.tensors import asymmetry, efg_principal
@@ -41,6 +41,8 @@ def main() -> None:
     runs = [read_trajectory(path) for path in args.trajectories]
     committee = load_committee(args.model)
     states = site_tensors(sites, collect(runs, sites, committee, args.frames), args.seed, args.spread_factor)
+    for state, parts in zip(states, neighbours_filled(runs, sites, args.frames), strict=True):
+        state["filled"] = parts
     outside = outside_domain(runs, sites["mobile"], committee, args.frames)
     write_json(
         args.out,

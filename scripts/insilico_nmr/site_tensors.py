@@ -22,6 +22,7 @@ run) that it was averaged over. The content of a site_tensors.json:
                     in the divisor) is its sampling error. Replicate n is one draw of all states together, so an
                     observable takes replicate n of every state
         histories   number of (run, ion) that visited the orbit; where it is 1 samples are of frames, a lower bound
+        filled      part of the time that each neighbouring site is filled, in the order of `surroundings.neighbours`
         spread_within_site  root-mean-square deviation of a component of a single ion's momentary tensor
 """
 
@@ -30,6 +31,7 @@ import numpy as np
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import assign
 from insilico_nmr.sites import in_frame_of_representative
+from insilico_nmr.surroundings import filled, neighbours
 from insilico_nmr.tensor_model import TensorModel, mostly_outside
 from insilico_nmr.tensors import to_components
 from insilico_nmr.trajectory import Trajectory
@@ -98,6 +100,32 @@ def collected_by_orbit(sites: dict, site: np.ndarray, tensors: np.ndarray) -> di
     turned = in_frame_of_representative(sites, site, tensors)
     home = np.array([entry["representative"] for entry in sites["sites"]])[site]
     return {int(index): turned[home == index] for index in np.unique(home)}
+
+
+def neighbours_filled(trajectories: list[Trajectory], sites: dict, n_frames: int) -> list[list[float]]:
+    """Part of the time that each neighbour of a site is filled while an ion is on it, (S, z), over the frames of
+    `collect`; equal for neighbours that the site's point group turns into one another.
+
+    Raises InputError for an orbit that no ion visited.
+    """
+    near = neighbours(sites)
+    home = np.array([entry["representative"] for entry in sites["sites"]])
+    sums, counts = {index: 0.0 for index in near.permutations}, dict.fromkeys(near.permutations, 0)
+    for trajectory in trajectories:
+        assignment, frames = assign(trajectory, sites, np.inf), trajectory.evenly_spaced(n_frames)
+        site, cell = assignment.site[frames], assignment.cell[frames]
+        occupied = filled(near, assignment.repeat, site, cell)
+        for index in sums:
+            here = home[site] == index
+            sums[index] = sums[index] + occupied[here].sum(axis=0)
+            counts[index] += int(here.sum())
+    means = {}
+    for index, orders in near.permutations.items():
+        if not counts[index]:
+            raise InputError(f"site {sites['sites'][index]['orbit']} was not visited: it has no neighbours")
+        mean = (sums[index] / counts[index])[: near.count[index]]
+        means[index] = np.mean([mean[np.argsort(order)] for order in orders], axis=0)
+    return [means[int(index)].tolist() for index in home]
 
 
 def outside_domain(trajectories: list[Trajectory], element: str, committee: list[TensorModel], n_frames: int) -> float:

@@ -8,10 +8,13 @@ from itertools import permutations, product
 import correlate_trajectory
 import numpy as np
 import pytest
-from insilico_nmr import surroundings
+from insilico_nmr import site_tensors, surroundings
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json, write_json
 from insilico_nmr.sites import build_sites
+from insilico_nmr.trajectory import Trajectory
+from programs import run
 
 EDGE, REPEAT, REACH = 8.0, (2, 2, 2), 4.0
 
@@ -38,14 +41,18 @@ def arrangements(sites: dict, frames: int, filling: float = 0.6) -> tuple[np.nda
     return drawn[..., 0], drawn[..., 1:]
 
 
-def pair_tensors(sites: dict, near: surroundings.Neighbours, site: np.ndarray, occupied: np.ndarray) -> np.ndarray:
-    """Σ (3rr − r²1)/r⁵ over the filled neighbours: what unit charges on them do; built without the code under test."""
+def pair_units(sites: dict, near: surroundings.Neighbours) -> np.ndarray:
+    """(3rr − r²1)/r⁵ of every neighbour, (S, z, 3, 3): what a unit charge there does; without the code under test."""
     cell = np.array(sites["cell"])
     places = np.array([entry["position"] for entry in sites["sites"]]) @ cell
     r = places[near.site] + near.image @ cell - places[:, None]
     length = np.linalg.norm(r, axis=-1)[..., None, None]
-    each = (3 * np.einsum("ski,skj->skij", r, r) - length**2 * np.eye(3)) / length**5
-    return np.einsum("fnk,fnkij->fnij", occupied, each[site])
+    return (3 * np.einsum("ski,skj->skij", r, r) - length**2 * np.eye(3)) / length**5
+
+
+def pair_tensors(sites: dict, near: surroundings.Neighbours, site: np.ndarray, occupied: np.ndarray) -> np.ndarray:
+    """The sum of `pair_units` over the filled neighbours."""
+    return np.einsum("fnk,fnkij->fnij", occupied, pair_units(sites, near)[site])
 
 
 def test_charges_on_neighbours_are_given_back_exactly(sites, near):
@@ -123,3 +130,53 @@ def test_an_orbit_that_no_ion_visits_is_named(sites, near):
     empty = np.empty((2, 0), int)
     with pytest.raises(InputError, match="Axial was not visited"):
         surroundings.fit(sites, near, empty, np.empty((2, 0, near.site.shape[1])), np.empty((2, 0, 3, 3)))
+
+
+def test_tensors_of_a_crowded_run_become_those_of_the_equilibrium(sites, tmp_path):
+    """Charges add up, so that means at 0.6 ions a site tell those at 0.3 exactly."""
+    near = surroundings.neighbours(sites)
+    site, cell = arrangements(sites, 40)
+    cell_A, places = np.array(sites["cell"]), np.array([entry["position"] for entry in sites["sites"]])
+    positions = np.concatenate([(places[site] + cell) @ cell_A, np.zeros((len(site), 1, 3))], axis=1)
+    numbers = np.array([3] * site.shape[1] + [9])
+    box = cell_A * np.array(REPEAT)[:, None]
+    time = np.arange(float(len(site)))
+    followed = Trajectory(positions, numbers, box, time, 300 + 0 * time, 0 * time, 300.0)
+    parts = site_tensors.neighbours_filled([followed], sites, len(site))
+    assert np.mean(parts) == pytest.approx(0.6, abs=0.02)
+    group = near.permutations[0]
+    for order in group:  # neighbours on one orbit of the threefold axis are filled alike
+        assert np.array(parts[0])[order] == pytest.approx(parts[0])
+
+    def content(filling) -> list:
+        tensors = [np.einsum("k,kij->ij", filling[s], each) for s, each in enumerate(pair_units(sites, near))]
+        return [
+            {"index": s, "orbit": "Axial", "tensor": tensors[s].tolist(), "members": [tensors[s].tolist()],
+             "samples": [], "filled": list(filling[s])}
+            for s in range(8)
+        ]  # fmt: skip
+
+    occupied = surroundings.filled(near, REPEAT, site, cell)
+    coefficients = surroundings.fit(sites, near, site, occupied, pair_tensors(sites, near, site, occupied))
+    write_json(tmp_path / "around.json", {"sites": surroundings.content_of(sites, near, coefficients)})
+    write_json(tmp_path / "sites.json", sites)
+    write_json(
+        tmp_path / "T.json", {"temperature_K": 300.0, "isotope": "7Li", "method": "runs", "states": content(parts)}
+    )
+    rows = [f"{c['name']},Axial,Axial,300,1e9,model" for c in sites["classes"]]
+    (tmp_path / "rates.csv").write_text("\n".join(["class,from,to,temperature_K,rate_per_s,origin", *rows]) + "\n")
+    command = ["adapt_tensors", tmp_path / "T.json", "--surroundings", tmp_path / "around.json", "--sites",
+               tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--concentration", 0.3]  # fmt: skip
+    code, said = run(*command, "--out", tmp_path / "adapted.json")
+    assert code == 0, said
+    expected = content(np.full((8, near.site.shape[1]), 0.3))
+    for state, other in zip(read_json(tmp_path / "adapted.json")["states"], expected, strict=True):
+        for name in ("tensor", "members"):
+            assert np.array(state[name]) == pytest.approx(
+                np.array(other[name]), abs=0.01 * np.abs(pair_units(sites, near)).max()
+            )
+    states = content(parts)
+    states[3]["filled"].pop()
+    write_json(tmp_path / "T.json", {"temperature_K": 300.0, "isotope": "7Li", "method": "runs", "states": states})
+    code, said = run(*command, "--out", tmp_path / "adapted.json")
+    assert (code, "state 3 says of" in said) == (2, True)
