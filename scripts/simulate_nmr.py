@@ -17,6 +17,8 @@ whole.
 Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone). Evolution times
 beyond the propagator's lags have the flag "evolution_beyond_the_lags", and are no echoes.
 
+`tensor_change_rate_per_s` is that of jumps to a site of another tensor, of which alone an echo tells.
+
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
@@ -157,7 +159,8 @@ def main() -> None:
     continued = (time_s > propagator.sampled_until_s).astype(int)
     exit_rate = propagator.exit_rate_per_s
     common = {"temperature_K": propagator.temperature_K, "shift": propagator.shift}
-    jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate}
+    to_another = float((propagator.flux * ~echo.equal_tensors(states.mean)).sum())
+    jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate, "tensor_change_rate_per_s": to_another}
     fits = []
 
     kernel = echo.tensor_kernel(states.mean)
@@ -299,6 +302,7 @@ def main() -> None:
             "rate_sd_dft_per_s",
             "exit_rate_per_s",
             "mean_jump_time_s",
+            "tensor_change_rate_per_s",
             "tau_s",
             "tau_se_s",
             "beta",
@@ -319,7 +323,7 @@ def main() -> None:
         ]
     )
     # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
-    fit_table.insert(12, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
+    fit_table.insert(13, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
     powder = arguments.direction is None  # limits are those of a powder
     for name, limit in (("short", echo.plateau_short_evolution), ("long", echo.plateau_long_evolution)):
         fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.populations, states.mean) if powder else np.nan

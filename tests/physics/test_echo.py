@@ -451,6 +451,19 @@ def test_what_surroundings_add_is_in_the_curves_where_they_stay(tmp_path, monkey
     assert ratios[1] == pytest.approx(ratios[0] / 1.2)
 
 
+def test_jumps_between_equal_tensors_are_none_that_an_echo_could_tell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 10.0, 0.4))
+    simulate_nmr.main()
+    assert pd.read_csv("f.csv")["tensor_change_rate_per_s"].to_numpy() == pytest.approx(10, rel=0.01)
+    content = json.loads((tmp_path / "T.json").read_text())
+    content["states"][1] = content["states"][0] | {"index": 1}
+    (tmp_path / "T.json").write_text(json.dumps(content))
+    simulate_nmr.main()
+    assert (pd.read_csv("f.csv")["tensor_change_rate_per_s"] == 0).all()
+    assert (pd.read_csv("f.csv")["exit_rate_per_s"] == 10).all()
+
+
 def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys):
     """Lags end at 1 µs, of a process that takes 0.1 ms: nobody knows how many ions jump in 20 µs."""
     monkeypatch.chdir(tmp_path)
