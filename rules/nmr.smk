@@ -13,7 +13,7 @@ rule average_tensors:
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
     output:
-        f"{RESULTS}/nmr/site_tensors_{{temperature}}K.json",
+        f"{RESULTS}/nmr/averages_{{temperature}}K.json",
     log:
         f"{RESULTS}/logs/average_tensors_{{temperature}}K.log",
     benchmark:
@@ -46,7 +46,7 @@ use rule average_tensors as average_still_tensors with:
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
     output:
-        f"{RESULTS}/nmr/still_tensors_{{temperature}}K.json",
+        f"{RESULTS}/nmr/still_averages_{{temperature}}K.json",
     log:
         f"{RESULTS}/logs/average_still_tensors_{{temperature}}K.log",
     benchmark:
@@ -61,7 +61,7 @@ rule adapt_tensors:
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
     output:
-        f"{RESULTS}/nmr/adapted_tensors_{{temperature}}K.json",
+        f"{RESULTS}/nmr/site_tensors_{{temperature}}K.json",
     log:
         f"{RESULTS}/logs/adapt_tensors_{{temperature}}K.log",
     benchmark:
@@ -81,10 +81,25 @@ rule adapt_tensors:
         " --rates {input.rates} {params.vacancies} --out {output} > {log} 2>&1"
 
 
+use rule adapt_tensors as adapt_still_tensors with:
+    input:
+        code=code("adapt_tensors"),
+        tensors=rules.average_still_tensors.output,
+        surroundings=f"{RESULTS}/nmr/surroundings_{min(HOT, key=float)}K.json",
+        sites=rules.make_sites.output,
+        rates=rules.fit_rates.output.rates,
+    output:
+        f"{RESULTS}/nmr/still_tensors_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/adapt_still_tensors_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/adapt_still_tensors_{{temperature}}K.tsv"
+
+
 # The tensors that all observables are computed from.
 SITE_TENSORS = {
-    "thermal": rules.average_tensors.output,
-    "still": rules.average_still_tensors.output,
+    "thermal": rules.adapt_tensors.output,
+    "still": rules.adapt_still_tensors.output,
     "surroundings": rules.adapt_tensors.output,
 }[config["observables"]["tensors"]]
 
@@ -92,8 +107,8 @@ SITE_TENSORS = {
 rule coupling_table:
     input:
         code=code("coupling_table"),
-        thermal=expand(rules.average_tensors.output, temperature=COLD),
-        still=expand(rules.average_still_tensors.output, temperature=COLD),
+        thermal=expand(rules.adapt_tensors.output, temperature=COLD),
+        still=expand(rules.adapt_still_tensors.output, temperature=COLD),
         sites=rules.make_sites.output,
     output:
         f"{RESULTS}/tables/couplings.csv",
