@@ -73,9 +73,11 @@ rule adapt_tensors:
         mem_mb=1000,
         runtime=10,
     params:
-        vacancies=f"--concentration {1 - config['kmc']['vacancies']['per_site']:.12g}"
-        if "vacancies" in config["kmc"]
-        else "",
+        vacancies=(
+            f"--concentration {1 - config['kmc']['vacancies']['per_site']:.12g}"
+            if "vacancies" in config["kmc"]
+            else ""
+        ),
     shell:
         "python {input.code[0]} {input.tensors} --surroundings {input.surroundings} --sites {input.sites}"
         " --rates {input.rates} {params.vacancies} --out {output} > {log} 2>&1"
