@@ -16,12 +16,12 @@ nanosecond every millisecond, which no snapshots would meet, are in it with all 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numba import njit
+from scipy.spatial.transform import Rotation
 
 from insilico_nmr import kmc, paths, stages
 from insilico_nmr.echo import AMPLITUDE, Propagator
@@ -29,13 +29,13 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, unit_direction
+from insilico_nmr.powder import frequency_unit, unit_direction, zcw
 from insilico_nmr.relaxation import fluctuation_parts
 from insilico_nmr.surroundings import Added
 
 TIMES_PER_DECADE = 10
 FIRST = 0.01  # lag after 0, in residence times on the site that is left soonest
-LONGEST = 0.25  # lag, of a run
+LONGEST = 0.8  # lag, of a run
 MOST_CHANGES = 1_000_000  # of the tensors of the ions that are watched, in a replica
 LEFT = 0.02  # of ΔC(0), at which it has decayed
 NOISE = 3.0  # standard errors, above which ΔC is told from 0
@@ -142,18 +142,21 @@ def simulate(
         start, state = kmc.start_in_equilibrium(hopping, n_ions, rng)
         run_s = length / equilibrium(hopping, n_ions).exit_rate
         seen = paths.changes(hopping, field, start, state, run_s, watched)
-        along = rng.normal(size=(watched, 3)) if direction is None else np.tile(unit_direction(direction), (watched, 1))
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        along = a_powder(watched, rng) if direction is None else np.tile(unit_direction(direction), (watched, 1))
         of_ion = np.repeat(along, np.diff(seen.begin), axis=0)
-        whole = columns_of(paths.as_tensors(seen.tensor), of_ion, phase, direction)
-        means = columns_of(tensors[seen.site], of_ion, phase, direction)
-        return two_time(seen, whole, times) - two_time(seen, means, times)
+        kinds = paths.as_tensors(seen.tensor), tensors[seen.site]
+        correlations, sines = [], []
+        for kind in kinds:
+            # Of a powder the parts are one and the same.
+            parts = fluctuation_parts(kind, direction)[: 1 if direction is None else 3]
+            correlations.append([two_time(seen, part, times).sum(axis=-1) for part in parts])
+            angles = np.einsum("ni,nij,nj->n", of_ion, kind, of_ion, optimize=True)
+            sines.append(two_time(seen, np.sin(np.outer(angles, phase)), times))
+        correlation, echo = np.subtract(*correlations), AMPLITUDE * np.subtract(*sines)
+        return np.concatenate([np.broadcast_to(correlation, (3, len(times))), echo.T]).T
 
     def follow(hopping: Lattice, times: np.ndarray) -> np.ndarray:
-        groups = np.cumsum([0, *(part.shape[-1] for part in fluctuation_parts(tensors, direction))])
-        found = np.array([one_run(hopping, times, replica) for replica in range(replicas)])
-        summed = [found[..., low:high].sum(axis=-1) for low, high in pairwise(groups)]
-        return np.concatenate([np.stack(summed, axis=-1), AMPLITUDE * found[..., groups[-1] :]], axis=-1)
+        return np.array([one_run(hopping, times, replica) for replica in range(replicas)])
 
     def times_of(hopping: Lattice) -> np.ndarray:
         averages = equilibrium(hopping, n_ions)
@@ -172,11 +175,9 @@ def simulate(
     return stages.followed_in_stages(lattice, n_ions, times_of, follow, ended)
 
 
-def columns_of(tensors: np.ndarray, along: np.ndarray, phase: np.ndarray, direction: np.ndarray | None) -> np.ndarray:
-    """What two-time functions are the products of, (n, ...): components for m = 0, 1, 2 of tensors (n, 3, 3), and sines
-    of phases (E,), 2π·t_p·unit, with the field along (n, 3)."""
-    sines = np.sin(phase * np.einsum("ni,nij,nj->n", along, tensors, along, optimize=True)[:, None])
-    return np.concatenate([*fluctuation_parts(tensors, direction), sines], axis=1)
+def a_powder(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Field directions (count, 3), more even than chance, turned and dealt out at random."""
+    return rng.permutation(zcw(count)[0])[:count] @ Rotation.random(rng=rng).as_matrix()
 
 
 def two_time(seen: paths.Changes, columns: np.ndarray, times_s: np.ndarray) -> np.ndarray:

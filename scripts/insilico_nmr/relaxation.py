@@ -143,10 +143,10 @@ def with_surroundings(decay: Decay, time_s: np.ndarray, added: np.ndarray, repli
     rates = np.append(np.logspace(low, high, int((high - low) * RATES_PER_DECADE) + 1), decay.rate_per_s[own])
     given = np.append(np.zeros(len(rates) - own.sum()), decay.weight[own])
     lost, largest = added[0] - added, np.abs(added).max()
-    early = np.abs(lost) < largest / 2
+    early = np.logical_and.accumulate(np.abs(lost) < largest / 2)
     values = np.where(early, lost, added)
     of_both = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
-    floor = LEAST_ERROR * np.maximum(np.abs(values), 1e-12 * largest)
+    floor = LEAST_ERROR * np.where(early, np.maximum(np.abs(values), 1e-12 * largest), largest)
     told = time_s > 0
     weight = (1 / np.hypot(np.where(early, *of_both), floor))[told]
     phase = np.outer(time_s, rates)[told]

@@ -147,7 +147,7 @@ def followed_in_stages(
 
     Averages over pairs of moments of one history, in as many stages as it takes until they have `ended(times, values)`.
     A stage counts from the last time of the one before; where one of the K differs there by more than AGREEMENT of its
-    start beyond chance (five standard errors), that stage is left out, which is said.
+    largest value beyond chance (five standard errors), that stage is left out, which is said.
     """
     times, frequency, cap = times_of(lattice), frequencies(lattice, n_ions), np.inf
     values = follow(lattice, times)
@@ -159,7 +159,8 @@ def followed_in_stages(
             break
         more = follow(slow, np.array([0.0, times[-1], *later]))[:, 1:]
         step = more[:, 0] - values[:, -1]
-        if (np.abs(step.mean(0)) > AGREEMENT * np.abs(values[:, 0].mean(0)) + 5 * error_over_replicas(step)).any():
+        largest = np.abs(values.mean(axis=0)).max(axis=0)
+        if (np.abs(step.mean(axis=0)) > AGREEMENT * largest + 5 * error_over_replicas(step)).any():
             print(
                 f"warning: where frequent jumps are slowed, averages at {times[-1]:.3g} s differ from those before: "
                 "they end there",

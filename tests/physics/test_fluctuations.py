@@ -28,6 +28,14 @@ MEANS, ADDED = TENSORS[:2], Added(SITE, IMAGE, TENSORS[2:].reshape(2, 2, 3, 3))
 EVOLUTION_S = np.array([1e-5])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def smaller():
+    """Fewer ions watched than in a study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fluctuations, "MOST_CHANGES", 300_000)
+        yield
+
+
 def chain(orbits: str, distances: dict, second: float = 0.5) -> dict:
     return network(np.diag([6.0, 9.0, 9.0]), [[0, 0, 0], [second, 0, 0]], orbits, distances)
 
@@ -104,7 +112,7 @@ def test_every_lag_is_that_of_the_master_equation():
     rates = {("nn", "A", "B"): up, ("nn", "B", "A"): down}
     lattice, n_ions, filling = in_a_box(chain("AB", {"nn": 3.0}), rates, 0.6, 40)
     exact = Exact(lambda a, b: down if a % 2 else up, filling, MEANS)
-    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 6, 500_000, 1.0)
+    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 6, 200_000, 1.0)
     correlation, echo = exact.added_correlation(times), exact.added_echo(times)
     assert_as_expected(values[..., 0], correlation, 0.002)
     assert_as_expected(values[..., 3], echo, 0.01)
@@ -112,7 +120,7 @@ def test_every_lag_is_that_of_the_master_equation():
     # What is lost at first, by a jump in a thousand, is told as well as the rest: 1 %.
     lost = (values[:, :1] - values)[..., 0].mean(axis=0)
     assert 1 / times[1] > 10 * up
-    np.testing.assert_allclose(lost[1:], (correlation[0] - correlation)[1:], rtol=0.03)
+    np.testing.assert_allclose(lost[1:], (correlation[0] - correlation)[1:], rtol=0.05)
 
 
 def test_rare_excursions_far_shorter_than_residences_are_told():
@@ -121,7 +129,7 @@ def test_rare_excursions_far_shorter_than_residences_are_told():
     rates = {("nn", "A", "B"): up, ("nn", "B", "A"): down}
     lattice, n_ions, filling = in_a_box(chain("AB", {"nn": 3.0}), rates, 0.3, 30)
     exact = Exact(lambda a, b: down if a % 2 else up, filling, MEANS)
-    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 6, 300_000, 1.0)
+    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 6, 200_000, 1.0)
     lost = (values[:, :1] - values)[..., 0].mean(axis=0)
     expected = exact.added_correlation(np.zeros(1)) - exact.added_correlation(times)
     fast = (times > 0) & (times < 3e-7)
@@ -137,21 +145,23 @@ def test_rare_jumps_are_seen_in_stages():
     lattice, n_ions, filling = in_a_box(chain("AA", {"fast": 2.4, "slow": 3.6}, 0.4), rates, 0.5, 10)
     exact = Exact(lambda a, b: fast if {a % 2, b % 2} == {0, 1} and min(a, b) % 2 == 0 and abs(a - b) == 1 else slow,
                   filling, MEANS)  # fmt: skip
-    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 4, 400_000, 1.0)
+    times, values = fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, Li7, 3, 4, 300_000, 1.0)
     expected = exact.added_correlation(times)
     step = np.abs(times - 1e-4).argmin()
     assert 0.2 < expected[step] / expected[0] < 0.95
     assert times[-1] * slow > 3
-    assert_as_expected(values[..., 0], expected, 0.03)
-    assert_as_expected(values[..., 3], exact.added_echo(times), 0.05)
+    assert_as_expected(values[..., 0], expected, 0.05)
+    error = values[..., 3].std(axis=0, ddof=1) / np.sqrt(len(values))
+    assert (np.abs(values[..., 3].mean(axis=0) - exact.added_echo(times)) < 5 * error + 1e-3).all()
+    assert (error < 4e-3).all()  # of an amplitude of 0.45
 
 
 @pytest.fixture(scope="module")
-def equal_sites() -> tuple[fluctuations.Fluctuations, Exact]:
+def equal_sites(smaller) -> tuple[fluctuations.Fluctuations, Exact]:
     """One tensor on all sites: without surroundings nothing would fluctuate."""
     rate, means = 2e7, MEANS[[0, 0]]
     lattice, n_ions, filling = in_a_box(chain("AA", {"nn": 3.0}), {("nn", "A", "A"): rate}, 0.5, 40)
-    times, values = fluctuations.simulate(lattice, n_ions, means, ADDED, EVOLUTION_S, Li7, 3, 6, 500_000, 1.0)
+    times, values = fluctuations.simulate(lattice, n_ions, means, ADDED, EVOLUTION_S, Li7, 3, 6, 200_000, 1.0)
     curves, exact = np.moveaxis(values, 1, -1), Exact(lambda a, b: rate, filling, means)
     # Rings keep their numbers of ions, which no lattice does: what that leaves for ever is taken off.
     curves[:, :3] -= exact.added_correlation(np.array([np.inf]))
