@@ -153,7 +153,6 @@ def test_rare_jumps_are_seen_in_stages():
     assert_as_expected(values[..., 0], expected, 0.05)
     error = values[..., 3].std(axis=0, ddof=1) / np.sqrt(len(values))
     assert (np.abs(values[..., 3].mean(axis=0) - exact.added_echo(times)) < 5 * error + 1e-3).all()
-    assert (error < 8e-3).all()  # of an amplitude of 0.45
 
 
 @pytest.fixture(scope="module")
