@@ -15,7 +15,7 @@ from insilico_nmr.registry import COLUMNS, read_registry
 
 # Tables of targets that are no part of the study itself.
 BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv", "curves/ratios.csv")
-BESIDE += ("rates/barriers.csv",)
+BESIDE += ("rates/barriers.csv", "rates/model.json")
 BESIDE += ("silicates/curves.csv", "silicates/ratios.csv", "silicates/random_tensor_0_0.csv")
 SILICATES = "VASP, as in MPContribs' lsdi_vasp_si29"
 
