@@ -350,7 +350,8 @@ def draw(
     if not drawn:
         times_s = curves.loc[curves["mixing_time_s"] > 0, "mixing_time_s"]
         a.set_xlim(times_s.min(), times_s.max())
-        a.text(0.5, 0.5, "no simulated curve is an echo:\nsee the note below", transform=a.transAxes, ha="center")
+        # Decays run through the middle.
+        a.text(0.03, 0.3, "no simulated curve is an echo:\nsee the note below", transform=a.transAxes)
     if correlation is not None:
         draw_correlation(panels["d"], correlation, colours)
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]
