@@ -100,12 +100,7 @@ def integrated_tensors(
     sites : (N,) where the ions of `state`, which has not run yet, are; it is run through the times. Raises InputError
     where no jump is possible any more.
     """
-    occupant = np.full(lattice.n_sites, -1, np.int32)
-    occupant[sites] = np.arange(len(sites), dtype=np.int32)
-    place = np.array(sites, np.int64)
-    now = np.zeros((len(sites), 6))
-    for ion in range(len(sites)):
-        _tensor(ion, place, occupant, *_tables(field), now)
+    place, occupant, now = _at_start(lattice, field, sites)
     integral, since = np.zeros((len(sites), 6)), np.zeros(len(sites))
     records = np.empty((len(times_s), watched, 6))
     done = 0
@@ -115,6 +110,16 @@ def integrated_tensors(
         if len(journal[0]) < JOURNAL:
             done = _record(np.inf, times_s, done, now, since, integral, records)
     return records
+
+
+def _at_start(lattice: Lattice, field: Field, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sites of the ions (N,), ions of the sites (S,), −1 where there is none, and momentary tensors (N, 6)."""
+    place, now = np.array(sites, np.int64), np.zeros((len(sites), 6))
+    occupant = np.full(lattice.n_sites, -1, np.int32)
+    occupant[place] = np.arange(len(place), dtype=np.int32)
+    for ion in range(len(place)):
+        _tensor(ion, place, occupant, *_tables(field), now)
+    return place, occupant, now
 
 
 def _tables(field: Field) -> tuple:
@@ -235,11 +240,7 @@ def changes(
     lattice: Lattice, field: Field, sites: np.ndarray, state: kmc.State, until_s: float, watched: int
 ) -> Changes:
     """Every change of the tensors of the first `watched` ions; arguments as of `integrated_tensors`."""
-    occupant = np.full(lattice.n_sites, -1, np.int32)
-    occupant[sites] = np.arange(len(sites), dtype=np.int32)
-    place, now = np.array(sites, np.int64), np.zeros((len(sites), 6))
-    for ion in range(len(sites)):
-        _tensor(ion, place, occupant, *_tables(field), now)
+    place, occupant, now = _at_start(lattice, field, sites)
     m, z = field.of_neighbour.shape[:2]
     room = LOGGED * (1 + 2 * z)
     buffer = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64), np.empty((room, 6))
