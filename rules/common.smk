@@ -229,12 +229,16 @@ def without(section):
     return refuse
 
 
-def vacancy_flags():
-    """How many ions there are, where the config says it, and how well that is known."""
+def concentration_flag():
+    """How many ions there are, where the config says it."""
     found = config["kmc"].get("vacancies")
-    if found is None:
-        return ""
-    return f" --concentration {1 - found['per_site']:.12g} --vacancy-factor {found['within_factor']}"
+    return "" if found is None else f"--concentration {1 - found['per_site']:.12g}"
+
+
+def vacancy_flags():
+    """The same, and how well that is known."""
+    known = flags("kmc/vacancies", vacancy_factor="within_factor")
+    return f" {concentration_flag()} {known}" if known else ""
 
 
 def kmc_flags(replicas, max_events=None):

@@ -53,11 +53,46 @@ use rule average_tensors as average_still_tensors with:
         f"{RESULTS}/benchmarks/average_still_tensors_{{temperature}}K.tsv"
 
 
+rule correlate_trajectory:
+    input:
+        code=code("correlate_trajectory"),
+        trajectories=expand(rules.run_md_rates.output.trajectory, arrangement=HOT_RUNS, allow_missing=True),
+        rates=rules.fit_rates.output.rates,
+        sites=rules.make_sites.output,
+        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
+        states=expand(rules.train_tensors.output.state, member=MEMBERS),
+    output:
+        correlations=f"{RESULTS}/nmr/histories_{{temperature}}K.csv",
+        surroundings=f"{RESULTS}/nmr/surroundings_{{temperature}}K.json",
+    log:
+        f"{RESULTS}/logs/correlate_trajectory_{{temperature}}K.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/correlate_trajectory_{{temperature}}K.tsv"
+    conda:
+        "../envs/ml.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+        flags=flags("kmc", supercell="supercell", seed="seed"),
+    shell:
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates}"
+        " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
+        " > {log} 2>&1"
+
+
+# What filled neighbours change is fitted to the coolest MD in which ions change their surroundings; means of sites are
+# those of the temperature itself.
+SURROUNDINGS = expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float))
+
+
 rule adapt_tensors:
     input:
         code=code("adapt_tensors"),
         tensors=rules.average_tensors.output,
-        surroundings=f"{RESULTS}/nmr/surroundings_{min(HOT, key=float)}K.json",
+        surroundings=SURROUNDINGS,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
     output:
@@ -73,21 +108,17 @@ rule adapt_tensors:
         mem_mb=1000,
         runtime=10,
     params:
-        vacancies=(
-            f"--concentration {1 - config['kmc']['vacancies']['per_site']:.12g}"
-            if "vacancies" in config["kmc"]
-            else ""
-        ),
+        concentration=concentration_flag(),
     shell:
         "python {input.code[0]} {input.tensors} --surroundings {input.surroundings} --sites {input.sites}"
-        " --rates {input.rates} {params.vacancies} --out {output} > {log} 2>&1"
+        " --rates {input.rates} {params.concentration} --out {output} > {log} 2>&1"
 
 
 use rule adapt_tensors as adapt_still_tensors with:
     input:
         code=code("adapt_tensors"),
         tensors=rules.average_still_tensors.output,
-        surroundings=f"{RESULTS}/nmr/surroundings_{min(HOT, key=float)}K.json",
+        surroundings=SURROUNDINGS,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
     output:
@@ -131,38 +162,6 @@ rule coupling_table:
         " --out {output} > {log} 2>&1"
 
 
-rule correlate_trajectory:
-    input:
-        code=code("correlate_trajectory"),
-        trajectories=expand(rules.run_md_rates.output.trajectory, arrangement=HOT_RUNS, allow_missing=True),
-        rates=rules.fit_rates.output.rates,
-        sites=rules.make_sites.output,
-        committee=expand(rules.train_tensors.output.config, member=MEMBERS),
-        states=expand(rules.train_tensors.output.state, member=MEMBERS),
-    output:
-        correlations=f"{RESULTS}/nmr/histories_{{temperature}}K.csv",
-        surroundings=f"{RESULTS}/nmr/surroundings_{{temperature}}K.json",
-    log:
-        f"{RESULTS}/logs/correlate_trajectory_{{temperature}}K.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/correlate_trajectory_{{temperature}}K.tsv"
-    conda:
-        "../envs/ml.yaml"
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=60,
-    params:
-        folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
-        flags=flags("kmc", supercell="supercell", seed="seed"),
-    shell:
-        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates}"
-        " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
-        " > {log} 2>&1"
-
-
-# What filled neighbours change is fitted to the coolest MD in which ions change their surroundings; means of sites are
-# those of the temperature itself.
 rule correlate_surroundings:
     input:
         code=code("correlate_surroundings"),
@@ -170,7 +169,7 @@ rule correlate_surroundings:
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
         tensors=rules.adapt_tensors.output,
-        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+        surroundings=SURROUNDINGS,
     output:
         f"{RESULTS}/nmr/fluctuations_{{temperature}}K.nc",
     log:
@@ -206,7 +205,7 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
         rates=rules.fit_rates.output.rates,
         model=rules.fit_rates.output.model,
         tensors=rules.adapt_tensors.output,
-        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+        surroundings=SURROUNDINGS,
     output:
         f"{RESULTS}/nmr/shift_{{shift}}/fluctuations_{{temperature}}K.nc",
     log:
@@ -418,15 +417,13 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
         ),
 
 
-# What filled neighbours change is fitted to the coolest MD in which ions change their surroundings; means of sites are
-# those of the temperature itself.
 rule simulate_paths:
     input:
         code=code("simulate_paths"),
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
         tensors=SITE_TENSORS,
-        surroundings=expand(rules.correlate_trajectory.output.surroundings, temperature=min(HOT, key=float)),
+        surroundings=SURROUNDINGS,
     output:
         spectra=f"{RESULTS}/nmr/path_spectra_{{temperature}}K.csv",
         echoes=f"{RESULTS}/nmr/path_echoes_{{temperature}}K.csv",
@@ -587,7 +584,7 @@ rule occupancy_table:
         mem_mb=1000,
         runtime=10,
     params:
-        vacancies=f"--vacancy-factor {config['kmc'].get('vacancies', {}).get('within_factor', 1)}",
+        vacancies=flags("kmc/vacancies", vacancy_factor="within_factor"),
     shell:
         "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
         " --rate-model {input.model} {params.vacancies} --out {output} > {log} 2>&1"

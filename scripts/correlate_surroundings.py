@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 from insilico_nmr import fluctuations
-from insilico_nmr.echo import load_propagator, read_site_tensors
+from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
 from insilico_nmr.lattice import converged_lattice, number_of_ions, wide_enough
@@ -43,16 +43,16 @@ def main() -> None:
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     sites = read_json(arguments.sites)
-    states = read_site_tensors(arguments.site_tensors, len(sites["sites"]))
-    if abs(states.temperature_K - arguments.temperature) > 0.5:
-        raise InputError(
-            f"{arguments.site_tensors} is at {states.temperature_K:g} K, --temperature is {arguments.temperature:g}"
-        )
-    propagator = load_propagator(arguments.propagator)
+    propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     if abs(propagator.temperature_K - arguments.temperature) > 0.5 or propagator.shift != arguments.shift:
         raise InputError(
             f"{arguments.propagator} is at {propagator.temperature_K:g} K, shift {propagator.shift}; asked for are "
             f"{arguments.temperature:g} K, shift {arguments.shift}"
+        )
+    if len(propagator.populations) != len(sites["sites"]):
+        raise InputError(
+            f"{arguments.propagator} has {len(propagator.populations)} states, {arguments.sites} {len(sites['sites'])} "
+            "sites"
         )
     added = read_surroundings(arguments.surroundings, len(sites["sites"]))
     rates, filling = rates_asked_for(arguments, sites)

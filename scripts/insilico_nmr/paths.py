@@ -72,7 +72,7 @@ def field_of_surroundings(lattice: Lattice, n_ions: int, tensors: np.ndarray, ad
             back[a, q] = cell_of[(b, a, *(-c for c in cell))]
         except KeyError:
             raise InputError(f"surroundings: site {b} is a neighbour of {a}, which is none of its own") from None
-    check_width(lattice, added)
+    _check_width(lattice, added)
     filled = equilibrium(lattice, n_ions).occupation
     of_neighbour = np.where((site >= 0)[..., None, None], added.tensor, 0.0)
     own = tensors - np.einsum("aq,aqij->aij", filled[site], of_neighbour)
@@ -81,7 +81,7 @@ def field_of_surroundings(lattice: Lattice, n_ions: int, tensors: np.ndarray, ad
     return Field(own[:, ROWS, COLUMNS], neighbour, back, of_neighbour[..., ROWS, COLUMNS])
 
 
-def check_width(lattice: Lattice, added: Added) -> None:
+def _check_width(lattice: Lattice, added: Added) -> None:
     """Raise InputError where the supercell is so small that one site would count twice among the neighbours."""
     places = (lattice.basis[added.site] + added.image @ lattice.cell - lattice.basis[:, None])[added.site >= 0]
     reach_A = float(np.linalg.norm(places, axis=1).max(initial=0.0))

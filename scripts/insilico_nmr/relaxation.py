@@ -81,14 +81,6 @@ class Decay:
         total = self.weight.sum()
         return float((self.weight / self.rate_per_s).sum() / total) if total > 0 else 0.0
 
-    def remaining(self, time_s: np.ndarray) -> np.ndarray:
-        """C at times (T,)."""
-        return np.exp(-np.outer(time_s, self.rate_per_s)) @ self.weight
-
-    def decayed(self, time_s: np.ndarray) -> np.ndarray:
-        """C(0) − C at times (T,), without the difference of large numbers."""
-        return -np.expm1(-np.outer(time_s, self.rate_per_s)) @ self.weight
-
     def spectral_density(self, frequency_rad_per_s: float) -> float:
         """j(ω), unit of C times s."""
         return float((self.weight * self.rate_per_s / (self.rate_per_s**2 + frequency_rad_per_s**2)).sum())

@@ -240,7 +240,7 @@ def test_decays_of_the_means_stay_however_fast_they_are():
     means = Decay(np.array([1e-3, 1e3, 1e8]), np.array([1.0, 0.2, 1e-4]))
     time = np.concatenate([[0.0], np.geomspace(1e-3, 20, 60)])
     added = Decay(np.ones(1), np.full(1, 0.3))
-    whole = with_surroundings(means, time, added.remaining(time), np.zeros((2, 61)))
+    whole = with_surroundings(means, time, 0.3 * np.exp(-time), np.zeros((2, 61)))
     for frequency in (0.0, 1e-2, 1.0, 1e3, 1e6, 1e9):
         expected = means.spectral_density(frequency) + added.spectral_density(frequency)
         assert whole.spectral_density(frequency) == pytest.approx(expected, rel=0.01)
