@@ -268,7 +268,8 @@ def arrange(
 
     Full orbits are filled; ions of the others go to sites at random, no two ions closer than `min_distance_A`. Site
     `filled` is occupied and site `empty` is not, whatever their orbits; both keep the distance from all other ions, and
-    an ion that finds its orbit full goes to another. Raises InputError where a thousand attempts find no arrangement.
+    an ion that finds its orbit full goes to another. Where occupancies fill all sites of the supercell, `empty` is a
+    vacancy: there is one ion less. Raises InputError where a thousand attempts find no arrangement.
     """
     if min(repeat) < 1:
         raise InputError(f"repeat is {repeat}; expected three whole numbers of at least 1")
@@ -286,6 +287,8 @@ def arrange(
             blocked |= near[site]
             blocked[site] = True
     numbers = np.array(ion_numbers(orbits, cells))
+    if empty is not None and numbers.sum() == len(positions):
+        numbers[orbit_of[empty]] -= 1
     if filled is not None:
         # The ion there is one of its orbit's, or of the fullest other one where its own has none.
         own = orbit_of[filled]

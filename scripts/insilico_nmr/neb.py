@@ -159,9 +159,8 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
         last.positions[follower] = start.atoms.positions[follower] + way
     _relax(last, calculator, END_FORCE * max_force, 4 * max_steps, "end")
     _check_stayed(last, start, home + start.displacement, "end")
-    difference = find_mic(last.positions - first.positions, first.cell)[0]
-    last.positions = first.positions + difference
-    moved = np.linalg.norm(difference, axis=1)
+    # Not by the nearest image: in a narrow cell another way to an image of the end may be shorter than this one.
+    moved = np.linalg.norm(last.positions - first.positions, axis=1)
     if moved[start.ion] < 0.3:
         raise NebFailed("no minimum", f"start and end relax into each other, {moved[start.ion]:.2f} Å apart")
     moved[start.ion] = 0

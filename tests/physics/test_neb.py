@@ -57,6 +57,14 @@ def test_barriers_of_a_tilted_landscape_differ_by_the_site_energies():
     assert hop.forward_eV == pytest.approx(exact, abs=2e-3)
 
 
+def test_a_hop_longer_than_half_a_cell_keeps_its_way():
+    # An image of its end is nearer on the other side; that is the way of another jump.
+    atoms = Atoms("Li", positions=[[0.1, 0.1, 0]], cell=np.diag([1.5 * PERIOD, 8, 8]), pbc=True)
+    hop = find_barrier(Start(atoms, 0, np.array([PERIOD, 0, 0]), np.empty((0, 3))), EggBox(0.35), max_force=0.01)
+    assert hop.path[-1].positions[0, 0] - hop.path[0].positions[0, 0] == pytest.approx(PERIOD, abs=0.05)
+    assert hop.forward_eV == pytest.approx(0.35, abs=2e-3)
+
+
 def test_a_potential_that_breaks_down_is_a_hop_without_a_barrier():
     class Hole(EggBox):
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):

@@ -236,6 +236,13 @@ def test_an_arrangement_can_be_told_one_filled_and_one_empty_site(cif):
     assert len(mobile_sites(crystal, "Na", (1, 2, 1))) == 32
 
 
+def test_in_a_cell_without_vacancies_the_empty_site_is_one(cif):
+    crystal = read_crystal(cif(ORTHORHOMBIC.replace("0.6", "1.0").replace("0.4", "1.0")))
+    for filled, empty in ((0, 1), (9, 0), (13, 8)):
+        occupied = arrange(crystal, "Na", (1, 1, 1), 5, 1.0, filled=filled, empty=empty)
+        assert sorted(occupied) == [site for site in range(16) if site != empty]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
