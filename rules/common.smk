@@ -122,6 +122,9 @@ RESULTS = f"results/{config['study']}"
 PUBLISHED = f"resources/published/{config['study']}"
 REPORT = os.path.relpath(Path(workflow.basedir) / "report")
 
+# Ions that interact, or only exclude each other.
+INTERACT = "interactions" in config
+
 # The tables that each figure is drawn from.
 FIGURE_TABLES = {
     "summary": ["parity_parameters", "spectra", "echo", "echo_fits", "diffusion", "linewidth", "relaxation"],
@@ -144,7 +147,7 @@ if "exchange" in config["observables"]:
     FIGURE_TABLES["exchange"] = ["exchange"]
 if "paths" in config["observables"]:
     FIGURE_TABLES["paths"] = ["path_echoes", "path_spectra", "spectra", "echo"]
-if "interactions" in config:
+if INTERACT:
     FIGURE_TABLES["interactions"] = [
         "interactions",
         "interaction_parity",

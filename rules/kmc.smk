@@ -1,6 +1,6 @@
 """From counts and barriers to one rate model, and from it to the milliseconds: kinetic Monte Carlo.
 
-With a section `interactions` in the config the ions interact: the rates are then those without interacting neighbours.
+With a section `interactions` in the config the ions interact: the rates are then those among mean occupancies.
 
 The rules with `shift` run it again, with fewer replicas, at the rate model moved by one standard deviation along one of
 the directions in which its uncertainty matters most.
@@ -53,7 +53,10 @@ rule fit_rates:
         members=rules.analyse_jumps.output.members,
         barriers=rules.run_neb.output,
         sites=rules.make_sites.output,
+        neighbours=rules.analyse_jumps.output.neighbours if INTERACT else [],
+        interactions=INTERACTIONS,
     output:
+        **({"interactions": f"{RESULTS}/rates/interactions.json"} if INTERACT else {}),
         rates=f"{RESULTS}/tables/rates.csv",
         members=f"{RESULTS}/tables/rate_members.csv",
         model=f"{RESULTS}/rates/model.json",
@@ -78,100 +81,61 @@ rule fit_rates:
         ),
         mark=MARK,
         temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
+        neighbours=lambda wildcards, input, output: (
+            f"--neighbours {input.neighbours} --interactions {input.interactions}"
+            f" --out-interactions {output.interactions}"
+            if INTERACT
+            else ""
+        ),
     shell:
         "python {input.code[0]} {input.counts} --members {input.members} --sites {input.sites} --neb {input.barriers}"
-        " {params.flags} {params.mark}"
+        " {params.flags} {params.mark} {params.neighbours}"
         " --temperatures {params.temperatures} --out {output.rates} --out-members {output.members}"
         " --model {output.model} > {log} 2>&1"
 
 
-rule fit_interactions:
-    input:
-        code=code("fit_interactions"),
-        crystal=config["material"]["structure"],
-        sites=rules.make_sites.output,
-        potential=rules.train_potential.output.config,
-        members=POTENTIAL_FILES,
-    output:
-        interactions=f"{RESULTS}/rates/fitted_interactions.json",
-        energies=f"{RESULTS}/tables/interactions.csv",
-        parity=f"{RESULTS}/tables/interaction_parity.csv",
-        cutoffs=f"{RESULTS}/tables/interaction_cutoffs.csv",
-    log:
-        f"{RESULTS}/logs/fit_interactions.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/fit_interactions.tsv"
-    priority: 15
-    conda:
-        POTENTIAL_ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=240,
-    params:
-        folder=subpath(input.potential, parent=True),
-        state=resume("fit_interactions"),
-        flags=flags(
-            "interactions",
-            cutoff="cutoff_A",
-            arrangements="arrangements",
-            temperature="temperature_K",
-            members="members",
-            max_force="max_force_eV_per_A",
-            seed="seed",
-        ),
-        cell=flags("md", repeat="supercell"),
-    shell:
-        "python {input.code[0]} {input.crystal} --sites {input.sites} --potential {params.folder} {params.flags}"
-        " {params.cell} --state {params.state} --out {output.interactions} --table {output.energies}"
-        " --parity {output.parity} --cutoffs {output.cutoffs} > {log} 2>&1"
+if INTERACT:
+
+    rule compare_gas:
+        input:
+            code=code("compare_gas"),
+            trajectories=rules.analyse_jumps.input.trajectories,
+            crystal=config["material"]["structure"],
+            sites=rules.make_sites.output,
+            interactions=rules.fit_interactions.output.interactions,
+            model=rules.fit_rates.output.model,
+        output:
+            pairs=f"{RESULTS}/tables/pair_correlation.csv",
+            occupancies=f"{RESULTS}/tables/occupancies.csv",
+        log:
+            f"{RESULTS}/logs/compare_gas.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/compare_gas.tsv"
+        priority: 15
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            flags=flags("interactions", cutoff="cutoff_A", seed="seed"),
+            radius=flags("sites", core_radius="core_radius_A"),
+            mark=MARK,
+        shell:
+            "python {input.code[0]} {input.trajectories} --cif {input.crystal} --sites {input.sites}"
+            " --interactions {input.interactions} --model {input.model} {params.flags} {params.radius} {params.mark}"
+            " --out {output.pairs} --out-occupancies {output.occupancies} > {log} 2>&1"
 
 
-rule interacting_rates:
-    input:
-        code=code("interacting_rates"),
-        trajectories=rules.analyse_jumps.input.trajectories,
-        crystal=config["material"]["structure"],
-        sites=rules.make_sites.output,
-        interactions=rules.fit_interactions.output.interactions,
-        model=rules.fit_rates.output.model,
-    output:
-        rates=f"{RESULTS}/rates/interacting.csv",
-        interactions=f"{RESULTS}/rates/interactions.json",
-        table=f"{RESULTS}/tables/pair_correlation.csv",
-    log:
-        f"{RESULTS}/logs/interacting_rates.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/interacting_rates.tsv"
-    priority: 15
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        flags=flags("interactions", cutoff="cutoff_A", seed="seed"),
-        radius=flags("sites", core_radius="core_radius_A"),
-        mark=MARK,
-        temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
-    shell:
-        "python {input.code[0]} {input.trajectories} --cif {input.crystal} --sites {input.sites}"
-        " --interactions {input.interactions} --model {input.model} {params.flags} {params.radius} {params.mark}"
-        " --temperatures {params.temperatures} --out {output.rates} --out-interactions {output.interactions}"
-        " --table {output.table} > {log} 2>&1"
-
-
-# Rates that kinetic Monte Carlo uses, and what its ions do to each other, where the config has them interact.
-KMC_RATES = rules.interacting_rates.output.rates if "interactions" in config else rules.fit_rates.output.rates
-KMC_INTERACTIONS = [rules.interacting_rates.output.interactions] if "interactions" in config else []
+KMC_INTERACTIONS = [rules.fit_rates.output.interactions] if INTERACT else []
 
 
 rule run_kmc:
     input:
         code=code("run_kmc"),
         sites=rules.make_sites.output,
-        rates=KMC_RATES,
+        rates=rules.fit_rates.output.rates,
         interactions=KMC_INTERACTIONS,
     output:
         f"{RESULTS}/kmc/propagator_{{temperature}}K.nc",
@@ -213,7 +177,7 @@ use rule run_kmc as run_kmc_shift with:
     input:
         code=code("run_kmc"),
         sites=rules.make_sites.output,
-        rates=KMC_RATES,
+        rates=rules.fit_rates.output.rates,
         interactions=KMC_INTERACTIONS,
         model=rules.fit_rates.output.model,
     output:

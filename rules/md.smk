@@ -200,12 +200,60 @@ rule quench_trajectory:
         " > {log} 2>&1"
 
 
+rule fit_interactions:
+    input:
+        code=code("fit_interactions"),
+        crystal=config["material"]["structure"],
+        sites=rules.make_sites.output,
+        potential=rules.train_potential.output.config,
+        members=POTENTIAL_FILES,
+    output:
+        interactions=f"{RESULTS}/rates/fitted_interactions.json",
+        energies=f"{RESULTS}/tables/interactions.csv",
+        parity=f"{RESULTS}/tables/interaction_parity.csv",
+        cutoffs=f"{RESULTS}/tables/interaction_cutoffs.csv",
+    log:
+        f"{RESULTS}/logs/fit_interactions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_interactions.tsv"
+    priority: 15
+    conda:
+        POTENTIAL_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        folder=subpath(input.potential, parent=True),
+        state=resume("fit_interactions"),
+        flags=flags(
+            "interactions",
+            cutoff="cutoff_A",
+            arrangements="arrangements",
+            temperature="temperature_K",
+            members="members",
+            max_force="max_force_eV_per_A",
+            seed="seed",
+        ),
+        cell=flags("md", repeat="supercell"),
+    shell:
+        "python {input.code[0]} {input.crystal} --sites {input.sites} --potential {params.folder} {params.flags}"
+        " {params.cell} --state {params.state} --out {output.interactions} --table {output.energies}"
+        " --parity {output.parity} --cutoffs {output.cutoffs} > {log} 2>&1"
+
+
+# What neighbours do to jumps is counted where the config has ions interact.
+INTERACTIONS = [rules.fit_interactions.output.interactions] if INTERACT else []
+
+
 rule analyse_jumps:
     input:
         code=code("analyse_jumps"),
         trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT, arrangement=HOT_RUNS),
         sites=rules.make_sites.output,
+        interactions=INTERACTIONS,
     output:
+        **({"neighbours": f"{RESULTS}/rates/neighbours.csv"} if INTERACT else {}),
         counts=f"{RESULTS}/rates/counts.csv",
         members=f"{RESULTS}/rates/member_counts.csv",
         summary=f"{RESULTS}/rates/jumps.json",
@@ -225,7 +273,11 @@ rule analyse_jumps:
     params:
         radius=flags("sites", core_radius="core_radius_A"),
         seed=flags("md", seed="seed"),
+        neighbours=lambda wildcards, input, output: (
+            f"--interactions {input.interactions} --neighbours {output.neighbours}" if INTERACT else ""
+        ),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} {params.radius} {params.seed}"
+        " {params.neighbours}"
         " --out {output.counts} --member-counts {output.members} --summary {output.summary} --stays {output.stays}"
         " --refills {output.refills} > {log} 2>&1"

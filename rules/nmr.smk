@@ -561,33 +561,35 @@ rule diffusion_table:
         " {params.flags} --out {output} > {log} 2>&1"
 
 
-rule occupancy_table:
-    input:
-        code=code("occupancy_table"),
-        propagators=[
-            *expand(rules.run_kmc.output, temperature=COLD),
-            *expand(rules.run_kmc_hot.output, temperature=[value for value in HOT if value not in COLD]),
-        ],
-        model=rules.fit_rates.output.model,
-        sites=rules.make_sites.output,
-        jumps=rules.analyse_jumps.output.summary,
-    output:
-        f"{RESULTS}/tables/occupancies.csv",
-    log:
-        f"{RESULTS}/logs/occupancy_table.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/occupancy_table.tsv"
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        vacancies=flags("kmc/vacancies", vacancy_factor="within_factor"),
-    shell:
-        "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
-        " --rate-model {input.model} {params.vacancies} --out {output} > {log} 2>&1"
+if not INTERACT:
+
+    rule occupancy_table:
+        input:
+            code=code("occupancy_table"),
+            propagators=[
+                *expand(rules.run_kmc.output, temperature=COLD),
+                *expand(rules.run_kmc_hot.output, temperature=[value for value in HOT if value not in COLD]),
+            ],
+            model=rules.fit_rates.output.model,
+            sites=rules.make_sites.output,
+            jumps=rules.analyse_jumps.output.summary,
+        output:
+            f"{RESULTS}/tables/occupancies.csv",
+        log:
+            f"{RESULTS}/logs/occupancy_table.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/occupancy_table.tsv"
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            vacancies=flags("kmc/vacancies", vacancy_factor="within_factor"),
+        shell:
+            "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
+            " --rate-model {input.model} {params.vacancies} --out {output} > {log} 2>&1"
 
 
 rule compare_with_literature:

@@ -11,6 +11,9 @@ counts at a smaller and a larger radius, and the factor on all rates that comes 
 is `radius_log_sd` of the counts, a systematic error that all classes share. Rates near one in `frame_s`, the longest
 time between frames, are not resolved.
 
+With --interactions, counts and exposures of each member are also sorted by what the neighbours do to the rates of jumps
+(`neighbourhoods.py`).
+
 Whether jumps forget what came before, as those of kinetic Monte Carlo do, is tested in two tables (`memory.py`): stays
 of ions beside the exponential, and sites that were just left and are filled again, by the same ion or another.
 """
@@ -25,6 +28,7 @@ from insilico_nmr import memory
 from insilico_nmr.errors import run_script
 from insilico_nmr.events import assign, count_jumps, find_jumps, radius_factors, summary
 from insilico_nmr.files import atomic_path, write_json
+from insilico_nmr.neighbourhoods import COLUMNS, count_by_neighbours, read_interactions
 from insilico_nmr.rates import count_table
 from insilico_nmr.sites import directed_classes, read_sites
 from insilico_nmr.trajectory import read_trajectory
@@ -46,6 +50,8 @@ def main() -> None:
     parser.add_argument("--member-counts", type=Path, required=True, help="counts of each member's runs, CSV")
     parser.add_argument("--stays", type=Path, required=True, help="stays of ions, CSV")
     parser.add_argument("--refills", type=Path, required=True, help="returns and chains, CSV")
+    parser.add_argument("--interactions", type=Path, help="of fit_interactions.py, JSON")
+    parser.add_argument("--neighbours", type=Path, help="counts sorted by neighbours, CSV: with --interactions")
     parser.add_argument("--summary", type=Path, required=True, help="summary, JSON")
     args = parser.parse_args()
 
@@ -73,7 +79,8 @@ def main() -> None:
             ),
             file=sys.stderr,
         )
-    tables, member_tables, stays, refills = [], [], [], []
+    interactions = read_interactions(args.interactions, sites) if args.interactions else None
+    tables, member_tables, stays, refills, neighbours = [], [], [], [], []
     for target, runs in sorted(blocks.items()):
         group = summaries[target]
         frames = [found["frames"] for found in group]
@@ -95,6 +102,10 @@ def main() -> None:
             its_runs = joined([run for run, its in zip(runs, members[target], strict=True) if its == member])
             table = count_table(directed_classes(sites), *its_runs, mean_K, args.seed)
             member_tables.append(table.assign(**shared, member=member))
+        if interactions:
+            for member, run in zip(members[target], followed[target], strict=True):
+                sorted_counts = count_by_neighbours(*run, interactions, mean_K)
+                neighbours.append(sorted_counts.assign(temperature_K=mean_K, member=member))
         seen, exposed = counts.sum(axis=0), exposures.sum(axis=0)
         rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
         stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)
@@ -111,6 +122,11 @@ def main() -> None:
     for path, parts in ((args.out, tables), (args.member_counts, member_tables)):
         with atomic_path(path) as temporary:
             pd.concat(parts, ignore_index=True).to_csv(temporary, index=False)
+    if interactions:
+        keys = ["temperature_K", "member", *COLUMNS[:4]]
+        summed = pd.concat(neighbours).groupby(keys, as_index=False, sort=False)[COLUMNS[4:]].sum()
+        with atomic_path(args.neighbours) as temporary:
+            summed.round({"log_x": 6}).to_csv(temporary, index=False)
     write_json(args.summary, {"trajectories": [found for target in sorted(blocks) for found in summaries[target]]})
 
 

@@ -5,8 +5,9 @@ that was fitted to those before: the energies that matter are those of arrangeme
 cell, and is the arrangement of the sites that its ions are then nearest to; it is left out where two ions are on one
 site or the relaxation does not end. Committee members go on from the minimum of member 0, and count where ions stay.
 
-Writes the interactions that run_kmc.py reads (rates for them: interacting_rates.py), energies with their errors,
-energies against the fit, and how the error of cross-validation falls with the cut-off. Finished arrangements lie in
+Writes the pair energies with the crystal's occupancies (fit_rates.py finds rates among these, and how strong the pairs
+are in MD), energies with their errors, energies against the fit, and how the error of cross-validation falls with the
+cut-off. Finished arrangements lie in
 the state folder; a second run takes them from there as long as nothing they depend on has changed.
 """
 
@@ -66,10 +67,8 @@ def main() -> None:
         raise InputError(f"{args.sites} has other sites than {args.cif}")
     rows = relaxed_rows(args, crystal, sites, network)
     fits = [fitted(rows, network, tuple(args.repeat), args.cutoff, member) for member in range(args.members)]
-    write_json(
-        args.out,
-        {"pairs": pair_list(network, fits[0].pair_eV), "site_energies_eV": by_orbit(network, fits[0].site_eV)},
-    )
+    occupancy = {orbit.label: orbit.occupancy for orbit in crystal.mobile_orbits(sites["mobile"])}
+    write_json(args.out, {"pairs": pair_list(network, fits[0].pair_eV), "occupancy": occupancy})
     energies = energy_table(network, fits, args.cutoff)
     parity = parity_table(rows, fits[0])
     for path, table in (
@@ -146,7 +145,7 @@ def draw(args, sites: dict, network: dict, rows: list[dict], n_ions: int, stage:
     fit = fitted(rows, network, repeat, args.cutoff, 0)
     number = -(-args.arrangements // ROUNDS) + 1
     pairs, site_eV = pair_list(network, fit.pair_eV), by_orbit(network, fit.site_eV)
-    return sample_gas(sites, site_eV, pairs, args.temperature, repeat, n_ions, number, args.seed + stage).filled
+    return sample_gas(sites, site_eV, pairs, args.temperature, repeat, n_ions, number, args.seed + stage)
 
 
 def fitted(rows: list[dict], network: dict, repeat: tuple, cutoff_A: float, member: int) -> ClusterEnergies:

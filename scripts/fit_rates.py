@@ -21,6 +21,10 @@ fitted to all temperatures is given beside it, in rows of origin "model_with_mar
 Where MD ran on several members of the potential's committee, what they disagree on widens the intervals
 (`rate_members.py`); --out-members has the site energies and barriers of each member's runs alone.
 
+With --neighbours ions interact: jumps are sorted by what their neighbours do to them, the model has the strength of the
+interactions as a parameter more, and its rates, like those of MD beside them, are those among the mean occupancies of
+the file of interactions. Of a NEB path the mean of both directions counts: their difference is that of its neighbours.
+
 What the choice of a core radius does to all MD rates alike (radius_log_sd of the counts, root-mean-square over the
 temperatures) is a systematic error of the prefactor. Rates of the model are given at --temperatures and at those of MD.
 """
@@ -34,7 +38,14 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, write_json
+from insilico_nmr.neighbourhoods import (
+    among_mean_occupancies,
+    of_all_members,
+    read_interactions,
+    read_neighbours,
+)
 from insilico_nmr.rate_members import Fit, check_sums, widened
+from insilico_nmr.rate_shifts import STRENGTH
 from insilico_nmr.rates import (
     BOLTZMANN_EV_PER_K,
     NebBarrier,
@@ -155,6 +166,16 @@ def as_row(barrier: NebBarrier) -> dict:
     return row | {"barrier_eV": barrier.energy_eV, "error_eV": barrier.error_eV}
 
 
+def of_both_sides(barriers: list[NebBarrier]) -> list[NebBarrier]:
+    """The mean of both sides of each class: what neighbours do to their difference is not what others would do."""
+    found = []
+    for name in dict.fromkeys(barrier.directed[0] for barrier in barriers):
+        sides = [barrier for barrier in barriers if barrier.directed[0] == name]
+        energy = float(np.mean([barrier.energy_eV for barrier in sides]))
+        found.append(NebBarrier(sides[0].directed, energy, sides[0].error_eV, kinetic=len(sides) > 1))
+    return found
+
+
 def ways_taken(
     barriers: list[NebBarrier], counts: pd.DataFrame, prefactor_per_s: float, factor: float
 ) -> tuple[list[NebBarrier], list[NebBarrier]]:
@@ -180,6 +201,11 @@ def main() -> None:
     parser.add_argument("--members", type=Path, required=True, help="counts of each member of the potential, CSV")
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
     parser.add_argument("--neb", type=Path, help="barriers of run_neb.py, CSV")
+    parser.add_argument(
+        "--neighbours", type=Path, help="counts of each member by what neighbours do to them, CSV: ions interact"
+    )
+    parser.add_argument("--interactions", type=Path, help="what --neighbours was counted with, JSON")
+    parser.add_argument("--out-interactions", type=Path, help="the same with the strength found, for run_kmc.py, JSON")
     parser.add_argument("--min-count", type=int, required=True, help="rarer classes take their NEB barrier in")
     parser.add_argument("--neb-error", type=float, required=True, help="eV, least error of a NEB barrier")
     parser.add_argument("--prefactor", type=float, required=True, help="attempt frequency expected beforehand, 1/s")
@@ -203,16 +229,25 @@ def main() -> None:
     barriers = [barrier for barrier in possible if barrier.directed[0] in rare]
     fast = unresolved(counts)
     thermal_eV = BOLTZMANN_EV_PER_K * float(counts["temperature_K"].mean())
-    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast]
     members = read_member_counts(args.members, args.mark_above)
     check_sums(members, counts)
+    seen_counts = without(fast, all_counts)
+    if args.neighbours:
+        found, barriers = of_both_sides(found), of_both_sides(barriers)
+        neighbours = read_neighbours(args.neighbours, all_counts)
+        all_counts, members = of_all_members(neighbours), up_to(neighbours, args.mark_above, args.neighbours)
+        counts = up_to(all_counts, args.mark_above, args.neighbours)
+    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast]
     counts, all_counts, members = (without(fast, table) for table in (counts, all_counts, members))
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
 
     def fit(part: pd.DataFrame, log_sd_of_all: float = 0.0) -> RateModel:
         return fit_rates(sites["classes"], part, taken, args.prefactor, args.prefactor_factor, log_sd_of_all)
 
-    model, spread = fit(counts, radius_log_sd), None
+    model, spread, plain = fit(counts, radius_log_sd), None, None
+    if model.interacting:
+        other = fit(up_to(seen_counts, args.mark_above, args.counts))
+        plain = {name: getattr(other, name) for name in ("site_energies_eV", "chi_squared", "degrees_of_freedom")}
     unknown = "all MD is of one member of the potential"
     if members["member"].nunique() > 1:
         try:
@@ -224,7 +259,15 @@ def main() -> None:
     if len(counts) < len(all_counts):
         hotter = fit(all_counts, radius_log_sd)
         rows = pd.concat([rows, model_table(hotter, temperatures, []).assign(origin="model_with_marked")])
-    write_rates(args.out, all_counts.assign(origin="md"), rows)
+    if args.neighbours:
+        seen_counts = among_mean_occupancies(seen_counts, all_counts, model)
+        interactions = read_interactions(args.interactions, sites)
+        # A hair more than ν, lest rounding puts a rate without barrier above it.
+        ceiling = 1.0001 * model.prefactor_per_s
+        write_json(
+            args.out_interactions, interactions | {"strength": model.strength, "attempt_frequency_per_s": ceiling}
+        )
+    write_rates(args.out, seen_counts.assign(origin="md"), rows)
     write_json(
         args.model,
         {
@@ -232,7 +275,13 @@ def main() -> None:
             "site_energies_eV": model.site_energies_eV,
             "barrier_tops_eV": model.barrier_tops_eV,
             "barriers_eV": barrier_rows(model),
-            "parameters": ["ln_prefactor", *model.orbits[1:], *(name for name, _, _ in model.classes)],
+            "parameters": [
+                "ln_prefactor",
+                *model.orbits[1:],
+                *(name for name, _, _ in model.classes),
+                *([STRENGTH] if model.interacting else []),
+            ],
+            STRENGTH: model.strength,
             "covariance": model.covariance.tolist(),
             "core_radius_log_sd": radius_log_sd,
             "chi_squared": model.chi_squared,
@@ -241,6 +290,7 @@ def main() -> None:
             "unresolved": [list(key) for key in fast],
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
+            "without_interactions": plain,
             "vineyard": vineyard,
             "neb": [as_row(barrier) for barrier in barriers],
             "neb_beside": [as_row(barrier) for barrier in found if barrier not in barriers],
@@ -257,6 +307,12 @@ def main() -> None:
     rows = [row for number in sorted(set(members["member"])) for row in of_one_member(fit, members, number)]
     with atomic_path(args.out_members) as temporary:
         pd.DataFrame(rows, columns=MEMBER_COLUMNS).to_csv(temporary, index=False, float_format="%.6g")
+    if plain:
+        print(
+            f"strength of interactions {model.strength:.3f}, standard error {model.covariance[-1, -1] ** 0.5:.3f}; "
+            f"without interactions chi-squared is {plain['chi_squared']:.1f}",
+            file=sys.stderr,
+        )
     print(f"chi-squared {model.chi_squared:.1f} for {model.degrees_of_freedom} degrees of freedom", file=sys.stderr)
     print(
         f"attempt frequency of the model {model.prefactor_per_s:.3g} 1/s, expected {args.prefactor:.3g}",

@@ -5,10 +5,10 @@ until all classes of jumps are made as often, within 3 %, as in an endless latti
 the ground state.
 
 With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {"from", "to", "image", "energy_eV"} with
-sites of the primitive cell, each pair in both directions, and optionally `attempt_frequency_per_s`, above which no jump
-is made, and `site_energies_eV` by orbit, those that the pairs were fitted beside: rates that hold others are refused
-(interacting_rates.py makes rates that fit). The supercell is then the one asked for: whether it is large enough is for
-the user to try.
+sites of the primitive cell, each pair in both directions. Optional are `occupancy`, ions per site by orbit that the
+rates are among (default: 0, rates of an ion among vacant sites), `strength`, a factor on all energies, and
+`attempt_frequency_per_s`, above which no jump is made. fit_rates.py writes such a file with the rates that belong to
+it. The supercell is then the one asked for: whether it is large enough is for the user to try.
 
 With --also, once for each, further species of ions are on the same sites, with rates of their own (a table as --rates)
 and their own propagator; `energy_eV` of a pair is then a matrix by the species at `from` and at `to`, in the order that
@@ -47,11 +47,9 @@ from insilico_nmr.lattice import (
     size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas
-from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 CHECKPOINT_EVERY_S = 20.0
-SITE_TOLERANCE_EV = 1e-3
-INTERACTIONS = {"pairs", "attempt_frequency_per_s", "site_energies_eV"}  # keys of the file of interactions
+INTERACTIONS = ("pairs", "occupancy", "strength", "attempt_frequency_per_s")  # keys of the file of interactions
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
 
 
@@ -85,12 +83,13 @@ def main() -> None:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
     sites = read_json(arguments.sites)
-    rates, filling = rate_shifts.rates_asked_for(arguments, sites)
+    asked = rate_shifts.rates_asked_for(arguments, sites)
+    rates, filling = asked.rates, asked.filling
     supercell = tuple(arguments.supercell)
     others = [read_species(*of_one) for of_one in arguments.also]
     if arguments.interactions or others:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
-        gas = read_gas(lattice, arguments, others)
+        gas = read_gas(lattice, arguments, others, asked.strength_step)
     else:
         lattice = converged_lattice(sites, rates, supercell, filling, str(arguments.sites), bool(arguments.shift))
         gas = None
@@ -143,7 +142,7 @@ def read_species(rates: str, ions_per_site: str, out: str) -> Species:
         raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
 
 
-def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Species]) -> Gas:
+def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
     """The interactions and species asked for, on the lattice."""
     of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
     rates = np.stack([lattice.rates, *of_others], axis=1)
@@ -153,18 +152,23 @@ def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Speci
     path = arguments.interactions
     found = read_json(path)
     keys = list(found) if isinstance(found, dict) else []
-    if not isinstance(keys and found.get("pairs"), list) or set(keys) - INTERACTIONS:
+    if not isinstance(keys and found.get("pairs"), list) or set(keys) - set(INTERACTIONS):
         raise InputError(
-            f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), attempt_frequency_per_s, "
-            "site_energies_eV"
+            f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), {', '.join(INTERACTIONS[1:])}"
         )
-    # Rates of a model that is moved hold site energies that are moved.
-    if not arguments.shift and "site_energies_eV" in found:
-        check_site_energies(lattice, found["site_energies_eV"], path, arguments.temperature)
+    for name in INTERACTIONS[2:]:
+        if not isinstance(found.get(name, 1.0), int | float):
+            raise InputError(f"{path}: {name} is {found[name]!r}; expected a number")
+    mean = None
+    if "occupancy" in found:
+        missing = set(lattice.orbit) - set(found["occupancy"])
+        if missing:
+            raise InputError(f"{path}: occupancy has no {', '.join(sorted(missing))}")
+        mean = np.array([found["occupancy"][orbit] for orbit in lattice.orbit], float)
+    strength = found.get("strength", 1.0) + strength_step
+    pairs = [pair | {"energy_eV": strength * np.asarray(pair["energy_eV"])} for pair in found["pairs"]]
     ceiling = found.get("attempt_frequency_per_s", inf)
-    if not isinstance(ceiling, int | float):
-        raise InputError(f"{path}: attempt_frequency_per_s is {ceiling!r}; expected a number")
-    return build_gas(lattice, found["pairs"], arguments.temperature, ceiling, rates, source=path)
+    return build_gas(lattice, pairs, arguments.temperature, ceiling, rates, source=path, occupancy=mean)
 
 
 def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:
@@ -172,27 +176,6 @@ def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:
     rates = read_rates(path, temperature_K)
     check_rates(lattice.class_names, rates, path)
     return np.array([rates[name] for name in lattice.class_names])
-
-
-def check_site_energies(lattice: Lattice, energies_eV: dict[str, float], path: str, temperature_K: float) -> None:
-    """Raise InputError where the rates hold other site energies than the interactions were fitted beside.
-
-    Those of the rate model are effective ones: they hold the mean of the interactions, which would count twice.
-    """
-    missing = set(lattice.orbit) - set(energies_eV)
-    if missing:
-        raise InputError(f"{path}: site_energies_eV has no {', '.join(sorted(missing))}")
-    kT = BOLTZMANN_EV_PER_K * temperature_K
-    wanted = np.array([energies_eV[label] for label in lattice.orbit])
-    held = -kT * lattice.log_weight
-    off = np.abs((held - held[0]) - (wanted - wanted[0]))
-    if off.max() > SITE_TOLERANCE_EV:
-        worst = int(off.argmax())
-        raise InputError(
-            f"{path}: the interactions were fitted beside a site energy of {wanted[worst] - wanted[0]:.3f} eV of orbit "
-            f"{lattice.orbit[worst]} above {lattice.orbit[0]}, the rates hold {held[worst] - held[0]:.3f} eV: those of "
-            "the rate model would count interactions twice; expected rates of interacting_rates.py"
-        )
 
 
 def run_replica(plan: propagator.Plan, replica: int, path: Path, share: float) -> dict:

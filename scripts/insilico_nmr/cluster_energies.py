@@ -10,15 +10,9 @@ deviate from it by δ, which a ridge keeps small (a prior, T. Mueller, G. Ceder,
 strength is that of the least cross-validation error, each arrangement predicted by a fit to the others (D. M. Allen,
 Technometrics 16, 125 (1974)).
 
-What is assumed when kinetic Monte Carlo uses these energies:
-
-- ε and J do not depend on temperature. They are energies of minima, vibrations of the ions on their sites are left out.
-- The rate model's site energies are effective ones: those of ions without interactions that fill the sites as MD does.
-  Next to interactions they would count the neighbours twice, so ε takes their place.
-- The rate model's rates are means over the surroundings that MD met. A jump has the barrier E_KRA + ΔE/2 (lattice_gas),
-  and E_KRA of a class is such that in the interacting gas, at the temperatures of MD, the mean rate of the class, the
-  geometric mean of both directions, is the model's (`kinetic_barriers`). With the rate model's site energies and no
-  interactions this gives back its rates exactly.
+Kinetic Monte Carlo takes the pair energies, times a strength that jumps in molecular dynamics have (`rates`): ions that
+are hot feel less of each other than their minima do. ε is not used for it: site energies, among the mean occupancies of
+the crystal, come from those jumps too.
 """
 
 from dataclasses import dataclass
@@ -33,7 +27,7 @@ from insilico_nmr import gas_kmc, lattice_gas
 from insilico_nmr.crystal import Crystal, mobile_sites, supercell
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import ordered_pairs, supercell_number
-from insilico_nmr.lattice import Rates, build_lattice
+from insilico_nmr.lattice import build_lattice
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import directed_classes, site_orbits
 
@@ -206,18 +200,6 @@ def find_minimum(
     return Minimum(atoms, energy, nearest, away.min(axis=1), sound)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Equilibrium of a lattice gas: filled (K, S) bool, sites numbered as in `crystal.mobile_sites`.
-
-    slowing : by directed class, mean over the pairs (site filled, neighbour vacant) of exp(−ΔJ/2kT), the factor that
-        interactions put on the rate of a jump; NaN where no such pair was met.
-    """
-
-    filled: np.ndarray
-    slowing: dict[tuple[str, str, str], float]
-
-
 def sample_gas(
     sites: dict,
     site_eV: dict[str, float],
@@ -227,17 +209,20 @@ def sample_gas(
     n_ions: int,
     n_samples: int,
     seed: int,
-) -> Samples:
-    """Samples of the gas with these energies, by kinetic Monte Carlo with rates that only serve to sample it.
+    occupancy: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Equilibrium samples (n_samples, S) bool of a lattice gas, sites numbered as in `crystal.mobile_sites`.
 
-    `sites`: content of a sites.json, whose jumps link all orbits. Raises InputError as `lattice.build_lattice` and
-    `lattice_gas.build_gas` do.
+    By kinetic Monte Carlo with rates that only serve to sample it. `sites`: content of a sites.json, whose jumps link
+    all orbits. Site energies by orbit are those of an ion among vacant sites or, with `occupancy`, ions a site by
+    orbit, among those. Raises InputError as `lattice.build_lattice` and `lattice_gas.build_gas` do.
     """
     kT = BOLTZMANN_EV_PER_K * temperature_K
     classes = directed_classes(sites)
     rates = {key: float(np.exp((site_eV[key[1]] - site_eV[key[2]]) / (2 * kT))) for key in classes}
     lattice = build_lattice(sites, rates, repeat)
-    gas = lattice_gas.build_gas(lattice, pairs, temperature_K)
+    mean = None if occupancy is None else np.array([occupancy[orbit] for orbit in lattice.orbit])
+    gas = lattice_gas.build_gas(lattice, pairs, temperature_K, occupancy=mean)
     place = supercell_number(lattice.cells_of(np.arange(lattice.n_sites)), repeat) * len(lattice.basis)
     place = place + np.arange(lattice.n_sites) % len(lattice.basis)
     rng = np.random.default_rng(seed)
@@ -249,61 +234,10 @@ def sample_gas(
     gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     step_s = (state.time_s - began) * BETWEEN / RUN_IN
     filled = np.zeros((n_samples, lattice.n_sites), bool)
-    jump = np.tile(np.arange(len(lattice.jump_target)), lattice.n_sites // len(lattice.basis))
-    home = np.repeat(np.arange(lattice.n_sites), lattice.slots)
-    used = lattice.used[jump]
-    jump, home, target = jump[used], home[used], lattice.neighbour[used]
-    kind = lattice.jump_rate[jump]
-    rate, met = np.zeros(len(lattice.rates)), np.zeros(len(lattice.rates))
-    for sample in range(n_samples):
+    for sample in filled:
         gas_kmc.run_snapshots(gas, state, np.array([state.time_s + step_s]))
-        filled[sample, place] = state.ion >= 0
-        possible = (state.ion[home] >= 0) & (state.ion[target] < 0)
-        field = state.field[:, 0]
-        now = gas.half[jump[possible], 0] * field[target[possible]] / -field[home[possible]]
-        rate += np.bincount(kind[possible], now, len(rate))
-        met += np.bincount(kind[possible], minlength=len(rate))
-    with np.errstate(invalid="ignore"):
-        slowing = rate / met / lattice.rates
-    return Samples(filled, dict(zip(lattice.class_names, slowing.tolist(), strict=True)))
-
-
-def kinetic_barriers(model: dict, site_eV: dict[str, float], samples: dict[float, Samples]) -> dict[str, float]:
-    """E_KRA of each class, eV, from the rate model (content of model.json) and samples by temperature (K).
-
-    At each temperature ν exp(−E_KRA/kT) times the mean slowing by interactions is the model's rate, geometric means of
-    both directions; the mean over temperatures is taken. Barriers are not below 0 in either direction. Raises
-    InputError where a class met no pair of a filled and a vacant site.
-    """
-    energies, found = model["site_energies_eV"], {}
-    for name, start, end in next(iter(samples.values())).slowing:
-        if name in found:
-            continue
-        values = []
-        for temperature, sampled in samples.items():
-            log_slowing = np.log([sampled.slowing[name, start, end], sampled.slowing[name, end, start]]).mean()
-            barrier = model["barrier_tops_eV"][name] - (energies[start] + energies[end]) / 2
-            values.append(barrier + BOLTZMANN_EV_PER_K * temperature * log_slowing)
-        if not np.isfinite(values).all():
-            raise InputError(f"class {name}: no ion with a vacant neighbour was met; sample more or hotter")
-        found[name] = max(float(np.mean(values)), abs(site_eV[end] - site_eV[start]) / 2)
-    return found
-
-
-def bare_rates(
-    classes: list[tuple[str, str, str]],
-    barriers_eV: dict[str, float],
-    site_eV: dict[str, float],
-    prefactor_per_s: float,
-    temperature_K: float,
-) -> Rates:
-    """Rates (1/s) of directed `classes` between sites without interacting neighbours: ν exp[−(E_KRA + Δε/2)/kT]."""
-    kT = BOLTZMANN_EV_PER_K * temperature_K
-    return {
-        (name, start, end): prefactor_per_s
-        * float(np.exp(-(barriers_eV[name] + (site_eV[end] - site_eV[start]) / 2) / kT))
-        for name, start, end in classes
-    }
+        sample[place] = state.ion >= 0
+    return filled
 
 
 def pair_correlation(network: dict, repeat: tuple[int, int, int], filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -300,16 +300,25 @@ def blocks(frames: int, n_blocks: int) -> np.ndarray:
     return np.arange(frames) * n_blocks // frames
 
 
+def supercell_pairs(pairs: list[dict], m: int, repeat: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sites of the supercell (pairs × cells,) that each of `pairs` (`from`, `to`, `image`) leads from and to.
+
+    A cell holds m sites; the pairs of one entry come one after the other.
+    """
+    cells = supercell_cells(repeat)
+    number = supercell_number(cells, repeat) * m
+    start = np.concatenate([number + pair["from"] for pair in pairs])
+    end = np.concatenate([supercell_number(cells + pair["image"], repeat) * m + pair["to"] for pair in pairs])
+    return start, end
+
+
 def ordered_pairs(sites: dict, repeat: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Start and end (sites of the supercell) of every jump of the network, and its row of `directed_classes(sites)`."""
     rows = {key: n for n, key in enumerate(directed_classes(sites))}
-    orbit, m = site_orbits(sites), len(sites["sites"])
-    cells = supercell_cells(repeat)
-    number = supercell_number(cells, repeat) * m
-    start = np.concatenate([number + jump["from"] for jump in sites["jumps"]])
-    end = np.concatenate([supercell_number(cells + jump["image"], repeat) * m + jump["to"] for jump in sites["jumps"]])
+    orbit = site_orbits(sites)
+    start, end = supercell_pairs(sites["jumps"], len(sites["sites"]), repeat)
     kinds = [rows[jump["class"], orbit[jump["from"]], orbit[jump["to"]]] for jump in sites["jumps"]]
-    return start, end, np.repeat(kinds, len(cells))
+    return start, end, np.repeat(kinds, int(np.prod(repeat)))
 
 
 def count_jumps(assignment: Assignment, jumps: Jumps, n_blocks: int = 20) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.kernels import copy_record, draw_uniform, inlined, kernel, prefetch, seeded, uniform
-from insilico_nmr.kmc import DONE, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy, stuck
+from insilico_nmr.kmc import DONE, NO_JOURNAL, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy, stuck
 from insilico_nmr.lattice_gas import Gas
 
 CHILDREN = 8
@@ -31,6 +31,8 @@ SHIFT = 3  # log2 of CHILDREN
 MOST_TRIALS, FEWEST_JUMPS = 40, 1000
 # Trials for one jump after which it is time to ask whether any is possible.
 PATIENCE = 1_000_000
+# Jumps an ion, without barriers, after which a gas that starts anywhere is in equilibrium.
+RUN_IN = 1000
 # Trials drawn ahead.
 AHEAD = 32
 
@@ -113,6 +115,16 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
     return state
 
 
+def start_in_equilibrium(gas: Gas, numbers: tuple[int, ...], rng: np.random.Generator) -> GasState:
+    """A simulation of so many ions of each species at time 0, after a run-in of the levelled gas from anywhere."""
+    species = np.repeat(np.arange(len(numbers)), numbers)
+    sites = rng.choice(gas.lattice.n_sites, len(species), replace=False).astype(np.int32)
+    seeds = rng.integers(2**64, dtype=np.uint64, size=2)
+    run_in = start(gas.levelled, sites, int(seeds[0]), species)
+    run_events(gas.levelled, run_in, RUN_IN * len(species))
+    return start(gas, run_in.where, int(seeds[1]), species)
+
+
 def keep_tree(gas: Gas, state: GasState) -> None:
     """Draw jumps by the tree from now on, as a run does by itself once trials take too many."""
     levels = _levels(gas.lattice.n_sites)
@@ -133,6 +145,15 @@ def run_snapshots(gas: Gas, state: GasState, times_s: np.ndarray) -> np.ndarray:
     return snapshots
 
 
+def run_journal(gas: Gas, state: GasState, until_s: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make the next jumps, up to a time and at most so many; as `kmc.run_journal`."""
+    before = state.events
+    journal = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most)
+    _run(gas, state, np.array([until_s]), most, np.empty((0, 0, 4), np.int32), journal)
+    ions, sites, times = (column[: state.events - before] for column in journal)
+    return ions, sites, times
+
+
 def _draw(gas: Gas, state: GasState) -> bool:
     """Draw the next event, by the tree if trials find none. False where no jump is possible."""
     end = _draw_next(*_tables(gas), *state.arrays.values())
@@ -142,12 +163,15 @@ def _draw(gas: Gas, state: GasState) -> bool:
     return end == DONE
 
 
-def _run(gas: Gas, state: GasState, times: np.ndarray, limit: int, snapshots: np.ndarray) -> None:
+def _run(
+    gas: Gas, state: GasState, times: np.ndarray, limit: int, snapshots: np.ndarray, journal: tuple = NO_JOURNAL
+) -> None:
     progress = np.zeros(2, np.int64)  # times passed, events made
     most_changed = 2 * gas.partners + 2
     work = np.empty(most_changed, np.int64), np.empty(most_changed * (gas.lattice.slots + 1), np.int64)
     tables = _tables(gas)
-    while (end := _events(times, limit, snapshots, progress, *work, *tables, *state.arrays.values())) != DONE:
+    arrays = times, limit, snapshots, *journal, progress, *work, *tables
+    while (end := _events(*arrays, *state.arrays.values())) != DONE:
         if end == STUCK or not _draw(gas, state):
             raise stuck(state)
 
@@ -406,12 +430,13 @@ def _renew(
 
 @kernel
 def _events(
-    times, limit, snapshots, progress, changed, touched,
+    times, limit, snapshots, moved, went, moments, progress, changed, touched,
     levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
     ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. DONE, STUCK or SPARSE.
 
+    `moved`, `went` and `moments`, unless empty, are told of each event which ion, to which site and when.
     `progress` holds how many times were passed and events made before; `changed` and `touched` are room to work in.
     After SPARSE an event remains to be drawn.
     """
@@ -439,6 +464,8 @@ def _events(
             record[moving, Y] += image[jump, 1]
             record[moving, Z] += image[jump, 2]
             executed[of_class[jump], q] += 1
+            if len(moved) > 0:
+                moved[progress[1]], went[progress[1]], moments[progress[1]] = moving, j, clock[0]
             changed[0], changed[1] = i, j
             n_changed = _move_field(i, -1, q, y, basis_site, partner, factor, field, changed, 2)
             n_changed = _move_field(j, 1, q, y, basis_site, partner, factor, field, changed, n_changed)

@@ -7,6 +7,9 @@ vacant j has the rates k0 there and k0' back without interactions, and changes t
 
 that is over a barrier E_KRA + ΔE/2 (A. Van der Ven, G. Ceder, M. Asta, P. D. Tepesch, Phys. Rev. B 64, 184307 (2001)),
 but never over one below 0 or ΔE. Detailed balance holds whatever the occupation.
+
+Without interactions means that all other sites are vacant or, which is nearer to what rates are known of, that each
+holds its mean number of ions, c: ΔJ is then without what ions at their mean would do, Σ J c.
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 # Largest Σ|J|/2kT at a site: its exponential, squared, is still a number.
 STRONGEST = 300.0
+INFINITE = 1e300
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Gas:
     partner : (S y,) int32, interacting site, −1 where there is none.
     factor : (m y, Q, Q), exp(−J/2kT) that an ion of the first species, there, brings to the second species here.
     neighbour : (S z,) int32, as the lattice's, but a slot that is none leads to its own site, which is occupied.
-    half : (m z, Q), k0, 1/s, times exp(+J/2kT) of the jumping ion's own part in the energy of its target.
+    half : (m z, Q), k0, 1/s, times exp(+J/2kT) of the jumping ion's own part in the energy of its target, and of mean
+        occupancies that k0 is among.
     whole : (m z, Q), ν·(k0/k0') times the square of that factor.
     ceiling : ν, 1/s, infinite where rates have none.
     most : (m, Q, z), largest rates, 1/s, that the site's jumps can have whatever the occupation, summed over the slots
         up to each.
     basis_site : (S,) int16, site of the primitive cell.
+    levelled : the gas with rates √(k0/k0') 1/s and no ν: it has the same equilibrium, and nothing to climb on its way.
     """
 
     lattice: Lattice
@@ -45,6 +51,7 @@ class Gas:
     ceiling: float
     most: np.ndarray
     basis_site: np.ndarray
+    levelled: "Gas | None" = None
 
     @property
     def n_species(self) -> int:
@@ -64,16 +71,18 @@ def build_gas(
     ceiling_per_s: float = np.inf,
     rates_per_s: np.ndarray | None = None,
     source: str = "interactions",
+    occupancy: np.ndarray | None = None,
 ) -> Gas:
     """Interactions `pairs`: dicts of `from`, `to` (sites of the primitive cell), `image` and `energy_eV`.
 
     Each pair is listed in both directions, as jumps are. `energy_eV` is a number, or a matrix (Q, Q) by the species at
     `from` and at `to`. `rates_per_s` (C, Q) are those of each species in the order of `lattice.class_names`; without
-    them all species have the lattice's.
+    them all species have the lattice's. Rates are those of an ion among vacant sites, or, with `occupancy` (m,), of one
+    species, those among so many ions at every site.
 
     Raises InputError where a pair lacks its reverse, is double, leads nowhere or joins a site with itself; where
     energies are not finite, too many kT or matrices not of one size; where rates break detailed balance among classes,
-    or `ceiling` is below one of them.
+    or `ceiling` is below the geometric mean of those there and back, which has no barrier to be lower than.
     """
     if not temperature_K > 0:
         raise InputError(f"the temperature is {temperature_K:g} K; expected more than 0")
@@ -91,8 +100,16 @@ def build_gas(
         )
     for species in rates.T:
         log_weights(lattice.class_names, dict(zip(lattice.class_names, species, strict=True)), lattice.orbit, source)
-    if not ceiling_per_s >= rates.max():
-        raise InputError(f"{source}: the attempt frequency {ceiling_per_s:g} 1/s is below the rate {rates.max():g} 1/s")
+    if occupancy is not None and n_species > 1:
+        raise InputError(f"{source}: rates among mean occupancies are of one species; there are {n_species}")
+    names = lattice.class_names
+    back = [names.index((name, end, start)) for name, start, end in names]
+    fastest = np.sqrt(rates * rates[back]).max()
+    if not ceiling_per_s >= fastest * (1 - 1e-6):
+        raise InputError(
+            f"{source}: the attempt frequency {ceiling_per_s:g} 1/s is below the rate {fastest:g} 1/s (mean of there "
+            "and back)"
+        )
 
     m = len(lattice.basis)
     width = max(1, *(sum(key[0] == site for key in energies) for site in range(m)))
@@ -125,25 +142,29 @@ def build_gas(
         end = lattice.neighbour[jump]
         same = partner[end * width : (end + 1) * width] == jump // z
         own[jump] = 1 / np.prod(np.diagonal(factor[end % m][same], axis1=1, axis2=2), axis=0)
-    names = lattice.class_names
-    back = [names.index((name, end, start)) for name, start, end in names]
+    among = np.ones((m * z, 1))
+    if occupancy is not None:
+        mean = (np.log(factor[:, :, 0, 0]) * np.where(target >= 0, occupancy[target], 0.0)).sum(axis=1)
+        first = np.flatnonzero(lattice.used)
+        among[first, 0] = np.exp(mean[first // z] - mean[lattice.neighbour[first] % m])
+    own *= among
     used = lattice.used[:, None]
     itself = np.repeat(np.arange(lattice.n_sites, dtype=np.int32), z)
-    there = np.where(used, rates[lattice.jump_rate], 0.0)
-    whole = np.where(used, min(ceiling_per_s, 1e300) * (rates / rates[back])[lattice.jump_rate], 0.0)
-    x = _largest_factors(lattice, partner.reshape(-1, width), factor)
-    most = np.minimum(np.minimum(there * x, np.where(used, ceiling_per_s, 0.0)), whole * x**2)
-    return Gas(
-        lattice,
-        partner,
-        factor.reshape(-1, n_species, n_species),
-        np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself),
-        own * there,
-        own**2 * whole,
-        ceiling_per_s,
-        np.ascontiguousarray(most.reshape(m, z, n_species).cumsum(axis=1).swapaxes(1, 2)),
-        np.tile(np.arange(m, dtype=np.int16), lattice.n_sites // m),
-    )
+    neighbour = np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself)
+    basis_site = np.tile(np.arange(m, dtype=np.int16), lattice.n_sites // m)
+    ratio = np.where(used, (rates / rates[back])[lattice.jump_rate], 0.0)
+    x = among * _largest_factors(lattice, partner.reshape(-1, width), factor)
+
+    def with_rates(there: np.ndarray, nu: float, levelled: Gas | None) -> Gas:
+        whole = min(nu, INFINITE) * ratio
+        with np.errstate(over="ignore"):  # of an infinite ν
+            most = np.minimum(np.minimum(there * x, np.where(used, nu, 0.0)), whole * x**2)
+        most = np.ascontiguousarray(most.reshape(m, z, n_species).cumsum(axis=1).swapaxes(1, 2))
+        pairs = factor.reshape(-1, n_species, n_species)
+        return Gas(lattice, partner, pairs, neighbour, own * there, own**2 * whole, nu, most, basis_site, levelled)
+
+    level = with_rates(np.sqrt(ratio), np.inf, None)
+    return with_rates(np.where(used, rates[lattice.jump_rate], 0.0), ceiling_per_s, level)
 
 
 def _largest_factors(lattice: Lattice, partner: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
-Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start anywhere, run in for
-RUN_IN jumps an ion, and the populations p are those that they have had together.
+Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start after a run-in without barriers, and
+the populations p are those that they have had together.
 
 Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation, and are
 scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876 (1964)). So each
@@ -40,7 +40,7 @@ TICKS_PER_RESIDENCE = 100
 LAGS_PER_DECADE = 10
 ORIGINS_PER_LAG = 5
 DECORRELATED = 0.01
-RUN_IN = 100
+TRIED = 100  # jumps an ion that the exit rate of interacting ions is taken from
 VARIABLES = (
     "P",
     "P_se",
@@ -148,22 +148,10 @@ def make_plan(
     return Plan(lattice, numbers, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
 
 
-def _anywhere(gas: Gas, numbers: tuple[int, ...], rng: np.random.Generator) -> gas_kmc.GasState:
-    """A simulation of so many interacting ions of each species at time 0, after the run-in."""
-    species = np.repeat(np.arange(len(numbers)), numbers)
-    sites = rng.choice(gas.lattice.n_sites, len(species), replace=False).astype(np.int32)
-    state = gas_kmc.start(gas, sites, int(rng.integers(2**64, dtype=np.uint64)), species)
-    gas_kmc.run_events(gas, state, RUN_IN * len(species))
-    state.executed[:] = 0
-    state.record[:, 1:] = 0
-    state.clock -= state.clock[0]
-    return state
-
-
 def _exit_rate(gas: Gas, numbers: tuple[int, ...], seed: int) -> float:
-    """Jumps per ion and second, of a run as long as the run-in; it sets the grid of times and no result."""
-    state = _anywhere(gas, numbers, np.random.default_rng([seed]))
-    gas_kmc.run_events(gas, state, RUN_IN * sum(numbers))
+    """Jumps per ion and second, of a short run; it sets the grid of times and no result."""
+    state = gas_kmc.start_in_equilibrium(gas, numbers, np.random.default_rng([seed]))
+    gas_kmc.run_events(gas, state, TRIED * sum(numbers))
     return state.events / (sum(numbers) * state.time_s)
 
 
@@ -209,7 +197,7 @@ def begin(plan: Plan, replica: int) -> Measurement:
     if plan.gas is None:
         _, state = kmc.start_in_equilibrium(plan.lattice, plan.n_ions, rng)
     else:
-        state = _anywhere(plan.gas, plan.numbers, rng)
+        state = gas_kmc.start_in_equilibrium(plan.gas, plan.numbers, rng)
     m, shape = len(plan.lattice.basis), (len(plan.numbers), len(plan.lags))
     return Measurement(
         state,

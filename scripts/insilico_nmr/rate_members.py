@@ -19,30 +19,37 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K, RateModel
 
 Fit = Callable[[pd.DataFrame], RateModel]
-KEYS = ["class", "from", "to", "temperature_K"]
+
+
+def _keys(counts: pd.DataFrame) -> list[str]:
+    """Columns that tell rows of counts apart."""
+    return [name for name in ("class", "from", "to", "temperature_K", "log_x") if name in counts]
 
 
 @dataclass(frozen=True)
 class MemberSpread:
-    """Standard deviation among members of ln ν, of site energies (eV) and of ln k at `temperature_K`, by class."""
+    """Standard deviation among members of ln ν, of site energies (eV) and of ln k at `temperature_K`, by class, and of
+    the strength of interactions, 0 without any."""
 
     temperature_K: float
     ln_prefactor: float
     site_energies_eV: dict[str, float]
     ln_rates: dict[str, float]
+    strength: float
 
 
 def check_sums(member_counts: pd.DataFrame, counts: pd.DataFrame) -> None:
     """Raises InputError where the rows of `counts` are not the sums of the members' rows."""
-    sums, whole = (table.groupby(KEYS)[["count", "exposure_s"]].sum() for table in (member_counts, counts))
+    sums, whole = (table.groupby(_keys(counts))[["count", "exposure_s"]].sum() for table in (member_counts, counts))
     if not (sums.index.equals(whole.index) and np.allclose(sums, whole, rtol=1e-9, atol=0)):
         raise InputError("counts of the members do not add up to those of all runs: are the files of one analysis?")
 
 
 def without_member(member_counts: pd.DataFrame, counts: pd.DataFrame, member: int) -> pd.DataFrame:
     """Counts of all members but one, in rows of `counts`, the table of all; their Fano factors are those of all."""
-    part = member_counts[member_counts["member"] != member].groupby(KEYS)[["count", "exposure_s"]].sum()
-    rest = counts.drop(columns=["count", "exposure_s"]).set_index(KEYS)
+    keys = _keys(counts)
+    part = member_counts[member_counts["member"] != member].groupby(keys)[["count", "exposure_s"]].sum()
+    rest = counts.drop(columns=["count", "exposure_s"]).set_index(keys)
     return part.join(rest).reset_index()
 
 
@@ -56,21 +63,25 @@ def widened(
     """
     members = sorted(member_counts["member"].unique())
     thermal = BOLTZMANN_EV_PER_K / float((1 / counts["temperature_K"]).mean())
-    # Rows: ln ν, E/kT of all orbits but the first, ln k of each class from its first orbit.
+    # Rows: ln ν, E/kT of all orbits but the first, ln k of each class from its first orbit, strength of interactions.
     orbits = len(model.orbits) - 1
     rows = np.eye(len(model.parameters))
-    rows[1:] /= thermal
-    rows[1 + orbits :] = [model.log_rate_row(key, thermal / BOLTZMANN_EV_PER_K) for key in model.classes]
+    rows[1 : 1 + orbits] /= thermal
+    rows[1 + orbits : 1 + orbits + len(model.classes)] = [
+        model.log_rate_row(key, thermal / BOLTZMANN_EV_PER_K) for key in model.classes
+    ]
     sampled = np.diag(rows @ fit(counts).covariance @ rows.T)
     left = np.array([fit(without_member(member_counts, counts, member)).parameters for member in members]) @ rows.T
     jackknife = (len(members) - 1) / len(members) * ((left - left.mean(axis=0)) ** 2).sum(axis=0)
     variance = len(members) * np.maximum(0, jackknife - sampled)
     back = np.linalg.inv(rows)
     deviation = np.sqrt(variance)
+    of_classes = deviation[1 + orbits : 1 + orbits + len(model.classes)]
     spread = MemberSpread(
         temperature_K=thermal / BOLTZMANN_EV_PER_K,
         ln_prefactor=float(deviation[0]),
         site_energies_eV=dict(zip(model.orbits[1:], (thermal * deviation[1 : 1 + orbits]).tolist(), strict=True)),
-        ln_rates=dict(zip((name for name, _, _ in model.classes), deviation[1 + orbits :].tolist(), strict=True)),
+        ln_rates={name: float(value) for (name, _, _), value in zip(model.classes, of_classes, strict=True)},
+        strength=float(deviation[-1]) if model.interacting else 0.0,
     )
     return replace(model, covariance=model.covariance + back @ np.diag(variance) @ back.T), spread

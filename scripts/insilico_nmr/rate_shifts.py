@@ -1,15 +1,17 @@
 """The rate model moved by one standard deviation: what its uncertainty does to everything that ions' motion makes.
 
 Parameters θ (ln ν, site energies, barrier tops, and the logarithm of the number of vacancies, where that is an input
-with an error of its own) have a covariance C. Kinetic Monte Carlo cannot be run for every
-direction of it, so the few are taken along which the outcome moves most: with G the derivatives, at all temperatures,
-of the logarithms of D, of the exit rate and of the slowest rate at which one ion among mean occupations forgets its
-site, the leading right singular vectors u of G C^½, and the steps C^½ u. Mean fields only choose the directions; what
-the moves do is simulated.
+with an error of its own) have a covariance C. Kinetic Monte Carlo cannot be run for every direction of it, so the few
+are taken along which the outcome moves most: with G the derivatives, at all temperatures, of the logarithms of D, of
+the exit rate and of the slowest rate at which one ion among mean occupations forgets its site, the leading right
+singular vectors u of G C^½, and the steps C^½ u. Mean fields only choose the directions; what the moves do is
+simulated. The strength of interactions, which mean fields do not feel, is the first direction where there are any, with
+what goes with it of the other parameters; the others are those at one strength.
 """
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import Rates, read_rates
 from insilico_nmr.sites import concentration
 
+STRENGTH = "interaction_strength"
 SMALLEST_MODE = 1e-12  # of the fastest: below, an eigenvalue is noise
 
 
@@ -41,6 +44,7 @@ def read_rate_model(path: str | Path, sites: dict) -> dict:
 def parameters_of(model: dict) -> np.ndarray:
     """θ, shape (P,), in the order of the model's "parameters": ln ν, then eV."""
     named = model["barrier_tops_eV"] | model["site_energies_eV"]
+    named |= {STRENGTH: model.get(STRENGTH)}
     return np.array([np.log(model["prefactor_per_s"]), *(named[name] for name in model["parameters"][1:])])
 
 
@@ -92,13 +96,20 @@ def steps(
     model: dict, sites: dict, temperatures_K: list[float], filling: float, vacancy_factor: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Steps of one standard deviation (P + 1, P + 1), the leading direction first, each one's share of variance, and
-    the least part of any outcome's variance that the directions up to each one hold together.
+    the least part of any outcome's variance that the directions up to each one hold together. Of interacting ions there
+    is one step more, before all others, by the interactions' strength; what share it has is not known (NaN).
 
     The last parameter is the logarithm of the number of vacancies. `filling`: ions per site; `vacancy_factor` is the
     factor, one standard deviation, within which the vacancies are known, 1 where they are exact. Signs are such that
     mean-field diffusion at the lowest temperature falls.
     """
-    values, vectors = np.linalg.eigh(np.array(model["covariance"], float))
+    covariance, with_strength = np.array(model["covariance"], float), []
+    if STRENGTH in model["parameters"]:
+        at = model["parameters"].index(STRENGTH)
+        along = covariance[at] / np.sqrt(covariance[at, at])
+        covariance = covariance - np.outer(along, along)
+        with_strength = [np.append(along, 0.0)]
+    values, vectors = np.linalg.eigh(covariance)
     root = np.zeros((len(values) + 1,) * 2)
     root[:-1, :-1] = vectors * np.sqrt(np.maximum(values, 0))  # C = root rootᵀ
     root[-1, -1] = np.log(vacancy_factor)
@@ -119,7 +130,13 @@ def steps(
     sign = -np.sign(gradient[0] @ right.T)
     along = (gradient @ right.T) ** 2
     held = (np.cumsum(along, axis=1) / np.maximum(along.sum(axis=1, keepdims=True), 1e-300)).min(axis=0)
-    return (root @ right.T).T * np.where(sign == 0, 1, sign)[:, None], sizes**2 / (sizes**2).sum(), held
+    moves = (root @ right.T).T * np.where(sign == 0, 1, sign)[:, None]
+    unknown = [np.nan] * len(with_strength)
+    return (
+        np.array([*with_strength, *moves]),
+        np.append(unknown, sizes**2 / (sizes**2).sum()),
+        np.append(unknown, held),
+    )
 
 
 def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: float) -> Rates:
@@ -149,8 +166,17 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
                         help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
 
 
-def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> tuple[Rates, float]:
-    """Rates and ions per site that `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
+@dataclass(frozen=True)
+class Asked:
+    """Rates, ions per site, and what is added to the strength of interactions."""
+
+    rates: Rates
+    filling: float
+    strength_step: float
+
+
+def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
+    """What `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
     if arguments.temperature <= 0:
         raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
     if not arguments.vacancy_factor >= 1:
@@ -158,18 +184,22 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> tuple[Rates, 
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     rates = read_rates(arguments.rates, arguments.temperature)
     if not arguments.shift:
-        return rates, filling
+        return Asked(rates, filling, 0.0)
     if arguments.rate_model is None or arguments.shift_temperatures is None:
         raise InputError("--shift needs --rate-model and --shift-temperatures")
     model = read_rate_model(arguments.rate_model, sites)
     moves, shares, held = steps(model, sites, arguments.shift_temperatures, filling, arguments.vacancy_factor)
     if not 1 <= arguments.shift <= len(moves):
         raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(moves)}, or 0 for none")
+    share, part = shares[arguments.shift - 1], held[arguments.shift - 1]
     print(
-        f"shift {arguments.shift}: {100 * shares[arguments.shift - 1]:.2g} % of the variance; of that of D, of the "
-        "exit rate and of the slowest mode at every temperature, the shifts up to this hold at least "
-        f"{100 * held[arguments.shift - 1]:.2g} %",
+        f"shift {arguments.shift}: {100 * share:.2g} % of the variance; of that of D, of the exit rate and of the "
+        f"slowest mode at every temperature, the shifts up to this hold at least {100 * part:.2g} %"
+        if np.isfinite(share)
+        else f"shift {arguments.shift}: strength of interactions",
         file=sys.stderr,
     )
     move = moves[arguments.shift - 1]
-    return moved_rates(rates, model, move, arguments.temperature), moved_filling(filling, move)
+    by_name = dict(zip(model["parameters"], move[:-1], strict=True))
+    rates = moved_rates(rates, model, move, arguments.temperature)
+    return Asked(rates, moved_filling(filling, move), float(by_name.get(STRENGTH, 0.0)))

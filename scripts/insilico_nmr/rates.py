@@ -7,6 +7,11 @@ The model: a site energy E per orbit (the first is 0), one barrier top E‡ per 
 ln k is linear in (ln ν, E, E‡), and counts are Poisson numbers of mean k × exposure: a log-linear regression with a
 concave likelihood (P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), chapter 6), maximised under
 the linear constraints that no barrier is negative. Barriers of nudged-elastic-band paths enter as normal terms.
+
+Ions that interact jump at k = min(k_ij x^s, ν, ν (k_ij/k_ji) x^2s), where ln x = −ΔJ/2k_BT is what the neighbours of
+the moment do by the pair energies of the potential at rest (`neighbourhoods`, `lattice_gas`), k_ij is the rate among
+mean occupancies, and s the strength of the interactions at the temperatures of MD, in units of those at rest. ln k is
+linear in s too; where ν limits it, exposures are multiplied by k/(k_ij x^s), and both are found in turn.
 """
 
 from dataclasses import dataclass
@@ -29,6 +34,7 @@ RESOLVED = 0.5  # jumps of a pair of sites in a frame; of faster ones frames do 
 UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
 # Chi-squared per degree of freedom beyond which the data speak of different processes: no wider interval mends that.
 CONTRADICTION = 1e4
+STRENGTH_SD = 1.0  # of the interactions' strength, expected to be 1
 COLUMNS = ["class", "from", "to", "temperature_K", "count", "exposure_s", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]
 Directed = tuple[str, str, str]
 
@@ -139,11 +145,15 @@ def unresolved(counts: pd.DataFrame) -> list[Directed]:
 
 @dataclass(frozen=True)
 class NebBarrier:
-    """Barrier seen from one side of a class, eV, with the standard deviation that the fit gives it."""
+    """Barrier seen from one side of a class, eV, with the standard deviation that the fit gives it.
+
+    `kinetic`: it is the mean of both sides, whatever the neighbours made of their difference.
+    """
 
     directed: Directed
     energy_eV: float
     error_eV: float
+    kinetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,8 @@ class RateModel:
     `classes` are the unordered classes as (name, from, to). `assumed` lists directed classes that MD never saw and no
     NEB barrier covers: they entered as if one jump had been seen in their whole exposure (the posterior mean of a flat
     prior, k = 1/T); where a site energy would be open otherwise, those seen one way only are among them. `at_bound`
-    names classes whose barrier the fit holds at zero.
+    names classes whose barrier the fit holds at zero. `interacting`: the last parameter is the strength s of
+    interactions, and rates are those among mean occupancies.
     """
 
     orbits: tuple[str, ...]
@@ -164,6 +175,12 @@ class RateModel:
     degrees_of_freedom: int
     assumed: tuple[Directed, ...]
     at_bound: tuple[str, ...]
+    interacting: bool = False
+
+    @property
+    def strength(self) -> float:
+        """Of the interactions, s; 0 without."""
+        return float(self.parameters[-1]) if self.interacting else 0.0
 
     @property
     def prefactor_per_s(self) -> float:
@@ -176,7 +193,8 @@ class RateModel:
     @property
     def barrier_tops_eV(self) -> dict[str, float]:
         names = [name for name, _, _ in self.classes]
-        return dict(zip(names, self.parameters[len(self.orbits) :].tolist(), strict=True))
+        first = len(self.orbits)
+        return dict(zip(names, self.parameters[first : first + len(names)].tolist(), strict=True))
 
     @property
     def directed(self) -> list[Directed]:
@@ -186,8 +204,12 @@ class RateModel:
 
     def barrier_eV(self, directed: Directed) -> tuple[float, float]:
         """E‡ − E_from and its standard error."""
-        gradient = _barrier_row(self.orbits, self.classes, directed)
+        gradient = self._padded(_barrier_row(self.orbits, self.classes, directed))
         return float(gradient @ self.parameters), self._deviation(gradient)
+
+    def _padded(self, row: np.ndarray) -> np.ndarray:
+        """A derivative to which the interactions' strength does not matter."""
+        return np.append(row, np.zeros(len(self.parameters) - len(row)))
 
     def _deviation(self, gradient: np.ndarray) -> float:
         """Standard deviation of gradient·parameters; of what is held fixed, rounding may leave a variance below 0."""
@@ -195,7 +217,7 @@ class RateModel:
 
     def log_rate_row(self, directed: Directed, temperature_K: float) -> np.ndarray:
         """Derivative of ln k with respect to the parameters, (P,)."""
-        return _log_rate_row(self.orbits, self.classes, directed, temperature_K)
+        return self._padded(_log_rate_row(self.orbits, self.classes, directed, temperature_K))
 
     def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
         """Rate in 1/s with its 95 % interval from the covariance of all parameters."""
@@ -213,6 +235,13 @@ def _barrier_row(orbits, classes, directed: Directed) -> np.ndarray:
     if orbits.index(start) > 0:
         row[orbits.index(start)] = -1
     return row
+
+
+def _neb_row(orbits, classes, barrier: NebBarrier) -> np.ndarray:
+    """Derivative of what a NEB barrier is compared with."""
+    name, start, end = barrier.directed
+    row = _barrier_row(orbits, classes, barrier.directed)
+    return (row + _barrier_row(orbits, classes, (name, end, start))) / 2 if barrier.kinetic else row
 
 
 def _log_rate_row(orbits, classes, directed: Directed, temperature_K: float) -> np.ndarray:
@@ -238,6 +267,10 @@ def fit_rates(
     temperature do not tell ν from barriers. The covariance grows with χ² per degree of freedom where that exceeds 1.
     `log_sd_of_all` is the standard deviation of a factor that all MD rates share whatever the temperature (what counts
     as a jump); it is one on ν, and is added to the variance of ln ν.
+
+    Where counts have a column `log_x`, ions interact, and a row is what was counted with such neighbours (exposures may
+    be 0 in count, not in time). χ² is then of sums over neighbours.
+
     Raises InputError where a class has neither exposure nor barrier, site energies are undetermined, or counts and
     barriers contradict each other.
     """
@@ -251,34 +284,43 @@ def fit_rates(
         if key not in known:
             raise InputError(f"class {key[0]} from {key[1]} to {key[2]} is not a class of the sites")
 
-    observed = counts["count"].to_numpy(float)
+    observed = counts["count"].to_numpy(float, copy=True)
     weight = 1 / np.maximum(counts["fano"].to_numpy(float), 1.0)
-    rows = np.array(
-        [
-            _log_rate_row(orbits, unordered, key, temperature)
-            for key, temperature in zip(keys, counts["temperature_K"], strict=True)
-        ]
-    ).reshape(len(keys), -1)
+    temperatures = counts["temperature_K"].to_numpy(float)
+    rows, rows_back = (
+        np.array([_log_rate_row(orbits, unordered, key, T) for key, T in zip(ways, temperatures, strict=True)])
+        for ways in (keys, [(name, end, start) for name, start, end in keys])
+    )
     exposure = counts["exposure_s"].to_numpy(float)
-    normal = np.array([_barrier_row(orbits, unordered, barrier.directed) for barrier in barriers])
-    normal = np.vstack([np.eye(1, len(orbits) + len(unordered)), normal.reshape(-1, len(orbits) + len(unordered))])
+    size = len(orbits) + len(unordered)
+    normal = np.vstack([np.eye(1, size), *(_neb_row(orbits, unordered, barrier) for barrier in barriers)])
     target = np.array([np.log(prefactor_per_s), *(barrier.energy_eV for barrier in barriers)])
     sigma = np.array([np.log(prefactor_factor), *(barrier.error_eV for barrier in barriers)])
+    interacting, group = "log_x" in counts, np.arange(len(keys))
+    if interacting:
+        log_x = counts["log_x"].to_numpy(float)
+        rows, rows_back = np.column_stack([rows, log_x]), np.column_stack([rows_back, -log_x])
+        normal = np.vstack([np.pad(normal, ((0, 0), (0, 1))), np.eye(1, size + 1, size)])
+        target, sigma = np.append(target, 1.0), np.append(sigma, STRENGTH_SD)
+        group = counts.groupby(["class", "from", "to", "temperature_K"], sort=False).ngroup().to_numpy()
     if not ((sigma > 0).all() and np.isfinite(target).all()):
         raise InputError("NEB barriers must be finite, with errors above 0")
 
     # Where that leaves a site energy open, jumps that were seen one way only are taken for unseen the other way.
     for unseen in (_unseen(unordered, keys, observed, barriers), _unseen_one_way(unordered, keys, observed, barriers)):
         # The one jump of unseen rows is shared among them as the model expects them: expectation-maximisation.
-        mean = exposure.copy()
+        mean, limit = exposure.copy(), np.ones(len(exposure))
         for _ in range(100):
             for at in unseen:
                 observed[at] = mean[at] / mean[at].sum()
             parameters, hessian, active = _maximise(
-                rows, observed, exposure, weight, normal, target, sigma, orbits, unordered
+                rows, observed, exposure * limit, weight, normal, target, sigma, orbits, unordered
             )
-            before, mean = mean, exposure * np.exp(rows @ parameters)
-            if not unseen or np.allclose(mean, before, rtol=1e-6):
+            if interacting:  # no jump is faster than ν, there or back
+                fastest = np.maximum(rows @ parameters, rows_back @ parameters)
+                limit = np.exp(np.minimum(0, parameters[0] - fastest))
+            before, mean = mean, exposure * limit * np.exp(rows @ parameters)
+            if not (unseen or interacting) or np.allclose(mean, before, rtol=1e-6):
                 break
         free = null_space(active) if len(active) else np.eye(len(parameters))
         curvature = free.T @ hessian @ free
@@ -291,15 +333,18 @@ def fit_rates(
     assumed = list(dict.fromkeys(keys[row] for at in unseen for row in at))
     covariance = free @ np.linalg.inv(curvature) @ free.T
     real = np.array([key not in assumed for key in keys], bool)
-    chi_squared = float((weight * (observed - mean) ** 2 / mean)[real].sum())
+    first = np.unique(group, return_index=True)[1]
+    of_counts = weight[first] * np.bincount(group, observed - mean) ** 2 / np.bincount(group, mean) * real[first]
+    chi_squared = float(of_counts.sum())
     chi_squared += float((((normal @ parameters - target) / sigma) ** 2).sum())
-    freedom = int(real.sum()) + len(target) + len(unseen) - free.shape[1]
+    freedom = int(real[first].sum()) + len(target) + len(unseen) - free.shape[1]
     if chi_squared > CONTRADICTION * max(freedom, 1):
-        pulls = np.append(weight * (observed - mean) ** 2 / mean * real, ((normal @ parameters - target) / sigma) ** 2)
+        pulls = np.append(of_counts, ((normal @ parameters - target) / sigma) ** 2)
         sources = [
-            *(f"the jumps of class {name} from {start} to {end}" for name, start, end in keys),
+            *(f"the jumps of class {name} from {start} to {end}" for name, start, end in (keys[n] for n in first)),
             "the prefactor",
             *(f"the barrier of class {' '.join(barrier.directed)}" for barrier in barriers),
+            "the strength of interactions",
         ]
         raise InputError(
             f"no rates explain all jumps and barriers (chi-squared {chi_squared:.2g} for {freedom} degrees of freedom, "
@@ -312,9 +357,11 @@ def fit_rates(
     at_bound = tuple(
         name
         for name, a, b in unordered
-        if min(_barrier_row(orbits, unordered, (name, start, "")) @ parameters for start in (a, b)) < 1e-6
+        if min(_barrier_row(orbits, unordered, (name, start, "")) @ parameters[:size] for start in (a, b)) < 1e-6
     )
-    return RateModel(orbits, unordered, parameters, covariance, chi_squared, freedom, tuple(assumed), at_bound)
+    return RateModel(
+        orbits, unordered, parameters, covariance, chi_squared, freedom, tuple(assumed), at_bound, interacting
+    )
 
 
 def _scale(matrix: np.ndarray) -> np.ndarray:
@@ -353,10 +400,11 @@ def _unseen_one_way(unordered, keys, observed, barriers) -> list[np.ndarray]:
 def _maximise(rows, observed, exposure, weight, normal, target, sigma, orbits, unordered):
     """Parameters of the largest likelihood, minus its Hessian, and the constraints (a, P) that hold as equalities."""
     starts = [_barrier_row(orbits, unordered, (n, s, "")) for n, a, b in unordered for s in dict.fromkeys((a, b))]
-    constraints = np.array(starts)
+    constraints = np.pad(np.array(starts), ((0, 0), (0, normal.shape[1] - len(starts[0]))))
     # Energies and ln ν differ in scale; work in units where the prior on ν and thermal energies are about 1.
-    unit = np.full(rows.shape[1] if len(rows) else normal.shape[1], 0.05)
+    unit = np.full(normal.shape[1], 0.05)
     unit[0] = 1.0
+    rows = rows.reshape(-1, len(unit))
     rows, scaled, constraints_u = rows * unit, normal * unit / sigma[:, None], constraints * unit
     aim = target / sigma
 
@@ -375,7 +423,8 @@ def _maximise(rows, observed, exposure, weight, normal, target, sigma, orbits, u
 
     start = np.zeros(len(unit))
     start[0] = target[0]
-    start[len(orbits) :] = 0.3 / 0.05
+    energies = slice(len(orbits), len(orbits) + len(unordered))
+    start[energies] = 0.3 / 0.05
     x = minimize(loss, start, jac=slope, hess=hessian, method="trust-exact", options={"gtol": 1e-9, "maxiter": 500}).x
     active = np.zeros((0, len(x)))
     if (constraints_u @ x).min() < 0:
@@ -389,7 +438,7 @@ def _maximise(rows, observed, exposure, weight, normal, target, sigma, orbits, u
         active = constraints[constraints_u @ x < 1e-6]
         # Rounding may leave a barrier a hair below zero; lift its top by that.
         short = np.minimum(constraints_u @ x, 0).min()
-        x[len(orbits) :] -= short
+        x[energies] -= short
     return x * unit, hessian(x) / np.outer(unit, unit), active
 
 
@@ -403,10 +452,14 @@ def model_table(model: RateModel, temperatures_K: list[float], barriers: list[Ne
             rows.append([*key, temperature, None, None, *model.rate(key, temperature), "model"])
         for barrier in barriers:
             beta = 1 / (BOLTZMANN_EV_PER_K * temperature)
-            log_rate = model.parameters[0] - beta * barrier.energy_eV
             half = 1.96 * np.hypot(beta * barrier.error_eV, np.sqrt(model.covariance[0, 0]))
-            values = np.exp([log_rate, log_rate - half, log_rate + half]).tolist()
-            rows.append([*barrier.directed, temperature, None, None, *values, "neb"])
+            name, start, end = barrier.directed
+            rise = (model.site_energies_eV[end] - model.site_energies_eV[start]) / 2 if barrier.kinetic else 0.0
+            sides = {barrier.directed: rise} | ({(name, end, start): -rise} if barrier.kinetic else {})
+            for directed, change in sides.items():
+                log_rate = model.parameters[0] - beta * (barrier.energy_eV + change)
+                values = np.exp([log_rate, log_rate - half, log_rate + half]).tolist()
+                rows.append([*directed, temperature, None, None, *values, "neb"])
     return pd.DataFrame(rows, columns=[*COLUMNS, "origin"])
 
 

@@ -114,6 +114,37 @@ def test_occupations_are_those_of_boltzmann(kind, by):
         assert np.mean(found) == pytest.approx(weight / sum(weights.values()), abs=6 * error + 1e-4)
 
 
+def test_rates_among_mean_occupancies_are_those_where_every_site_holds_its_mean():
+    """With c = 1 on some sites and 0 on the others, the arrangement that holds just these is the mean itself."""
+    lattice, pairs = build_lattice(CHAIN, CHAIN_RATES, (4, 1, 1)), nearest(CHAIN, {"ab": 0.8, "bc": -0.7, "ac": 1.5})
+    mean = np.array([float(orbit != lattice.orbit[0]) for orbit in lattice.orbit])
+    gas = lattice_gas.build_gas(lattice, pairs, 300.0, occupancy=mean)
+    bare = lattice_gas.build_gas(lattice, pairs, 300.0)
+    filled = np.tile(mean, lattice.n_sites // len(mean)) > 0
+    state = gas_kmc.start(gas, np.flatnonzero(filled).astype(np.int32), 1)
+    kT = BOLTZMANN_EV_PER_K * 300
+    met = 0
+    for jump in np.flatnonzero(lattice.used):
+        site, end = jump // lattice.slots, lattice.neighbour[jump]
+        if filled[site] and not filled[end]:
+            # The ion that jumps is no neighbour of its target, where its mean is one.
+            own = sum(
+                pair["energy_eV"]
+                for pair in pairs
+                if (pair["from"], pair["to"]) == (site, end % len(mean))
+                and list(lattice.jump_image[jump]) == pair["image"]
+            )
+            rate = gas.half[jump, 0] * state.field[end, 0] / -state.field[site, 0]
+            assert rate == pytest.approx(lattice.rates[lattice.jump_rate[jump]] * np.exp(own / (2 * kT)))
+            met += 1
+    assert met
+    assert not np.allclose(gas.half, bare.half)
+    with pytest.raises(InputError, match="of one species"):
+        lattice_gas.build_gas(
+            lattice, pairs, 300.0, rates_per_s=np.repeat(lattice.rates[:, None], 2, 1), occupancy=mean
+        )
+
+
 @BOTH_WAYS
 def test_two_species_follow_boltzmann_and_their_own_rates(by):
     lattice, pairs = build_lattice(RING, ONE_RATE, (5, 1, 1)), nearest(RING, {"nn": [[1.0, -0.5], [-0.5, 0.3]]})

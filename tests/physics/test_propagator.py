@@ -102,7 +102,7 @@ def test_interacting_ions_follow_the_master_equation_of_all_occupations():
     weight = np.exp([lattice.log_weight[list(place)].sum() - energy_kT[tuple(sorted(place))] for place in places])
     weight /= weight.sum()
     assert np.allclose(weight @ generator, 0)  # detailed balance of the rates as documented
-    found = measured(lattice, 2, 60_000, replicas=10, max_residence_times=100, gas=build_gas(lattice, pairs, 300.0))
+    found = measured(lattice, 2, 150_000, replicas=10, max_residence_times=100, gas=build_gas(lattice, pairs, 300.0))
     assert found.attrs["exit_rate_per_s"] == pytest.approx(-weight @ np.diag(generator) / 2, rel=0.01)
     occupied = np.array([[place[0] == site for site in range(3)] for place in places], float)
     assert np.allclose(found["p"], weight @ occupied, atol=0.004)
@@ -303,7 +303,7 @@ def interactions(folder, **changes):
         ({"attempt_frequency_per_s": "fast"}, "attempt_frequency_per_s is 'fast'; expected a number"),
         ({"attempt_frequency_per_s": 1.0}, "the attempt frequency 1 1/s is below the rate"),
         ({"pairs": 5}, "has pairs, attempt_frequency_per_s; expected pairs (a list)"),
-        ({"pair": []}, "expected pairs (a list), attempt_frequency_per_s, site_energies_eV"),
+        ({"pair": []}, "expected pairs (a list), occupancy, strength"),
     ],
 )
 def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
