@@ -54,8 +54,6 @@ def check_sections():
             raise InputError(f"{name} needs the section dft, which says how labels are made")
     if "paths" in config["neb"] and "labelled" not in config["neb"]["paths"] and "dft" not in config:
         raise InputError("neb.paths needs the key labelled, or the section dft, which says how labels are made")
-    if "interactions" in config and config["observables"]["tensors"] == "surroundings":
-        raise InputError("observables.tensors: surroundings is of ions without interactions; leave out one of the two")
     observed = config["observables"]["temperatures_K"]
     sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
     asked = [

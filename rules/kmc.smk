@@ -128,7 +128,9 @@ if INTERACT:
             " --out {output.pairs} --out-occupancies {output.occupancies} > {log} 2>&1"
 
 
+# What programs that let ions hop are told of interactions.
 KMC_INTERACTIONS = [rules.fit_rates.output.interactions] if INTERACT else []
+GAS = f"--interactions {KMC_INTERACTIONS[0]}" if INTERACT else ""
 
 
 rule run_kmc:
@@ -153,10 +155,9 @@ rule run_kmc:
     params:
         resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
         flags=kmc_flags("replicas"),
-        gas="--interactions" if KMC_INTERACTIONS else "",
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
-        " {params.flags} {params.gas} {input.interactions} --checkpoint {params.resume} --out {output} > {log} 2>&1"
+        " {params.flags} " + GAS + " --checkpoint {params.resume} --out {output} > {log} 2>&1"
 
 
 # At the temperatures of MD, beside which its diffusion is laid: a twentieth of the jumps tells enough there.
@@ -170,7 +171,6 @@ use rule run_kmc as run_kmc_hot with:
     params:
         resume=lambda wildcards: resume("run_kmc", "hot", wildcards.temperature),
         flags=kmc_flags("replicas", max_events=config["kmc"]["max_events"] // 20),
-        gas="--interactions" if KMC_INTERACTIONS else "",
 
 
 use rule run_kmc as run_kmc_shift with:
@@ -194,4 +194,3 @@ use rule run_kmc as run_kmc_shift with:
                 f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
             ]
         ),
-        gas="--interactions" if KMC_INTERACTIONS else "",

@@ -58,6 +58,7 @@ rule correlate_trajectory:
         code=code("correlate_trajectory"),
         trajectories=expand(rules.run_md_rates.output.trajectory, arrangement=HOT_RUNS, allow_missing=True),
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
@@ -78,7 +79,9 @@ rule correlate_trajectory:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         flags=flags("kmc", supercell="supercell", seed="seed"),
     shell:
-        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates}"
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates} "
+        + GAS
+        + ""
         " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
         " > {log} 2>&1"
 
@@ -95,6 +98,7 @@ rule adapt_tensors:
         surroundings=SURROUNDINGS,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
     output:
         f"{RESULTS}/nmr/site_tensors_{{temperature}}K.json",
     log:
@@ -109,9 +113,10 @@ rule adapt_tensors:
         runtime=10,
     params:
         concentration=concentration_flag(),
+        box=flags("kmc", supercell="supercell") if INTERACT else "",
     shell:
         "python {input.code[0]} {input.tensors} --surroundings {input.surroundings} --sites {input.sites}"
-        " --rates {input.rates} {params.concentration} --out {output} > {log} 2>&1"
+        " --rates {input.rates} " + GAS + " {params.concentration} {params.box} --out {output} > {log} 2>&1"
 
 
 use rule adapt_tensors as adapt_still_tensors with:
@@ -121,6 +126,7 @@ use rule adapt_tensors as adapt_still_tensors with:
         surroundings=SURROUNDINGS,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
     output:
         f"{RESULTS}/nmr/still_tensors_{{temperature}}K.json",
     log:
@@ -168,6 +174,7 @@ rule correlate_surroundings:
         propagator=rules.run_kmc.output,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
         tensors=rules.adapt_tensors.output,
         surroundings=SURROUNDINGS,
     output:
@@ -192,7 +199,7 @@ rule correlate_surroundings:
             ]
         ),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
         " --propagator {input.propagator} --site-tensors {input.tensors} --surroundings {input.surroundings}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
@@ -203,6 +210,7 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
         propagator=rules.run_kmc_shift.output,
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
         model=rules.fit_rates.output.model,
         tensors=rules.adapt_tensors.output,
         surroundings=SURROUNDINGS,
@@ -373,6 +381,7 @@ rule simulate_linewidth:
         code=code("simulate_linewidth"),
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
     output:
         f"{RESULTS}/nmr/linewidth_{{temperature}}K.csv",
     log:
@@ -390,7 +399,7 @@ rule simulate_linewidth:
         flags=flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events")
         + vacancy_flags(),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
@@ -399,6 +408,7 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
         code=code("simulate_linewidth"),
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
         model=rules.fit_rates.output.model,
     output:
         f"{RESULTS}/nmr/shift_{{shift}}/linewidth_{{temperature}}K.csv",
@@ -422,6 +432,7 @@ rule simulate_paths:
         code=code("simulate_paths"),
         sites=rules.make_sites.output,
         rates=rules.fit_rates.output.rates,
+        interactions=KMC_INTERACTIONS,
         tensors=SITE_TENSORS,
         surroundings=SURROUNDINGS,
     output:
@@ -449,7 +460,7 @@ rule simulate_paths:
             ]
         ),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
         " --site-tensors {input.tensors} --surroundings {input.surroundings} {params.isotope} {params.flags}"
         " --out-spectra {output.spectra} --out-echoes {output.echoes} > {log} 2>&1"
 

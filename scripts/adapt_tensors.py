@@ -15,18 +15,20 @@ import numpy as np
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.generator import occupations
-from insilico_nmr.lattice import log_weights, read_rates
+from insilico_nmr.lattice import build_lattice, log_weights, number_of_ions, read_rates
+from insilico_nmr.lattice_gas import read_gas
+from insilico_nmr.moving import neighbours_filled
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.sites import concentration, read_sites, site_orbits
 from insilico_nmr.surroundings import Added, read_surroundings
 from insilico_nmr.tensors import efg_principal
 
 
-def changes_of(states: list[dict], added: Added, occupation: np.ndarray, source: str) -> np.ndarray:
-    """What equilibrium adds to the tensors of all states, (S, 3, 3) a.u. Raises InputError where `filled` does not fit
-    the neighbours of `added`."""
+def changes_of(states: list[dict], added: Added, filled: np.ndarray, source: str) -> np.ndarray:
+    """What equilibrium adds to the tensors of all states, (S, 3, 3) a.u.; filled (S, z), how often neighbours of an ion
+    are filled in it. Raises InputError where a state's own `filled` does not fit the neighbours of `added`."""
     found = []
-    for state, site, tensors in zip(states, added.site, added.tensor, strict=True):
+    for state, site, tensors, wanted in zip(states, added.site, added.tensor, filled, strict=True):
         there = site >= 0
         parts = np.array(state.get("filled", []), float)
         if parts.shape != (there.sum(),) or not ((parts >= 0) & (parts <= 1)).all():
@@ -34,7 +36,7 @@ def changes_of(states: list[dict], added: Added, occupation: np.ndarray, source:
                 f"{source}: state {state['index']} says of {len(parts)} neighbours how often they are filled; expected "
                 f"{there.sum()}, each between 0 and 1 (average_tensors.py)"
             )
-        found.append(np.einsum("k,kij->ij", occupation[site[there]] - parts, tensors[there]))
+        found.append(np.einsum("k,kij->ij", wanted[there] - parts, tensors[there]))
     return np.array(found)
 
 
@@ -45,6 +47,9 @@ def main() -> None:
     parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
+    parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
+    parser.add_argument("--supercell", type=int, nargs=3, metavar=("N1", "N2", "N3"),
+                        help="cells that interacting ions are sampled in: with --interactions")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="site tensors, JSON")
     args = parser.parse_args()
 
@@ -53,9 +58,16 @@ def main() -> None:
     orbits = site_orbits(sites)
     rates = read_rates(args.rates, temperature_K)
     filling = concentration(str(args.sites)) if args.concentration is None else args.concentration
-    occupation = occupations(log_weights(tuple(rates), rates, tuple(orbits), args.rates), filling)
     added = read_surroundings(args.surroundings, len(orbits))
-    changes = changes_of(states, added, occupation, str(args.tensors))
+    if args.interactions:
+        if args.supercell is None:
+            raise InputError("--interactions needs --supercell")
+        lattice = build_lattice(sites, rates, tuple(args.supercell), str(args.sites))
+        gas = read_gas(args.interactions, lattice, temperature_K)
+        filled = neighbours_filled(gas, number_of_ions(lattice, filling), added.site, added.image)
+    else:
+        filled = occupations(log_weights(tuple(rates), rates, tuple(orbits), args.rates), filling)[added.site]
+    changes = changes_of(states, added, filled, str(args.tensors))
     kHz = quadrupolar_nucleus(content["isotope"]).coupling_per_au * 1e-3
     for state, change in zip(states, changes, strict=True):
         before = kHz * efg_principal(np.array(state["tensor"]))[0][2]

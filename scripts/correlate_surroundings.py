@@ -14,16 +14,17 @@ from insilico_nmr import fluctuations
 from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
-from insilico_nmr.lattice import converged_lattice, number_of_ions, wide_enough
+from insilico_nmr.lattice import wide_enough
+from insilico_nmr.moving import asked_for, lattice_of
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
+from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
-    add_shift_arguments(parser)
+    add_rate_arguments(parser)
     parser.add_argument("--propagator", required=True, help="that of the same rates and temperature, NetCDF")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature, JSON")
     parser.add_argument("--surroundings", required=True, help="what filled neighbours add, JSON")
@@ -55,15 +56,13 @@ def main() -> None:
             "sites"
         )
     added = read_surroundings(arguments.surroundings, len(sites["sites"]))
-    rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, REACH_A)
-    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites, bool(arguments.shift))
-    n_ions = number_of_ions(lattice, filling)
+    mover, n_ions = asked_for(arguments, sites, smallest)
     evolution_s = 1e-6 * np.array(arguments.evolution_times_us)
-    print(f"{n_ions} ions in a supercell {lattice.supercell}", file=sys.stderr, flush=True)
+    print(f"{n_ions} ions in a supercell {lattice_of(mover).supercell}", file=sys.stderr, flush=True)
     replicas, until_s = len(propagator.replicas), propagator.sampled_until_s
     how = arguments.seed, replicas, arguments.max_events // replicas, until_s, arguments.direction
-    times, values = fluctuations.simulate(lattice, n_ions, states.mean, added, evolution_s, nucleus, *how)
+    times, values = fluctuations.simulate(mover, n_ions, states.mean, added, evolution_s, nucleus, *how)
     curves = np.moveaxis(values, 1, -1)
     found = fluctuations.Fluctuations(
         times, curves[:, :3], evolution_s, curves[:, 3:], arguments.temperature, arguments.shift, arguments.direction

@@ -26,7 +26,9 @@ from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
-from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
+from insilico_nmr.lattice import build_lattice, converged_lattice, number_of_ions, read_rates
+from insilico_nmr.lattice_gas import read_gas
+from insilico_nmr.moving import Mover, lattice_of, run_snapshots, start_in_equilibrium
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
@@ -35,16 +37,14 @@ from insilico_nmr.trajectory import Trajectory, read_runs
 
 
 def simulated(
-    sites: dict, rates: dict, supercell: list[int], times_s: np.ndarray, seed: int, replicas: int, source: str
+    mover: Mover, n_ions: int, times_s: np.ndarray, seed: int, replicas: int
 ) -> list[tuple[tuple[int, int, int], np.ndarray, np.ndarray]]:
     """Histories of kinetic Monte Carlo from equilibrium: box, sites (T, N) and cells (T, N, 3) of each replica."""
-    filling = concentration(source)
-    lattice = converged_lattice(sites, rates, tuple(supercell), filling, source)
-    found = []
+    lattice, found = lattice_of(mover), []
     for replica in range(replicas):
         rng = np.random.default_rng([seed, replica])
-        start, state = kmc.start_in_equilibrium(lattice, number_of_ions(lattice, filling), rng)
-        records = kmc.run_snapshots(lattice, state, times_s)
+        start, state = start_in_equilibrium(mover, n_ions, rng)
+        records = run_snapshots(mover, state, times_s)
         found.append((lattice.supercell, records[..., kmc.SITE], lattice.cells_of(start) + records[..., 1:]))
     return found
 
@@ -57,6 +57,7 @@ def main() -> None:
         "--model", type=Path, required=True, help="committee of tensor models, of which the first is used"
     )
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
+    parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="of kinetic Monte Carlo, cells at least")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of kinetic Monte Carlo (default: %(default)s)")
@@ -99,7 +100,15 @@ def main() -> None:
     for name, histories in (("direct", tensors), ("sites", means[site]), ("surroundings", around)):
         table[f"{name}_au2"], table[f"{name}_se_au2"] = mean_and_error(by_ion(histories)[:, :count])
     curves = {"kmc_sites": [], "kmc_surroundings": []}
-    for box, there, cells in simulated(sites, rates, args.supercell, lags_s, args.seed, args.replicas, str(args.sites)):
+    filling = concentration(str(args.sites))
+    if args.interactions:
+        mover = read_gas(
+            args.interactions, build_lattice(sites, rates, tuple(args.supercell), str(args.sites)), temperature_K
+        )
+    else:
+        mover = converged_lattice(sites, rates, tuple(args.supercell), filling, str(args.sites))
+    n_ions = number_of_ions(lattice_of(mover), filling)
+    for box, there, cells in simulated(mover, n_ions, lags_s, args.seed, args.replicas):
         full = surroundings.filled(near, box, there, cells)
         of_ways = means[there], surroundings.tensors_of(sites, coefficients, there, full)
         for way, histories in zip(curves, of_ways, strict=True):

@@ -29,7 +29,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +45,9 @@ from insilico_nmr.lattice import (
     read_rates,
     size_deviation,
 )
-from insilico_nmr.lattice_gas import Gas, build_gas
+from insilico_nmr.lattice_gas import Gas, build_gas, read_gas
 
 CHECKPOINT_EVERY_S = 20.0
-INTERACTIONS = ("pairs", "occupancy", "strength", "attempt_frequency_per_s")  # keys of the file of interactions
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
 
 
@@ -66,10 +64,9 @@ def main() -> None:
         "--max-residence-times", type=float, default=1e3, help="longest lag in mean residence times (default: 1000)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="replicas to run at once, a process each (default: 1)")
-    parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     parser.add_argument("--also", nargs=3, action="append", default=[], metavar=("RATES", "CONCENTRATION", "OUT"),
                         help="one more species: rate table, ions per site, propagator to write")  # fmt: skip
-    rate_shifts.add_shift_arguments(parser)
+    rate_shifts.add_rate_arguments(parser)
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder to go on from after a kill")
     parser.add_argument("--out", required=True, help="propagator, NetCDF")
     arguments = parser.parse_args()
@@ -89,7 +86,7 @@ def main() -> None:
     others = [read_species(*of_one) for of_one in arguments.also]
     if arguments.interactions or others:
         lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
-        gas = read_gas(lattice, arguments, others, asked.strength_step)
+        gas = gas_asked_for(lattice, arguments, others, asked.strength_step)
     else:
         lattice = converged_lattice(sites, rates, supercell, filling, str(arguments.sites), bool(arguments.shift))
         gas = None
@@ -142,33 +139,14 @@ def read_species(rates: str, ions_per_site: str, out: str) -> Species:
         raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
 
 
-def read_gas(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
+def gas_asked_for(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
     """The interactions and species asked for, on the lattice."""
     of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
     rates = np.stack([lattice.rates, *of_others], axis=1)
     if arguments.interactions is None:
         tables = " ".join(species.rates for species in others)
         return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
-    path = arguments.interactions
-    found = read_json(path)
-    keys = list(found) if isinstance(found, dict) else []
-    if not isinstance(keys and found.get("pairs"), list) or set(keys) - set(INTERACTIONS):
-        raise InputError(
-            f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), {', '.join(INTERACTIONS[1:])}"
-        )
-    for name in INTERACTIONS[2:]:
-        if not isinstance(found.get(name, 1.0), int | float):
-            raise InputError(f"{path}: {name} is {found[name]!r}; expected a number")
-    mean = None
-    if "occupancy" in found:
-        missing = set(lattice.orbit) - set(found["occupancy"])
-        if missing:
-            raise InputError(f"{path}: occupancy has no {', '.join(sorted(missing))}")
-        mean = np.array([found["occupancy"][orbit] for orbit in lattice.orbit], float)
-    strength = found.get("strength", 1.0) + strength_step
-    pairs = [pair | {"energy_eV": strength * np.asarray(pair["energy_eV"])} for pair in found["pairs"]]
-    ceiling = found.get("attempt_frequency_per_s", inf)
-    return build_gas(lattice, pairs, arguments.temperature, ceiling, rates, source=path, occupancy=mean)
+    return read_gas(arguments.interactions, lattice, arguments.temperature, strength_step, rates)
 
 
 def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:

@@ -19,13 +19,14 @@ import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr import dipolar, kmc, stages
+from insilico_nmr import dipolar, stages
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions, wide_enough
+from insilico_nmr.lattice import wide_enough
+from insilico_nmr.moving import Mover, asked_for, averages, lattice_of, run_snapshots, start_in_equilibrium
 from insilico_nmr.nuclei import isotopes, nucleus
-from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
+from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.relaxation import Decay, fit_decay
 
 WATCHED = 150  # ions a replica whose surroundings are followed
@@ -36,9 +37,9 @@ LEFT = 0.02
 SPENT = 6.0  # −ln of the signal from where on what is left of it does not shape the line
 
 
-def times_of(lattice: Lattice, n_ions: int, signal_s: float, max_events: int) -> np.ndarray:
+def times_of(mover: Mover, n_ions: int, signal_s: float, max_events: int) -> np.ndarray:
     """Times from 0 on, s: to the end of the signal, or as far as the jumps reach."""
-    residence_s = 1 / equilibrium(lattice, n_ions).exit_rate
+    residence_s = 1 / averages(mover, n_ions).exit_rate
     last = min(signal_s, min(LONGEST_RESIDENCES, max_events / n_ions) * residence_s)
     first = 0.01 * min(residence_s, last)
     count = int(TIMES_PER_DECADE * np.log10(last / first)) + 1
@@ -46,7 +47,7 @@ def times_of(lattice: Lattice, n_ions: int, signal_s: float, max_events: int) ->
 
 
 def moments_of_replicas(
-    lattice: Lattice, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
+    mover: Mover, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and whether the times reach the
     end of the signal of ions at rest."""
@@ -56,19 +57,19 @@ def moments_of_replicas(
     if unknown:
         print(f"{', '.join(unknown)}: not in resources/nuclei.csv, taken to have no spin", file=sys.stderr)
     strengths = np.array([dipolar.strength(observed, element) for element in [sites["mobile"], *elements]])
-    host = np.array([atom["position"] for atom in sites["host"]], float).reshape(-1, 3) @ lattice.cell
+    host = np.array([atom["position"] for atom in sites["host"]], float).reshape(-1, 3) @ lattice_of(mover).cell
     kind = np.array([elements.index(atom["element"]) for atom in sites["host"]], int)
     watched = np.arange(min(n_ions, WATCHED))
 
-    def followed(hopping: Lattice, times: np.ndarray) -> np.ndarray:
+    def followed(hopping: Mover, times: np.ndarray) -> np.ndarray:
         found = []
         for replica in range(replicas):
-            start, state = kmc.start_in_equilibrium(hopping, n_ions, np.random.default_rng([seed, replica]))
-            records = kmc.run_snapshots(hopping, state, times)
-            found.append(dipolar.pair_sums(hopping, start, records, host, kind, watched) * strengths)
+            start, state = start_in_equilibrium(hopping, n_ions, np.random.default_rng([seed, replica]))
+            records = run_snapshots(hopping, state, times)
+            found.append(dipolar.pair_sums(lattice_of(hopping), start, records, host, kind, watched) * strengths)
         return np.array(found)
 
-    at_rest = followed(lattice, np.zeros(1)).sum(axis=-1).mean()
+    at_rest = followed(mover, np.zeros(1)).sum(axis=-1).mean()
     if not at_rest > 0:
         raise InputError(f"{isotope} has no neighbour with a spin within {dipolar.REACH_A:g} Å: no dipolar width")
     signal_s = SIGNAL_LENGTHS / np.sqrt(at_rest)
@@ -77,7 +78,7 @@ def moments_of_replicas(
         return bool(times[-1] >= signal_s * (1 - 1e-9))
 
     times, moments = stages.followed_in_stages(
-        lattice, n_ions, lambda hopping: times_of(hopping, n_ions, signal_s, max_events), followed, to_the_end
+        mover, n_ions, lambda hopping: times_of(hopping, n_ions, signal_s, max_events), followed, to_the_end
     )
     return times, moments, to_the_end(times, moments)
 
@@ -90,7 +91,7 @@ def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites, jumps and host atoms of the primitive cell")
-    add_shift_arguments(parser)
+    add_rate_arguments(parser)
     parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
                         help="cells, at least; grows to hold all pairs and enough carriers")  # fmt: skip
@@ -103,12 +104,10 @@ def main() -> None:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
 
     sites = read_json(arguments.sites)
-    rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
-    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites, bool(arguments.shift))
-    n_ions = number_of_ions(lattice, filling)
+    mover, n_ions = asked_for(arguments, sites, smallest)
     times, moments, to_the_end = moments_of_replicas(
-        lattice, n_ions, sites, arguments.isotope, arguments.seed, arguments.replicas, arguments.max_events
+        mover, n_ions, sites, arguments.isotope, arguments.seed, arguments.replicas, arguments.max_events
     )
     by_replica = moments.sum(axis=-1)
     mean, errors = by_replica.mean(axis=0), error_over_replicas(by_replica)
@@ -131,7 +130,7 @@ def main() -> None:
         "complete": int(remaining < LEFT or dipolar.exponent(decay, times[-1:])[0] > SPENT),
     }
     print(
-        f"{n_ions} ions in a supercell {lattice.supercell}; central line {row['fwhm_Hz']:.4g} ± "
+        f"{n_ions} ions in a supercell {lattice_of(mover).supercell}; central line {row['fwhm_Hz']:.4g} ± "
         f"{row['se_sampling_Hz']:.2g} Hz, at rest {row['rigid_fwhm_Hz']:.4g} Hz; pairs beyond {dipolar.REACH_A:g} Å "
         f"are left out; {100 * remaining:.2g} % of the second moment are left after {times[-1]:.3g} s",
         file=sys.stderr,

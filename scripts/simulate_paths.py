@@ -26,15 +26,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from insilico_nmr import kmc, paths
+from insilico_nmr import paths
 from insilico_nmr.echo import SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.lattice import Lattice, converged_lattice, equilibrium, number_of_ions, wide_enough
+from insilico_nmr.lattice import wide_enough
+from insilico_nmr.moving import Mover, asked_for, averages, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import frequency_unit, transitions
-from insilico_nmr.rate_shifts import add_shift_arguments, rates_asked_for
+from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
@@ -49,13 +50,14 @@ ERRORS = ["se_sampling", "sd_model", "sd_dft"]
 
 
 def fields_of(
-    lattice: Lattice, n_ions: int, tensors: np.ndarray, surroundings: str | None
+    mover: Mover, n_ions: int, tensors: np.ndarray, surroundings: str | None
 ) -> Iterator[tuple[str, paths.Field]]:
     """Kinds of tensors by name."""
+    lattice = lattice_of(mover)
     yield "sites", paths.field_of_sites(lattice, tensors)
     if surroundings is not None:
         added = read_surroundings(surroundings, len(lattice.basis))
-        yield "surroundings", paths.field_of_surroundings(lattice, n_ions, tensors, added)
+        yield "surroundings", paths.field_of_surroundings(mover, n_ions, tensors, added)
 
 
 class Plan:
@@ -159,7 +161,7 @@ def tables_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
-    add_shift_arguments(parser)
+    add_rate_arguments(parser)
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature, JSON")
     parser.add_argument("--surroundings", help="what filled neighbours add, JSON of correlate_trajectory.py")
     parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
@@ -189,11 +191,10 @@ def main() -> None:
         raise InputError(
             f"{arguments.site_tensors} is at {states.temperature_K:g} K, --temperature is {arguments.temperature:g}"
         )
-    rates, filling = rates_asked_for(arguments, sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, REACH_A)
-    lattice = converged_lattice(sites, rates, smallest, filling, arguments.sites, bool(arguments.shift))
-    n_ions = number_of_ions(lattice, filling)
-    reach_s = arguments.max_events / n_ions / equilibrium(lattice, n_ions).exit_rate
+    mover, n_ions = asked_for(arguments, sites, smallest)
+    lattice = lattice_of(mover)
+    reach_s = arguments.max_events / n_ions / averages(mover, n_ions).exit_rate
     step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
     evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
     widest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()
@@ -214,14 +215,14 @@ def main() -> None:
 
     def signals(field: paths.Field, replica: int, most_watched: int) -> dict:
         rng = np.random.default_rng([arguments.seed, replica])
-        start, state = kmc.start_in_equilibrium(lattice, n_ions, rng)
+        start, state = start_in_equilibrium(mover, n_ions, rng)
         watched = min(n_ions, most_watched)
         turned = paths.orientations(watched, rng)
-        integral = paths.integrated_tensors(lattice, field, start, state, plan.times_s, watched)
+        integral = paths.integrated_tensors(mover, field, start, state, plan.times_s, watched)
         return plan.signals(integral, turned, nucleus)
 
     # A file that cannot be read is said before the first run.
-    kinds = list(fields_of(lattice, n_ions, states.mean, arguments.surroundings))
+    kinds = list(fields_of(mover, n_ions, states.mean, arguments.surroundings))
     sets = {}
     for error, tensors in zip(ERRORS, (states.samples, states.members, states.scaled), strict=True):
         fields = [paths.field_of_sites(lattice, of_sites) for of_sites in tensors]

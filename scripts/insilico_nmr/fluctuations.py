@@ -23,11 +23,11 @@ import xarray as xr
 from numba import njit
 from scipy.spatial.transform import Rotation
 
-from insilico_nmr import kmc, paths, stages
+from insilico_nmr import paths, stages
 from insilico_nmr.echo import AMPLITUDE, Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
-from insilico_nmr.lattice import Lattice, equilibrium
+from insilico_nmr.moving import Mover, averages, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, unit_direction, zcw
 from insilico_nmr.relaxation import fluctuation_parts
@@ -113,7 +113,7 @@ def left_after(time_s: np.ndarray, correlation: np.ndarray, evolution_s: float) 
 
 
 def simulate(
-    lattice: Lattice,
+    mover: Mover,
     n_ions: int,
     tensors: np.ndarray,
     added: Added,
@@ -130,17 +130,17 @@ def simulate(
     tensors : (m, 3, 3) a.u., means of the sites. Stages of `max_events` jumps a replica go on to `until_s`, or as long
     as surroundings are not forgotten, where no echo needs more. Raises InputError as `paths.field_of_surroundings`.
     """
-    field = paths.field_of_surroundings(lattice, n_ions, tensors, added)
+    field = paths.field_of_surroundings(mover, n_ions, tensors, added)
     phase = 2 * np.pi * frequency_unit(nucleus) * np.asarray(evolution_s, float)
     length = max_events / n_ions  # of a run, in mean residence times
     # Each jump changes the tensors of the ion and of those near the sites that it leaves and comes to.
-    changes_of_ion = length * (1 + 2 * (n_ions / lattice.n_sites) * (added.site >= 0).sum(axis=1).mean())
+    changes_of_ion = length * (1 + 2 * (n_ions / lattice_of(mover).n_sites) * (added.site >= 0).sum(axis=1).mean())
     watched = int(np.clip(MOST_CHANGES / changes_of_ion, 1, n_ions))
 
-    def one_run(hopping: Lattice, times: np.ndarray, replica: int) -> np.ndarray:
+    def one_run(hopping: Mover, times: np.ndarray, replica: int) -> np.ndarray:
         rng = np.random.default_rng([seed, replica])
-        start, state = kmc.start_in_equilibrium(hopping, n_ions, rng)
-        run_s = length / equilibrium(hopping, n_ions).exit_rate
+        start, state = start_in_equilibrium(hopping, n_ions, rng)
+        run_s = length / averages(hopping, n_ions).exit_rate
         seen = paths.changes(hopping, field, start, state, run_s, watched)
         along = a_powder(watched, rng) if direction is None else np.tile(unit_direction(direction), (watched, 1))
         of_ion = np.repeat(along, np.diff(seen.begin), axis=0)
@@ -155,14 +155,14 @@ def simulate(
         correlation, echo = np.subtract(*correlations), AMPLITUDE * np.subtract(*sines)
         return np.concatenate([np.broadcast_to(correlation, (3, len(times))), echo.T]).T
 
-    def follow(hopping: Lattice, times: np.ndarray) -> np.ndarray:
+    def follow(hopping: Mover, times: np.ndarray) -> np.ndarray:
         return np.array([one_run(hopping, times, replica) for replica in range(replicas)])
 
-    def times_of(hopping: Lattice) -> np.ndarray:
-        averages = equilibrium(hopping, n_ions)
+    def times_of(hopping: Mover) -> np.ndarray:
+        mean = averages(hopping, n_ions)
         leaving = np.zeros(len(tensors))
-        np.add.at(leaving, hopping.links[0], averages.flux)
-        first, last = FIRST / (leaving / averages.occupation).max(), LONGEST * length / averages.exit_rate
+        np.add.at(leaving, lattice_of(hopping).links[0], mean.flux)
+        first, last = FIRST / (leaving / mean.occupation).max(), LONGEST * length / mean.exit_rate
         if last < 10 * first:
             raise InputError(f"{max_events} jumps of {n_ions} ions tell nothing of their surroundings: expected more")
         return np.concatenate([[0.0], np.geomspace(first, last, int(TIMES_PER_DECADE * np.log10(last / first)) + 1)])
@@ -172,7 +172,7 @@ def simulate(
         stay = [left_after(times, correlation, evolution) >= 1 - CHANGE for evolution in evolution_s]
         return times[-1] >= until_s or (has_decayed(correlation) and not any(stay))
 
-    return stages.followed_in_stages(lattice, n_ions, times_of, follow, ended)
+    return stages.followed_in_stages(mover, n_ions, times_of, follow, ended)
 
 
 def a_powder(count: int, rng: np.random.Generator) -> np.ndarray:

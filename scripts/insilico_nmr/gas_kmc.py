@@ -120,8 +120,9 @@ def start_in_equilibrium(gas: Gas, numbers: tuple[int, ...], rng: np.random.Gene
     species = np.repeat(np.arange(len(numbers)), numbers)
     sites = rng.choice(gas.lattice.n_sites, len(species), replace=False).astype(np.int32)
     seeds = rng.integers(2**64, dtype=np.uint64, size=2)
-    run_in = start(gas.levelled, sites, int(seeds[0]), species)
-    run_events(gas.levelled, run_in, RUN_IN * len(species))
+    level = gas.levelled or gas
+    run_in = start(level, sites, int(seeds[0]), species)
+    run_events(level, run_in, RUN_IN * len(species))
     return start(gas, run_in.where, int(seeds[1]), species)
 
 

@@ -13,16 +13,19 @@ holds its mean number of ions, c: ΔJ is then without what ions at their mean wo
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.files import read_json
 from insilico_nmr.lattice import Lattice, log_weights, sites_reached
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 # Largest Σ|J|/2kT at a site: its exponential, squared, is still a number.
 STRONGEST = 300.0
 INFINITE = 1e300
+FILE_KEYS = ("pairs", "occupancy", "strength", "attempt_frequency_per_s")
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,14 @@ def build_gas(
     rates_per_s: np.ndarray | None = None,
     source: str = "interactions",
     occupancy: np.ndarray | None = None,
+    strength: float = 1.0,
 ) -> Gas:
     """Interactions `pairs`: dicts of `from`, `to` (sites of the primitive cell), `image` and `energy_eV`.
 
     Each pair is listed in both directions, as jumps are. `energy_eV` is a number, or a matrix (Q, Q) by the species at
     `from` and at `to`. `rates_per_s` (C, Q) are those of each species in the order of `lattice.class_names`; without
     them all species have the lattice's. Rates are those of an ion among vacant sites, or, with `occupancy` (m,), of one
-    species, those among so many ions at every site.
+    species, those among so many ions at every site. `strength` multiplies all energies.
 
     Raises InputError where a pair lacks its reverse, is double, leads nowhere or joins a site with itself; where
     energies are not finite, too many kT or matrices not of one size; where rates break detailed balance among classes,
@@ -120,7 +124,7 @@ def build_gas(
     for (here, there, cells), energy in sorted(energies.items()):
         at = here, filled[here]
         target[at], image[at] = there, cells
-        exponent = -energy.T / (2 * BOLTZMANN_EV_PER_K * temperature_K)
+        exponent = -strength * energy.T / (2 * BOLTZMANN_EV_PER_K * temperature_K)
         strength[here] += np.abs(exponent).max()
         factor[at] = np.exp(np.clip(exponent, -STRONGEST, STRONGEST))
         filled[here] += 1
@@ -165,6 +169,38 @@ def build_gas(
 
     level = with_rates(np.sqrt(ratio), np.inf, None)
     return with_rates(np.where(used, rates[lattice.jump_rate], 0.0), ceiling_per_s, level)
+
+
+def read_gas(
+    path: str | Path,
+    lattice: Lattice,
+    temperature_K: float,
+    strength_step: float = 0.0,
+    rates_per_s: np.ndarray | None = None,
+) -> Gas:
+    """The gas of a file of interactions, JSON, whose strength is moved by `strength_step`; as `build_gas`.
+
+    Keys: `pairs`; optional `occupancy`, ions per site by orbit that rates are among, `strength`, a factor on energies,
+    and `attempt_frequency_per_s`, ν. Raises InputError where others are there, or what they hold is no such thing.
+    """
+    found = read_json(path)
+    keys = list(found) if isinstance(found, dict) else []
+    if not isinstance(keys and found.get("pairs"), list) or set(keys) - set(FILE_KEYS):
+        raise InputError(
+            f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), {', '.join(FILE_KEYS[1:])}"
+        )
+    for name in FILE_KEYS[2:]:
+        if not isinstance(found.get(name, 1.0), int | float):
+            raise InputError(f"{path}: {name} is {found[name]!r}; expected a number")
+    mean = None
+    if "occupancy" in found:
+        missing = set(lattice.orbit) - set(found["occupancy"])
+        if missing:
+            raise InputError(f"{path}: occupancy has no {', '.join(sorted(missing))}")
+        mean = np.array([found["occupancy"][orbit] for orbit in lattice.orbit], float)
+    strength = found.get("strength", 1.0) + strength_step
+    ceiling = found.get("attempt_frequency_per_s", np.inf)
+    return build_gas(lattice, found["pairs"], temperature_K, ceiling, rates_per_s, str(path), mean, strength)
 
 
 def _largest_factors(lattice: Lattice, partner: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -20,10 +20,10 @@ import numpy as np
 from numba import njit
 from scipy.spatial.transform import Rotation
 
-from insilico_nmr import kmc
 from insilico_nmr.echo import AMPLITUDE
 from insilico_nmr.errors import InputError
-from insilico_nmr.lattice import Lattice, equilibrium, sites_reached, widths_of
+from insilico_nmr.lattice import Lattice, sites_reached, widths_of
+from insilico_nmr.moving import Mover, State, lattice_of, neighbours_filled, run_journal
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, lebedev, transitions
 from insilico_nmr.surroundings import Added
@@ -57,13 +57,13 @@ def field_of_sites(lattice: Lattice, tensors: np.ndarray) -> Field:
     return Field(tensors[:, ROWS, COLUMNS], empty, np.empty((m, 0), np.int32), np.empty((m, 0, 6)))
 
 
-def field_of_surroundings(lattice: Lattice, n_ions: int, tensors: np.ndarray, added: Added) -> Field:
+def field_of_surroundings(mover: Mover, n_ions: int, tensors: np.ndarray, added: Added) -> Field:
     """Tensors (m, 3, 3) on average, with what each filled neighbour adds to that of a site, a.u.
 
     In equilibrium with `n_ions` ions the mean tensor of every site is that of `tensors`. Raises InputError where a
     neighbour has no such neighbour back, and where the supercell is so small that one site would count twice.
     """
-    site, image = added.site, added.image
+    site, image, lattice = added.site, added.image, lattice_of(mover)
     m, z = site.shape
     cell_of = {(a, b, *map(int, image[a, q])): q for a in range(m) for q, b in enumerate(site[a]) if b >= 0}
     back = np.full((m, z), -1, np.int32)
@@ -73,9 +73,9 @@ def field_of_surroundings(lattice: Lattice, n_ions: int, tensors: np.ndarray, ad
         except KeyError:
             raise InputError(f"surroundings: site {b} is a neighbour of {a}, which is none of its own") from None
     _check_width(lattice, added)
-    filled = equilibrium(lattice, n_ions).occupation
     of_neighbour = np.where((site >= 0)[..., None, None], added.tensor, 0.0)
-    own = tensors - np.einsum("aq,aqij->aij", filled[site], of_neighbour)
+    filled = neighbours_filled(mover, n_ions, site, image)
+    own = tensors - np.einsum("aq,aqij->aij", filled, of_neighbour)
     reached = np.where(site >= 0, sites_reached(lattice.supercell, site, image), -1)
     neighbour = np.ascontiguousarray(reached.reshape(lattice.n_sites, z), dtype=np.int32)
     return Field(own[:, ROWS, COLUMNS], neighbour, back, of_neighbour[..., ROWS, COLUMNS])
@@ -93,19 +93,19 @@ def _check_width(lattice: Lattice, added: Added) -> None:
 
 
 def integrated_tensors(
-    lattice: Lattice, field: Field, sites: np.ndarray, state: kmc.State, times_s: np.ndarray, watched: int
+    mover: Mover, field: Field, sites: np.ndarray, state: State, times_s: np.ndarray, watched: int
 ) -> np.ndarray:
     """W (K, watched, 6) of the first `watched` ions at rising times (K,), s, from the simulation's start on; a.u.·s.
 
     sites : (N,) where the ions of `state`, which has not run yet, are; it is run through the times. Raises InputError
     where no jump is possible any more.
     """
-    place, occupant, now = _at_start(lattice, field, sites)
+    place, occupant, now = _at_start(lattice_of(mover), field, sites)
     integral, since = np.zeros((len(sites), 6)), np.zeros(len(sites))
     records = np.empty((len(times_s), watched, 6))
     done = 0
     while done < len(times_s):
-        journal = kmc.run_journal(lattice, state, times_s[-1], JOURNAL)
+        journal = run_journal(mover, state, times_s[-1], JOURNAL)
         done = _follow(*journal, times_s, done, place, occupant, *_tables(field), now, since, integral, records)
         if len(journal[0]) < JOURNAL:
             done = _record(np.inf, times_s, done, now, since, integral, records)
@@ -236,18 +236,16 @@ def as_tensors(elements: np.ndarray) -> np.ndarray:
     return found
 
 
-def changes(
-    lattice: Lattice, field: Field, sites: np.ndarray, state: kmc.State, until_s: float, watched: int
-) -> Changes:
+def changes(mover: Mover, field: Field, sites: np.ndarray, state: State, until_s: float, watched: int) -> Changes:
     """Every change of the tensors of the first `watched` ions; arguments as of `integrated_tensors`."""
-    place, occupant, now = _at_start(lattice, field, sites)
+    place, occupant, now = _at_start(lattice_of(mover), field, sites)
     m, z = field.of_neighbour.shape[:2]
     room = LOGGED * (1 + 2 * z)
     buffer = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64), np.empty((room, 6))
     parts = [[np.arange(watched), np.zeros(watched), place[:watched] % m, now[:watched].copy()]]
     ended = False
     while not ended:
-        journal = kmc.run_journal(lattice, state, until_s, LOGGED)
+        journal = run_journal(mover, state, until_s, LOGGED)
         count = _log(*journal, place, occupant, *_tables(field), now, watched, *buffer)
         parts.append([column[:count].copy() for column in buffer])
         ended = len(journal[0]) < LOGGED

@@ -10,8 +10,8 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
-Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start after a run-in without barriers, and
-the populations p are those that they have had together.
+Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start after a run-in without barriers,
+and the populations p are those that they have had together.
 
 Estimates of one replica are averaged with their transpose (detailed balance), get one pseudo-observation, and are
 scaled to the exact populations p by P → D P D with D diagonal (R. Sinkhorn, Ann. Math. Stat. 35, 876 (1964)). So each

@@ -149,13 +149,14 @@ def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: floa
     }
 
 
-def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
+def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the programs that simulate with rates: those of the table or of the model moved, and how many ions."""
     parser.add_argument("--concentration", type=float, help="ions per site, between 0 and 1 (default: the crystal's)")
     parser.add_argument(
         "--vacancy-factor", type=float, default=1.0,
         help="factor, one standard deviation, within which the number of vacancies is known: with --shift (default: 1)",
     )  # fmt: skip
+    parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--temperature", type=float, required=True, help="temperature in K, one of the rate table's")
     parser.add_argument("--rate-model", help="parameters of fit_rates.py, JSON: with --shift")
@@ -176,7 +177,7 @@ class Asked:
 
 
 def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
-    """What `add_shift_arguments` ask for. Raises InputError where an argument does not fit."""
+    """What `add_rate_arguments` ask for. Raises InputError where an argument does not fit."""
     if arguments.temperature <= 0:
         raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
     if not arguments.vacancy_factor >= 1:

@@ -26,6 +26,7 @@ from scipy import stats
 
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import Lattice, equilibrium
+from insilico_nmr.moving import Mover
 from insilico_nmr.propagator import mean_and_error
 
 SEPARATION = 50.0
@@ -137,22 +138,26 @@ def in_stages(lattice: Lattice, n_ions: int, run_stage: Callable[[Lattice, int],
 
 
 def followed_in_stages(
-    lattice: Lattice,
+    mover: Mover,
     n_ions: int,
-    times_of: Callable[[Lattice], np.ndarray],
-    follow: Callable[[Lattice, np.ndarray], np.ndarray],
+    times_of: Callable[[Mover], np.ndarray],
+    follow: Callable[[Mover, np.ndarray], np.ndarray],
     ended: Callable[[np.ndarray, np.ndarray], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times (T,) from 0 on and what replicas have at them, (R, T, K), of `follow(lattice, times)`.
+    """Times (T,) from 0 on and what replicas have at them, (R, T, K), of `follow(mover, times)`.
 
     Averages over pairs of moments of one history, in as many stages as it takes until they have `ended(times, values)`.
     A stage counts from the last time of the one before; where one of the K differs there by more than AGREEMENT of its
-    largest value beyond chance (five standard errors), that stage is left out, which is said.
+    largest value beyond chance (five standard errors), that stage is left out, which is said. Interacting ions have one
+    stage.
     """
-    times, frequency, cap = times_of(lattice), frequencies(lattice, n_ions), np.inf
-    values = follow(lattice, times)
+    times, cap = times_of(mover), np.inf
+    values = follow(mover, times)
+    if not isinstance(mover, Lattice):
+        return times, values
+    frequency = frequencies(mover, n_ions)
     while not ended(times, values) and (cap := next_cap(frequency, cap, times[-1])) is not None:
-        slow = slowed(lattice, n_ions, cap)
+        slow = slowed(mover, n_ions, cap)
         later = times_of(slow)
         later = later[later > times[-1]]
         if not len(later):

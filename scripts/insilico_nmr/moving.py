@@ -1,0 +1,105 @@
+"""Ions that move: of a `Lattice` by exclusion alone, of a `Gas` with interactions, through the same functions.
+
+A mover is either. Averages of exclusion are exact; those of a gas are of a run, of a seed of its own.
+"""
+
+import argparse
+
+import numpy as np
+
+from insilico_nmr import gas_kmc, kmc
+from insilico_nmr.lattice import (
+    Equilibrium,
+    Lattice,
+    build_lattice,
+    converged_lattice,
+    equilibrium,
+    number_of_ions,
+    sites_reached,
+)
+from insilico_nmr.lattice_gas import Gas, read_gas
+from insilico_nmr.rate_shifts import rates_asked_for
+
+SAMPLES = 400  # arrangements of a gas that averages are taken over
+BETWEEN = 20  # jumps an ion, without barriers, between two of them
+TRIED = 100  # jumps an ion that frequencies are taken from
+Mover = Lattice | Gas
+State = kmc.State | gas_kmc.GasState
+
+
+def asked_for(arguments: argparse.Namespace, sites: dict, smallest: tuple[int, int, int]) -> tuple[Mover, int]:
+    """What moves, and how many ions, as the flags of `rate_shifts.add_rate_arguments` say; `smallest`: supercell.
+
+    Of ions without interactions it grows until there are enough carriers (`lattice.converged_lattice`).
+    """
+    asked = rates_asked_for(arguments, sites)
+    if not arguments.interactions:
+        lattice = converged_lattice(sites, asked.rates, smallest, asked.filling, arguments.sites, bool(arguments.shift))
+        return lattice, number_of_ions(lattice, asked.filling)
+    lattice = build_lattice(sites, asked.rates, smallest, arguments.sites)
+    gas = read_gas(arguments.interactions, lattice, arguments.temperature, asked.strength_step)
+    return gas, number_of_ions(lattice, asked.filling)
+
+
+def lattice_of(mover: Mover) -> Lattice:
+    """The sites that ions move on."""
+    return mover.lattice if isinstance(mover, Gas) else mover
+
+
+def start_in_equilibrium(mover: Mover, n_ions: int, rng: np.random.Generator) -> tuple[np.ndarray, State]:
+    """Sites (N,) of ions in equilibrium, and the simulation that starts there."""
+    if isinstance(mover, Lattice):
+        return kmc.start_in_equilibrium(mover, n_ions, rng)
+    state = gas_kmc.start_in_equilibrium(mover, (n_ions,), rng)
+    return state.where.copy(), state
+
+
+def run_snapshots(mover: Mover, state: State, times_s: np.ndarray) -> np.ndarray:
+    """As `kmc.run_snapshots`."""
+    return (gas_kmc if isinstance(mover, Gas) else kmc).run_snapshots(mover, state, times_s)
+
+
+def run_journal(mover: Mover, state: State, until_s: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `kmc.run_journal`."""
+    return (gas_kmc if isinstance(mover, Gas) else kmc).run_journal(mover, state, until_s, most)
+
+
+def averages(mover: Mover, n_ions: int) -> Equilibrium:
+    """Occupation of the sites and frequency of the jumps."""
+    if isinstance(mover, Lattice):
+        return equilibrium(mover, n_ions)
+    lattice = mover.lattice
+    orbit = np.array(lattice.orbit)
+    per_site = _arrangements(mover, n_ions).reshape(-1, len(orbit)).mean(axis=0)
+    alike = np.array([per_site[orbit == label].mean() for label in lattice.orbit])
+    state = gas_kmc.start_in_equilibrium(mover, (n_ions,), np.random.default_rng(0))
+    gas_kmc.run_events(mover, state, TRIED * n_ions)
+    of_class = lattice.jump_rate[lattice.used]
+    cells = lattice.n_sites // len(orbit)
+    each = state.executed[:, 0] / np.bincount(of_class, minlength=len(lattice.rates)) / (cells * state.time_s)
+    flux = each[of_class]
+    return Equilibrium(n_ions, alike, flux, float(flux @ (lattice.steps**2).sum(1) / flux.sum()))
+
+
+def neighbours_filled(mover: Mover, n_ions: int, site: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """How often neighbours of a filled site are filled, (m, z): sites `site` (m, z), −1 for none, `image` cells off."""
+    if isinstance(mover, Lattice):
+        return equilibrium(mover, n_ions).occupation[site]
+    lattice, filled = mover.lattice, _arrangements(mover, n_ions)
+    reached = sites_reached(lattice.supercell, site, image).reshape(lattice.n_sites, -1)
+    both = (filled[:, reached] * filled[..., None]).sum(axis=0)
+    m = len(lattice.basis)
+    both = both.reshape(-1, m, reached.shape[1]).sum(axis=0)
+    return both / filled.sum(axis=0).reshape(-1, m).sum(axis=0)[:, None]
+
+
+def _arrangements(gas: Gas, n_ions: int) -> np.ndarray:
+    """Equilibrium samples (SAMPLES, S) bool, at equal times of the levelled gas."""
+    rng, level = np.random.default_rng(1), gas.levelled
+    state = gas_kmc.start_in_equilibrium(level, (n_ions,), rng)
+    gas_kmc.run_events(level, state, BETWEEN * n_ions)
+    step_s, filled = state.time_s, np.zeros((SAMPLES, gas.lattice.n_sites), bool)
+    for sample in filled:
+        gas_kmc.run_snapshots(level, state, np.array([state.time_s + step_s]))
+        sample[state.where] = True
+    return filled
