@@ -120,17 +120,17 @@ def build_gas(
     target, image = np.full((m, width), -1), np.zeros((m, width, 3), int)
     factor = np.ones((m, width, n_species, n_species))
     filled = np.zeros(m, int)
-    strength = np.zeros(m)
+    load = np.zeros(m)
     for (here, there, cells), energy in sorted(energies.items()):
         at = here, filled[here]
         target[at], image[at] = there, cells
         exponent = -strength * energy.T / (2 * BOLTZMANN_EV_PER_K * temperature_K)
-        strength[here] += np.abs(exponent).max()
+        load[here] += np.abs(exponent).max()
         factor[at] = np.exp(np.clip(exponent, -STRONGEST, STRONGEST))
         filled[here] += 1
-    if strength.max() > STRONGEST:
+    if load.max() > STRONGEST:
         raise InputError(
-            f"{source}: interactions of site {int(strength.argmax())} add up to {2 * strength.max():.3g} kT at "
+            f"{source}: interactions of site {int(load.argmax())} add up to {2 * load.max():.3g} kT at "
             f"{temperature_K:g} K; at most {2 * STRONGEST:g} can be computed"
         )
     partner = np.where(target >= 0, sites_reached(lattice.supercell, target, image), -1).astype(np.int32)
@@ -200,7 +200,9 @@ def read_gas(
         mean = np.array([found["occupancy"][orbit] for orbit in lattice.orbit], float)
     strength = found.get("strength", 1.0) + strength_step
     ceiling = found.get("attempt_frequency_per_s", np.inf)
-    return build_gas(lattice, found["pairs"], temperature_K, ceiling, rates_per_s, str(path), mean, strength)
+    return build_gas(
+        lattice, found["pairs"], temperature_K, ceiling, rates_per_s, str(path), occupancy=mean, strength=strength
+    )
 
 
 def _largest_factors(lattice: Lattice, partner: np.ndarray, factor: np.ndarray) -> np.ndarray:
