@@ -26,9 +26,8 @@ from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
-from insilico_nmr.lattice import build_lattice, converged_lattice, number_of_ions, read_rates
-from insilico_nmr.lattice_gas import read_gas
-from insilico_nmr.moving import Mover, lattice_of, run_snapshots, start_in_equilibrium
+from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
+from insilico_nmr.moving import Mover, gas_of, lattice_of, run_snapshots, start_in_equilibrium
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
@@ -102,9 +101,7 @@ def main() -> None:
     curves = {"kmc_sites": [], "kmc_surroundings": []}
     filling = concentration(str(args.sites))
     if args.interactions:
-        mover = read_gas(
-            args.interactions, build_lattice(sites, rates, tuple(args.supercell), str(args.sites)), temperature_K
-        )
+        mover = gas_of(sites, rates, filling, tuple(args.supercell), args.interactions, temperature_K)
     else:
         mover = converged_lattice(sites, rates, tuple(args.supercell), filling, str(args.sites))
     n_ions = number_of_ions(lattice_of(mover), filling)

@@ -8,7 +8,7 @@ With --interactions the ions interact in pairs: a JSON with `pairs`, a list of {
 sites of the primitive cell, each pair in both directions. Optional are `occupancy`, ions per site by orbit that the
 rates are among (default: 0, rates of an ion among vacant sites), `strength`, a factor on all energies, and
 `attempt_frequency_per_s`, above which no jump is made. fit_rates.py writes such a file with the rates that belong to
-it. The supercell is then the one asked for: whether it is large enough is for the user to try.
+it.
 
 With --also, once for each, further species of ions are on the same sites, with rates of their own (a table as --rates)
 and their own propagator; `energy_eV` of a pair is then a matrix by the species at `from` and at `to`, in the order that
@@ -33,17 +33,15 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from insilico_nmr import propagator, rate_shifts, stages
+from insilico_nmr import moving, propagator, rate_shifts, stages
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
 from insilico_nmr.lattice import (
     Lattice,
     build_lattice,
     check_rates,
-    converged_lattice,
     number_of_ions,
     read_rates,
-    size_deviation,
 )
 from insilico_nmr.lattice_gas import Gas, build_gas, read_gas
 
@@ -80,22 +78,16 @@ def main() -> None:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
     sites = read_json(arguments.sites)
-    asked = rate_shifts.rates_asked_for(arguments, sites)
-    rates, filling = asked.rates, asked.filling
     supercell = tuple(arguments.supercell)
     others = [read_species(*of_one) for of_one in arguments.also]
-    if arguments.interactions or others:
-        lattice = build_lattice(sites, rates, supercell, str(arguments.sites))
-        gas = gas_asked_for(lattice, arguments, others, asked.strength_step)
+    if others:
+        asked = rate_shifts.rates_asked_for(arguments, sites)
+        lattice = build_lattice(sites, asked.rates, supercell, str(arguments.sites))
+        n_ions, gas = number_of_ions(lattice, asked.filling), gas_of_species(lattice, arguments, others)
     else:
-        lattice = converged_lattice(sites, rates, supercell, filling, str(arguments.sites), bool(arguments.shift))
-        gas = None
-        print(
-            f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites; frequencies of jumps "
-            f"deviate by at most {100 * size_deviation(lattice, filling):.2g} % from those in an endless lattice",
-            file=sys.stderr,
-        )
-    n_ions = number_of_ions(lattice, filling)
+        mover, n_ions = moving.asked_for(arguments, sites, supercell)
+        lattice, gas = moving.lattice_of(mover), mover if isinstance(mover, Gas) else None
+        print(f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites", file=sys.stderr)
     budget = arguments.max_events, arguments.max_residence_times
     if gas is None:
 
@@ -139,14 +131,14 @@ def read_species(rates: str, ions_per_site: str, out: str) -> Species:
         raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
 
 
-def gas_asked_for(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
-    """The interactions and species asked for, on the lattice."""
+def gas_of_species(lattice: Lattice, arguments: argparse.Namespace, others: list[Species]) -> Gas:
+    """Ions of several species, with the interactions asked for, on the lattice."""
     of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
     rates = np.stack([lattice.rates, *of_others], axis=1)
-    if arguments.interactions is None:
-        tables = " ".join(species.rates for species in others)
-        return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
-    return read_gas(arguments.interactions, lattice, arguments.temperature, strength_step, rates)
+    if arguments.interactions:
+        return read_gas(arguments.interactions, lattice, arguments.temperature, rates_per_s=rates)
+    tables = " ".join(species.rates for species in others)
+    return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
 
 
 def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:

@@ -42,6 +42,7 @@ class Gas:
     most : (m, Q, z), largest rates, 1/s, that the site's jumps can have whatever the occupation, summed over the slots
         up to each.
     basis_site : (S,) int16, site of the primitive cell.
+    site_kT : (m,) energy over kT of an ion of the first species among vacant sites.
     levelled : the gas with rates √(k0/k0') 1/s and no ν: it has the same equilibrium, and nothing to climb on its way.
     """
 
@@ -54,6 +55,7 @@ class Gas:
     ceiling: float
     most: np.ndarray
     basis_site: np.ndarray
+    site_kT: np.ndarray
     levelled: "Gas | None" = None
 
     @property
@@ -146,7 +148,7 @@ def build_gas(
         end = lattice.neighbour[jump]
         same = partner[end * width : (end + 1) * width] == jump // z
         own[jump] = 1 / np.prod(np.diagonal(factor[end % m][same], axis1=1, axis2=2), axis=0)
-    among = np.ones((m * z, 1))
+    among, mean = np.ones((m * z, 1)), np.zeros(m)
     if occupancy is not None:
         mean = (np.log(factor[:, :, 0, 0]) * np.where(target >= 0, occupancy[target], 0.0)).sum(axis=1)
         first = np.flatnonzero(lattice.used)
@@ -156,6 +158,7 @@ def build_gas(
     itself = np.repeat(np.arange(lattice.n_sites, dtype=np.int32), z)
     neighbour = np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself)
     basis_site = np.tile(np.arange(m, dtype=np.int16), lattice.n_sites // m)
+    site_kT = 2 * mean - lattice.log_weight
     ratio = np.where(used, (rates / rates[back])[lattice.jump_rate], 0.0)
     x = among * _largest_factors(lattice, partner.reshape(-1, width), factor)
 
@@ -165,7 +168,9 @@ def build_gas(
             most = np.minimum(np.minimum(there * x, np.where(used, nu, 0.0)), whole * x**2)
         most = np.ascontiguousarray(most.reshape(m, z, n_species).cumsum(axis=1).swapaxes(1, 2))
         pairs = factor.reshape(-1, n_species, n_species)
-        return Gas(lattice, partner, pairs, neighbour, own * there, own**2 * whole, nu, most, basis_site, levelled)
+        return Gas(
+            lattice, partner, pairs, neighbour, own * there, own**2 * whole, nu, most, basis_site, site_kT, levelled
+        )
 
     level = with_rates(np.sqrt(ratio), np.inf, None)
     return with_rates(np.where(used, rates[lattice.jump_rate], 0.0), ceiling_per_s, level)

@@ -8,9 +8,11 @@ import argparse
 import numpy as np
 
 from insilico_nmr import gas_kmc, kmc
+from insilico_nmr.box_size import converged_gas
 from insilico_nmr.lattice import (
     Equilibrium,
     Lattice,
+    Rates,
     build_lattice,
     converged_lattice,
     equilibrium,
@@ -30,15 +32,38 @@ State = kmc.State | gas_kmc.GasState
 def asked_for(arguments: argparse.Namespace, sites: dict, smallest: tuple[int, int, int]) -> tuple[Mover, int]:
     """What moves, and how many ions, as the flags of `rate_shifts.add_rate_arguments` say; `smallest`: supercell.
 
-    Of ions without interactions it grows until there are enough carriers (`lattice.converged_lattice`).
+    It grows until there are enough carriers (`lattice.converged_lattice`, `box_size.converged_gas`).
     """
     asked = rates_asked_for(arguments, sites)
     if not arguments.interactions:
         lattice = converged_lattice(sites, asked.rates, smallest, asked.filling, arguments.sites, bool(arguments.shift))
         return lattice, number_of_ions(lattice, asked.filling)
-    lattice = build_lattice(sites, asked.rates, smallest, arguments.sites)
-    gas = read_gas(arguments.interactions, lattice, arguments.temperature, asked.strength_step)
-    return gas, number_of_ions(lattice, asked.filling)
+    gas = gas_of(
+        sites, asked.rates, asked.filling, smallest, arguments.interactions, arguments.temperature, asked.strength_step,
+        arguments.sites, bool(arguments.shift),
+    )  # fmt: skip
+    return gas, number_of_ions(gas.lattice, asked.filling)
+
+
+def gas_of(
+    sites: dict,
+    rates: Rates,
+    filling: float,
+    smallest: tuple[int, int, int],
+    interactions: str,
+    temperature_K: float,
+    strength_step: float = 0.0,
+    source: str = "sites",
+    moved: bool = False,
+) -> Gas:
+    """Interacting ions in a supercell that holds enough carriers; as `lattice.converged_lattice`."""
+
+    def in_box(supercell: tuple[int, int, int]) -> Gas:
+        lattice = build_lattice(sites, rates, supercell, source)
+        return read_gas(interactions, lattice, temperature_K, strength_step)
+
+    small = in_box(smallest)
+    return converged_gas(small, number_of_ions(small.lattice, filling), in_box, source, moved)
 
 
 def lattice_of(mover: Mover) -> Lattice:
