@@ -163,8 +163,8 @@ def build_gas(
     x = among * _largest_factors(lattice, partner.reshape(-1, width), factor)
 
     def with_rates(there: np.ndarray, nu: float, levelled: Gas | None) -> Gas:
-        whole = min(nu, INFINITE) * ratio
         with np.errstate(over="ignore"):  # of an infinite ν
+            whole = min(nu, INFINITE) * ratio
             most = np.minimum(np.minimum(there * x, np.where(used, nu, 0.0)), whole * x**2)
         most = np.ascontiguousarray(most.reshape(m, z, n_species).cumsum(axis=1).swapaxes(1, 2))
         pairs = factor.reshape(-1, n_species, n_species)
