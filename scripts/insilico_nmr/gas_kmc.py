@@ -32,7 +32,7 @@ MOST_TRIALS, FEWEST_JUMPS = 40, 1000
 # Trials for one jump after which it is time to ask whether any is possible.
 PATIENCE = 1_000_000
 # Jumps an ion, without barriers, after which a gas that starts anywhere is in equilibrium.
-RUN_IN = 1000
+RUN_IN = 100
 # Trials drawn ahead.
 AHEAD = 32
 
