@@ -22,9 +22,9 @@ from insilico_nmr.lattice import (
 from insilico_nmr.lattice_gas import Gas, read_gas
 from insilico_nmr.rate_shifts import rates_asked_for
 
-SAMPLES = 400  # arrangements of a gas that averages are taken over
-BETWEEN = 20  # jumps an ion, without barriers, between two of them
-TRIED = 100  # jumps an ion that frequencies are taken from
+SAMPLED_SITES = 2_000_000  # of all arrangements of a gas that averages are taken over
+BETWEEN = 5  # jumps an ion, without barriers, between two of them
+TRIED = 3_000_000, 100  # jumps that frequencies are taken from, and at most so many an ion
 Mover = Lattice | Gas
 State = kmc.State | gas_kmc.GasState
 
@@ -98,7 +98,7 @@ def averages(mover: Mover, n_ions: int) -> Equilibrium:
     per_site = _arrangements(mover, n_ions).reshape(-1, len(orbit)).mean(axis=0)
     alike = np.array([per_site[orbit == label].mean() for label in lattice.orbit])
     state = gas_kmc.start_in_equilibrium(mover, (n_ions,), np.random.default_rng(0))
-    gas_kmc.run_events(mover, state, TRIED * n_ions)
+    gas_kmc.run_events(mover, state, min(TRIED[0], TRIED[1] * n_ions))
     of_class = lattice.jump_rate[lattice.used]
     cells = lattice.n_sites // len(orbit)
     each = state.executed[:, 0] / np.bincount(of_class, minlength=len(lattice.rates)) / (cells * state.time_s)
@@ -119,11 +119,12 @@ def neighbours_filled(mover: Mover, n_ions: int, site: np.ndarray, image: np.nda
 
 
 def _arrangements(gas: Gas, n_ions: int) -> np.ndarray:
-    """Equilibrium samples (SAMPLES, S) bool, at equal times of the levelled gas."""
+    """Equilibrium samples (K, S) bool, at equal times of the levelled gas."""
     rng, level = np.random.default_rng(1), gas.levelled
     state = gas_kmc.start_in_equilibrium(level, (n_ions,), rng)
     gas_kmc.run_events(level, state, BETWEEN * n_ions)
-    step_s, filled = state.time_s, np.zeros((SAMPLES, gas.lattice.n_sites), bool)
+    n_samples = int(np.clip(SAMPLED_SITES // gas.lattice.n_sites, 10, 4000))
+    step_s, filled = state.time_s, np.zeros((n_samples, gas.lattice.n_sites), bool)
     for sample in filled:
         gas_kmc.run_snapshots(level, state, np.array([state.time_s + step_s]))
         sample[state.where] = True
