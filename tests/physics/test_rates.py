@@ -134,6 +134,20 @@ def test_a_barrier_of_nudged_elastic_band_rules_a_class_that_was_not_seen():
         assert not model.assumed
 
 
+def test_the_mean_barrier_of_both_sides_leaves_their_difference_to_the_site_energies():
+    counts = synthetic_counts(3)
+    counts.loc[counts["class"] == "ac", "count"] = 0
+    counts.loc[counts["class"] == "ac", "exposure_s"] = 1e-15
+    barrier = NebBarrier(("ac", "A", "C"), 0.8, 0.02, kinetic=True)
+    model = fit_rates(CLASSES, counts, [barrier], PREFACTOR, 3.0)
+    there, back = (model.barrier_eV(("ac", *ends))[0] for ends in (("A", "C"), ("C", "A")))
+    assert (there + back) / 2 == pytest.approx(0.8, abs=0.005)
+    assert there - back == pytest.approx(model.site_energies_eV["C"])
+    rows = model_table(model, [500.0], [barrier]).set_index(["origin", "class", "from"])["rate_per_s"]
+    for start in ("A", "C"):
+        assert rows["neb", "ac", start] == pytest.approx(rows["model", "ac", start], rel=0.15)
+
+
 def test_an_unseen_class_without_barrier_gets_one_jump_and_says_so():
     counts = synthetic_counts(4, temperatures=(600,))
     counts.loc[counts["class"] == "ac", "count"] = 0
