@@ -35,6 +35,7 @@ from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import build_sites, read_sites, site_orbits
 
 ROUNDS = 3
+FURTHER = 2.0  # times the cut-off, up to where others are tried
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def main() -> None:
     for path, table in (
         (args.table, energies),
         (args.parity, parity),
-        (args.cutoffs, cutoff_table(rows, network, args)),
+        (args.cutoffs, cutoff_table(rows, build_sites(crystal, sites["mobile"], FURTHER * args.cutoff), args)),
     ):
         with atomic_path(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
@@ -205,17 +206,20 @@ def parity_table(rows: list[dict], fit: ClusterEnergies) -> pd.DataFrame:
 
 
 def cutoff_table(rows: list[dict], network: dict, args: argparse.Namespace) -> pd.DataFrame:
-    """Error of cross-validation with pairs up to the middle of each gap between their distances, and up to the end."""
+    """Error of cross-validation with pairs up to the middle of each gap between their distances, and as asked for.
+
+    `network`: pairs up to FURTHER times the cut-off. Column `chosen` is 1 where the cut-off is that asked for.
+    """
     shells = np.unique(np.round(pair_classes(network)[1], 2))
     wide = np.flatnonzero(np.diff(shells) > 0.1)
-    cutoffs = [*((shells[wide] + shells[wide + 1]) / 2).tolist(), args.cutoff]
+    cutoffs = sorted({*((shells[wide] + shells[wide + 1]) / 2).tolist(), args.cutoff})
     found = []
     for cutoff in cutoffs:
         fit = fitted(rows, network, tuple(args.repeat), cutoff, 0)
         energies = np.array([row["energies_eV"][0] for row in rows if row["energies_eV"][0] is not None])
         error = np.sqrt(((energies - fit.predicted_eV) ** 2).mean())
-        found.append([cutoff, len(fit.pair_eV), error, energies.std(ddof=1)])
-    return pd.DataFrame(found, columns=["cutoff_A", "classes", "error_eV", "spread_eV"])
+        found.append([cutoff, len(fit.pair_eV), error, energies.std(ddof=1), int(cutoff == args.cutoff)])
+    return pd.DataFrame(found, columns=["cutoff_A", "classes", "error_eV", "spread_eV", "chosen"])
 
 
 if __name__ == "__main__":

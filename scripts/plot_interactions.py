@@ -27,8 +27,12 @@ def parity(axes: Axes, table: pd.DataFrame) -> None:
 
 def convergence(axes: Axes, table: pd.DataFrame) -> None:
     """Error of cross-validation over the scatter of energies, by cut-off."""
-    axes.plot(table["cutoff_A"], table["error_eV"] / table["spread_eV"], "o-", color=PALETTE[0])
-    axes.set(xlabel="cut-off R (Å)", ylabel="error / spread of energies", ylim=(0, None))
+    part = table["error_eV"] / table["spread_eV"]
+    axes.plot(table["cutoff_A"], part, "o-", markersize=3, color=PALETTE[0])
+    chosen = table["chosen"] == 1
+    axes.plot(table["cutoff_A"][chosen], part[chosen], "o", color=PALETTE[1], gid="chosen", label="chosen")
+    axes.set(xlabel="cut-off R (Å)", ylabel="error / spread of energies", ylim=(0, 1.15 * part.max()))
+    axes.legend(loc="lower left")
 
 
 def pairs(axes: Axes, table: pd.DataFrame) -> None:
@@ -39,6 +43,7 @@ def pairs(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(rows["distance_A"], 1e3 * rows["coulomb_eV"], "--", color=BLACK, label="Coulomb's law alone")
     axes.errorbar(rows["distance_A"], 1e3 * rows["energy_eV"], 1e3 * half, fmt="o", color=PALETTE[0], gid="pairs")
     axes.set(xlabel="distance (Å)", ylabel="pair energy J (meV)")
+    axes.margins(y=0.2)
     axes.legend(loc="upper right")
 
 
@@ -55,7 +60,7 @@ def beside_md(axes: Axes, table: pd.DataFrame) -> None:
     axes.fill_between(edges, edges - 0.02, edges + 0.02, color=GREY, **BAND)
     axes.plot(edges, edges, color=BLACK, linewidth=0.6)
     axes.set(xlabel="filled pairs / random, MD", ylabel="the same, lattice gas")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def draw(
@@ -79,7 +84,7 @@ def read(interactions: Path, arrangements: Path, cutoffs: Path, correlation: Pat
     return (
         read_table(interactions, ["distance_A", "energy_eV", *ENERGY_ERRORS, "coulomb_eV"], ["kind", "name"]),
         read_table(arrangements, ["round", "energy_eV", "predicted_eV"]),
-        read_table(cutoffs, ["cutoff_A", "error_eV", "spread_eV"]),
+        read_table(cutoffs, ["cutoff_A", "error_eV", "spread_eV", "chosen"]),
         read_table(correlation, gases, ["kind", "name"]),
     )
 

@@ -187,7 +187,7 @@ def synthetic_interactions() -> list[pd.DataFrame]:
                              "coulomb_eV": [np.nan, 0.09, 0.05], **errors})  # fmt: skip
     energy = np.linspace(0, 0.4, 9)
     parity = pd.DataFrame({"round": [0] * 4 + [1] * 5, "energy_eV": energy, "predicted_eV": energy + 0.02})
-    cutoffs = pd.DataFrame({"cutoff_A": [3.5, 5.5], "error_eV": [0.06, 0.02], "spread_eV": 0.12})
+    cutoffs = pd.DataFrame({"cutoff_A": [3.5, 5.5], "error_eV": [0.06, 0.02], "spread_eV": 0.12, "chosen": [1, 0]})
     md = {"distance_A": [3.0, 5.0], "md": [0.6, 0.9], "md_se": 0.02, "interacting": [0.6, 0.9], "exclusion": 1.0}
     return [energies, parity, cutoffs, pd.DataFrame({"temperature_K": 600.0, "kind": "pair", "name": "ab", **md})]
 
