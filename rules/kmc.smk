@@ -153,11 +153,12 @@ rule run_kmc:
         mem_mb=3000,
         runtime=240,
     params:
+        gas=GAS,
         resume=lambda wildcards: resume("run_kmc", wildcards.temperature),
         flags=kmc_flags("replicas"),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
-        " {params.flags} " + GAS + " --checkpoint {params.resume} --out {output} > {log} 2>&1"
+        " {params.flags} {params.gas} --checkpoint {params.resume} --out {output} > {log} 2>&1"
 
 
 # At the temperatures of MD, beside which its diffusion is laid: a twentieth of the jumps tells enough there.
@@ -169,6 +170,7 @@ use rule run_kmc as run_kmc_hot with:
     benchmark:
         f"{RESULTS}/benchmarks/run_kmc_hot_{{temperature}}K.tsv"
     params:
+        gas=GAS,
         resume=lambda wildcards: resume("run_kmc", "hot", wildcards.temperature),
         flags=kmc_flags("replicas", max_events=config["kmc"]["max_events"] // 20),
 
@@ -187,6 +189,7 @@ use rule run_kmc as run_kmc_shift with:
     benchmark:
         f"{RESULTS}/benchmarks/run_kmc_shift_{{shift}}_{{temperature}}K.tsv"
     params:
+        gas=GAS,
         resume=lambda wildcards: resume("run_kmc", f"shift_{wildcards.shift}", wildcards.temperature),
         flags=lambda wildcards, input: " ".join(
             [

@@ -76,12 +76,11 @@ rule correlate_trajectory:
         mem_mb=3000,
         runtime=60,
     params:
+        gas=GAS,
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         flags=flags("kmc", supercell="supercell", seed="seed"),
     shell:
-        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates} "
-        + GAS
-        + ""
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates} {params.gas}"
         " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
         " > {log} 2>&1"
 
@@ -112,11 +111,12 @@ rule adapt_tensors:
         mem_mb=1000,
         runtime=10,
     params:
+        gas=GAS,
         concentration=concentration_flag(),
         box=flags("kmc", supercell="supercell") if INTERACT else "",
     shell:
         "python {input.code[0]} {input.tensors} --surroundings {input.surroundings} --sites {input.sites}"
-        " --rates {input.rates} " + GAS + " {params.concentration} {params.box} --out {output} > {log} 2>&1"
+        " --rates {input.rates} {params.gas} {params.concentration} {params.box} --out {output} > {log} 2>&1"
 
 
 use rule adapt_tensors as adapt_still_tensors with:
@@ -190,6 +190,7 @@ rule correlate_surroundings:
         mem_mb=3000,
         runtime=60,
     params:
+        gas=GAS,
         isotope=flags("material", isotope="isotope"),
         flags=" ".join(
             [
@@ -199,7 +200,7 @@ rule correlate_surroundings:
             ]
         ),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} {params.gas} --temperature {wildcards.temperature}"
         " --propagator {input.propagator} --site-tensors {input.tensors} --surroundings {input.surroundings}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
@@ -221,6 +222,7 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
     benchmark:
         f"{RESULTS}/benchmarks/correlate_surroundings_shift_{{shift}}_{{temperature}}K.tsv"
     params:
+        gas=GAS,
         isotope=flags("material", isotope="isotope"),
         flags=lambda wildcards, input: " ".join(
             [
@@ -395,11 +397,12 @@ rule simulate_linewidth:
         mem_mb=2000,
         runtime=60,
     params:
+        gas=GAS,
         isotope=flags("material", isotope="isotope"),
         flags=flags("kmc", supercell="supercell", replicas="replicas", seed="seed", max_events="max_events")
         + vacancy_flags(),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} {params.gas} --temperature {wildcards.temperature}"
         " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
@@ -417,6 +420,7 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
     benchmark:
         f"{RESULTS}/benchmarks/simulate_linewidth_shift_{{shift}}_{{temperature}}K.tsv"
     params:
+        gas=GAS,
         isotope=flags("material", isotope="isotope"),
         flags=lambda wildcards, input: " ".join(
             [
@@ -449,6 +453,7 @@ rule simulate_paths:
         mem_mb=3000,
         runtime=60,
     params:
+        gas=GAS,
         isotope=flags("material", isotope="isotope"),
         flags=" ".join(
             [
@@ -460,7 +465,7 @@ rule simulate_paths:
             ]
         ),
     shell:
-        "python {input.code[0]} {input.sites} --rates {input.rates} " + GAS + " --temperature {wildcards.temperature}"
+        "python {input.code[0]} {input.sites} --rates {input.rates} {params.gas} --temperature {wildcards.temperature}"
         " --site-tensors {input.tensors} --surroundings {input.surroundings} {params.isotope} {params.flags}"
         " --out-spectra {output.spectra} --out-echoes {output.echoes} > {log} 2>&1"
 
