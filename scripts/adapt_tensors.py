@@ -15,8 +15,8 @@ import numpy as np
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.generator import occupations
-from insilico_nmr.lattice import log_weights, number_of_ions, read_rates
-from insilico_nmr.moving import gas_of, neighbours_filled
+from insilico_nmr.lattice import log_weights, read_rates
+from insilico_nmr.moving import mover_of, neighbours_filled
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.sites import concentration, read_sites, site_orbits
 from insilico_nmr.surroundings import Added, read_surroundings
@@ -61,8 +61,8 @@ def main() -> None:
     if args.interactions:
         if args.supercell is None:
             raise InputError("--interactions needs --supercell")
-        gas = gas_of(sites, rates, filling, tuple(args.supercell), args.interactions, temperature_K)
-        filled = neighbours_filled(gas, number_of_ions(gas.lattice, filling), added.site, added.image)
+        gas, n_ions = mover_of(sites, rates, filling, tuple(args.supercell), temperature_K, args.interactions)
+        filled = neighbours_filled(gas, n_ions, added.site, added.image)
     else:
         filled = occupations(log_weights(tuple(rates), rates, tuple(orbits), args.rates), filling)[added.site]
     changes = changes_of(states, added, filled, str(args.tensors))

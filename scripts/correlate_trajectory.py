@@ -26,8 +26,8 @@ from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
-from insilico_nmr.lattice import converged_lattice, number_of_ions, read_rates
-from insilico_nmr.moving import Mover, gas_of, lattice_of, run_snapshots, start_in_equilibrium
+from insilico_nmr.lattice import read_rates
+from insilico_nmr.moving import Mover, lattice_of, mover_of, run_snapshots, start_in_equilibrium
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
@@ -100,11 +100,9 @@ def main() -> None:
         table[f"{name}_au2"], table[f"{name}_se_au2"] = mean_and_error(by_ion(histories)[:, :count])
     curves = {"kmc_sites": [], "kmc_surroundings": []}
     filling = concentration(str(args.sites))
-    if args.interactions:
-        mover = gas_of(sites, rates, filling, tuple(args.supercell), args.interactions, temperature_K)
-    else:
-        mover = converged_lattice(sites, rates, tuple(args.supercell), filling, str(args.sites))
-    n_ions = number_of_ions(lattice_of(mover), filling)
+    mover, n_ions = mover_of(
+        sites, rates, filling, tuple(args.supercell), temperature_K, args.interactions, str(args.sites)
+    )
     for box, there, cells in simulated(mover, n_ions, lags_s, args.seed, args.replicas):
         full = surroundings.filled(near, box, there, cells)
         of_ways = means[there], surroundings.tensors_of(sites, coefficients, there, full)

@@ -24,7 +24,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
-from insilico_nmr.moving import Mover, asked_for, averages, lattice_of, run_snapshots, start_in_equilibrium
+from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, start_in_equilibrium
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.relaxation import Decay, fit_decay
@@ -39,7 +39,7 @@ SPENT = 6.0  # −ln of the signal from where on what is left of it does not sha
 
 def times_of(mover: Mover, n_ions: int, signal_s: float, max_events: int) -> np.ndarray:
     """Times from 0 on, s: to the end of the signal, or as far as the jumps reach."""
-    residence_s = 1 / averages(mover, n_ions).exit_rate
+    residence_s = 1 / exit_rate(mover, n_ions)
     last = min(signal_s, min(LONGEST_RESIDENCES, max_events / n_ions) * residence_s)
     first = 0.01 * min(residence_s, last)
     count = int(TIMES_PER_DECADE * np.log10(last / first)) + 1

@@ -32,7 +32,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
-from insilico_nmr.moving import Mover, asked_for, averages, lattice_of, start_in_equilibrium
+from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import frequency_unit, transitions
 from insilico_nmr.rate_shifts import add_rate_arguments
@@ -194,7 +194,7 @@ def main() -> None:
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, REACH_A)
     mover, n_ions = asked_for(arguments, sites, smallest)
     lattice = lattice_of(mover)
-    reach_s = arguments.max_events / n_ions / averages(mover, n_ions).exit_rate
+    reach_s = arguments.max_events / n_ions / exit_rate(mover, n_ions)
     step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
     evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
     widest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()

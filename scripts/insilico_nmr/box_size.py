@@ -10,7 +10,6 @@ from nowhere (D. Frenkel, B. Smit, Understanding Molecular Simulation, 2nd ed. (
 at which the mean number is what is asked for, to which what was sampled near it is reweighted.
 """
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +20,7 @@ from scipy.special import logsumexp
 from insilico_nmr import gas_kmc
 from insilico_nmr.errors import InputError
 from insilico_nmr.kernels import seeded, uniform
-from insilico_nmr.lattice import LARGEST_DEVIATION, LARGEST_DEVIATION_MOVED, MAX_SITES, SIZE_TOLERANCE
+from insilico_nmr.lattice import grown_supercell
 from insilico_nmr.lattice_gas import Gas
 
 FEWEST_SWEEPS, MOST_SWEEPS = 10_000, 3_000_000  # of a run, a trial a site each
@@ -98,26 +97,16 @@ def _share(numbers: np.ndarray, log_seen: np.ndarray, mean: float) -> tuple[floa
 def converged_gas(
     gas: Gas, n_ions: int, larger: Callable[[tuple[int, int, int]], Gas], source: str, moved: bool = False
 ) -> Gas:
-    """The gas in a supercell whose carriers are, within SIZE_TOLERANCE, those of an endless lattice.
+    """The gas in a supercell whose carriers are those of an endless lattice, as far as `lattice.grown_supercell` goes.
 
-    It is made by `larger(supercell)`, and grows from that of `gas` along the shortest edge; limits are those of
-    `lattice.converged_lattice`, which does the same for ions that only exclude each other.
+    It is made by `larger(supercell)`, and grows from that of `gas`.
     """
     lattice, per_site = gas.lattice, number_variance(gas, n_ions)
-    supercell, m = list(lattice.supercell), len(lattice.basis)
-    while 1 / (2 * per_site * np.prod(supercell) * m) > SIZE_TOLERANCE:
-        following = supercell.copy()
-        following[int(np.argmin(np.linalg.norm(lattice.cell, axis=1) * supercell))] += 1
-        if np.prod(following) * m > MAX_SITES:
-            short = 1 / (2 * per_site * np.prod(supercell) * m)
-            tolerated = LARGEST_DEVIATION_MOVED if moved else LARGEST_DEVIATION
-            met = (
-                f"{source}: in a supercell of {tuple(supercell)}, the largest of up to {MAX_SITES} sites, carriers are "
-                f"about {100 * short:.0f} % fewer than in an endless lattice"
-            )
-            if short > tolerated:
-                raise InputError(f"{met} (tolerated: {100 * tolerated:g} %): simulate at a higher temperature")
-            print(f"warning: {met}", file=sys.stderr)
-            break
-        supercell = following
-    return gas if tuple(supercell) == lattice.supercell else larger(tuple(supercell))
+    m = len(lattice.basis)
+
+    def deviation(supercell: tuple[int, int, int]) -> float:
+        return 1 / (2 * per_site * np.prod(supercell) * m)
+
+    what = "carriers are about {:.0f} % fewer"
+    supercell = grown_supercell(lattice.cell, m, lattice.supercell, deviation, what, source, moved)
+    return gas if supercell == lattice.supercell else larger(supercell)

@@ -234,9 +234,7 @@ def sample_gas(
     gas_kmc.run_events(gas, state, RUN_IN * n_ions)
     step_s = (state.time_s - began) * BETWEEN / RUN_IN
     filled = np.zeros((n_samples, lattice.n_sites), bool)
-    for sample in filled:
-        gas_kmc.run_snapshots(gas, state, np.array([state.time_s + step_s]))
-        sample[place] = state.ion >= 0
+    filled[:, place] = gas_kmc.samples(gas, state, step_s, n_samples)
     return filled
 
 

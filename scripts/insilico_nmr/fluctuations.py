@@ -27,7 +27,7 @@ from insilico_nmr import paths, stages
 from insilico_nmr.echo import AMPLITUDE, Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
-from insilico_nmr.moving import Mover, averages, lattice_of, start_in_equilibrium
+from insilico_nmr.moving import Mover, averages, exit_rate, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, unit_direction, zcw
 from insilico_nmr.relaxation import fluctuation_parts
@@ -137,10 +137,9 @@ def simulate(
     changes_of_ion = length * (1 + 2 * (n_ions / lattice_of(mover).n_sites) * (added.site >= 0).sum(axis=1).mean())
     watched = int(np.clip(MOST_CHANGES / changes_of_ion, 1, n_ions))
 
-    def one_run(hopping: Mover, times: np.ndarray, replica: int) -> np.ndarray:
+    def one_run(hopping: Mover, times: np.ndarray, replica: int, run_s: float) -> np.ndarray:
         rng = np.random.default_rng([seed, replica])
         start, state = start_in_equilibrium(hopping, n_ions, rng)
-        run_s = length / averages(hopping, n_ions).exit_rate
         seen = paths.changes(hopping, field, start, state, run_s, watched)
         along = a_powder(watched, rng) if direction is None else np.tile(unit_direction(direction), (watched, 1))
         of_ion = np.repeat(along, np.diff(seen.begin), axis=0)
@@ -156,7 +155,8 @@ def simulate(
         return np.concatenate([np.broadcast_to(correlation, (3, len(times))), echo.T]).T
 
     def follow(hopping: Mover, times: np.ndarray) -> np.ndarray:
-        return np.array([one_run(hopping, times, replica) for replica in range(replicas)])
+        run_s = length / exit_rate(hopping, n_ions)
+        return np.array([one_run(hopping, times, replica, run_s) for replica in range(replicas)])
 
     def times_of(hopping: Mover) -> np.ndarray:
         mean = averages(hopping, n_ions)

@@ -126,6 +126,22 @@ def start_in_equilibrium(gas: Gas, numbers: tuple[int, ...], rng: np.random.Gene
     return start(gas, run_in.where, int(seeds[1]), species)
 
 
+def exit_rate(gas: Gas, numbers: tuple[int, ...], rng: np.random.Generator, n_events: int) -> float:
+    """Jumps per ion and second, of a run of so many from equilibrium."""
+    state = start_in_equilibrium(gas, numbers, rng)
+    run_events(gas, state, n_events)
+    return state.events / (sum(numbers) * state.time_s)
+
+
+def samples(gas: Gas, state: GasState, step_s: float, count: int) -> np.ndarray:
+    """Which sites are occupied, (count, S) bool, at times `step_s` apart, the first that long from now."""
+    filled = np.zeros((count, gas.lattice.n_sites), bool)
+    for sample in filled:
+        run_snapshots(gas, state, np.array([state.time_s + step_s]))
+        sample[state.where] = True
+    return filled
+
+
 def keep_tree(gas: Gas, state: GasState) -> None:
     """Draw jumps by the tree from now on, as a run does by itself once trials take too many."""
     levels = _levels(gas.lattice.n_sites)

@@ -8,7 +8,7 @@ occupation pattern of a fixed number of ions has the weight Π w_i over the occu
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -412,6 +412,42 @@ def size_deviation(lattice: Lattice, concentration: float) -> float:
     return float(np.abs(np.bincount(directed, here.flux) / endless - 1).max())
 
 
+def grown_supercell(
+    cell: np.ndarray,
+    sites_per_cell: int,
+    smallest: tuple[int, int, int],
+    deviation: Callable[[tuple[int, int, int]], float],
+    what: str,
+    source: str,
+    moved: bool,
+) -> tuple[int, int, int]:
+    """The first supercell, by one cell at a time along the shortest edge, with a `deviation` of up to SIZE_TOLERANCE.
+
+    Where MAX_SITES do not suffice the largest, with a warning on stderr: `what` deviates, by how many % in braces, from
+    an endless lattice. Raises InputError where it does by more than LARGEST_DEVIATION, or LARGEST_DEVIATION_MOVED of a
+    rate model that is `moved`.
+    """
+    supercell = smallest
+    while (off := deviation(supercell)) > SIZE_TOLERANCE:
+        larger = list(supercell)
+        larger[int(np.argmin(np.linalg.norm(cell, axis=1) * supercell))] += 1
+        if np.prod(larger) * sites_per_cell > MAX_SITES:
+            tolerated = LARGEST_DEVIATION_MOVED if moved else LARGEST_DEVIATION
+            met = (
+                f"{source}: in a supercell of {supercell}, the largest of up to {MAX_SITES} sites, "
+                f"{what.format(100 * off)} than in an endless lattice"
+            )
+            if off > tolerated:
+                raise InputError(
+                    f"{met} (tolerated: {100 * tolerated:g} %): there are too few carriers; simulate at a higher "
+                    "temperature"
+                )
+            print(f"warning: {met}", file=sys.stderr)
+            break
+        supercell = tuple(larger)
+    return supercell
+
+
 def converged_lattice(
     sites: dict,
     rates: Rates,
@@ -426,26 +462,17 @@ def converged_lattice(
     warning on stderr; `moved`: the rates are those of a rate model that is moved. Raises InputError where even that
     deviates by more than LARGEST_DEVIATION(_MOVED): carriers are then too rare for a simulation of this kind.
     """
-    supercell = list(smallest)
-    while True:
-        lattice = build_lattice(sites, rates, tuple(supercell), source)
-        deviation = size_deviation(lattice, concentration)
-        if deviation <= SIZE_TOLERANCE:
-            return lattice
-        supercell[int(np.argmin(np.linalg.norm(lattice.cell, axis=1) * supercell))] += 1
-        if np.prod(supercell) * len(lattice.basis) > MAX_SITES:
-            tolerated = LARGEST_DEVIATION_MOVED if moved else LARGEST_DEVIATION
-            met = (
-                f"{source}: in a supercell of {lattice.supercell}, the largest of up to {MAX_SITES} sites, jumps are "
-                f"still made {100 * deviation:.0f} % more or less often than in an endless lattice"
-            )
-            if deviation > tolerated:
-                raise InputError(
-                    f"{met} (tolerated: {100 * tolerated:g} %): there are too few carriers; simulate at a higher "
-                    "temperature"
-                )
-            print(f"warning: {met}", file=sys.stderr)
-            return lattice
+    lattice = build_lattice(sites, rates, tuple(smallest), source)
+
+    def deviation(supercell: tuple[int, int, int]) -> float:
+        nonlocal lattice
+        if supercell != lattice.supercell:
+            lattice = build_lattice(sites, rates, supercell, source)
+        return size_deviation(lattice, concentration)
+
+    what = "jumps are still made {:.0f} % more or less often"
+    grown_supercell(lattice.cell, len(lattice.basis), lattice.supercell, deviation, what, source, moved)
+    return lattice
 
 
 def equilibrium_occupation(lattice: Lattice, n_ions: int, rng: np.random.Generator) -> np.ndarray:

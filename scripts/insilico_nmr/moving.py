@@ -30,40 +30,39 @@ State = kmc.State | gas_kmc.GasState
 
 
 def asked_for(arguments: argparse.Namespace, sites: dict, smallest: tuple[int, int, int]) -> tuple[Mover, int]:
-    """What moves, and how many ions, as the flags of `rate_shifts.add_rate_arguments` say; `smallest`: supercell.
-
-    It grows until there are enough carriers (`lattice.converged_lattice`, `box_size.converged_gas`).
-    """
+    """What moves, and how many ions, as the flags of `rate_shifts.add_rate_arguments` say; `smallest`: supercell."""
     asked = rates_asked_for(arguments, sites)
-    if not arguments.interactions:
-        lattice = converged_lattice(sites, asked.rates, smallest, asked.filling, arguments.sites, bool(arguments.shift))
-        return lattice, number_of_ions(lattice, asked.filling)
-    gas = gas_of(
-        sites, asked.rates, asked.filling, smallest, arguments.interactions, arguments.temperature, asked.strength_step,
-        arguments.sites, bool(arguments.shift),
+    return mover_of(
+        sites, asked.rates, asked.filling, smallest, arguments.temperature, arguments.interactions, arguments.sites,
+        asked.strength_step, bool(arguments.shift),
     )  # fmt: skip
-    return gas, number_of_ions(gas.lattice, asked.filling)
 
 
-def gas_of(
+def mover_of(
     sites: dict,
     rates: Rates,
     filling: float,
     smallest: tuple[int, int, int],
-    interactions: str,
     temperature_K: float,
-    strength_step: float = 0.0,
+    interactions: str | None,
     source: str = "sites",
+    strength_step: float = 0.0,
     moved: bool = False,
-) -> Gas:
-    """Interacting ions in a supercell that holds enough carriers; as `lattice.converged_lattice`."""
+) -> tuple[Mover, int]:
+    """Ions of `filling` a site, with a file of interactions or with exclusion alone, and how many they are.
+
+    The supercell grows until there are enough carriers (`lattice.converged_lattice`, `box_size.converged_gas`).
+    """
 
     def in_box(supercell: tuple[int, int, int]) -> Gas:
-        lattice = build_lattice(sites, rates, supercell, source)
-        return read_gas(interactions, lattice, temperature_K, strength_step)
+        return read_gas(interactions, build_lattice(sites, rates, supercell, source), temperature_K, strength_step)
 
-    small = in_box(smallest)
-    return converged_gas(small, number_of_ions(small.lattice, filling), in_box, source, moved)
+    if interactions:
+        small = in_box(smallest)
+        mover = converged_gas(small, number_of_ions(small.lattice, filling), in_box, source, moved)
+    else:
+        mover = converged_lattice(sites, rates, smallest, filling, source, moved)
+    return mover, number_of_ions(lattice_of(mover), filling)
 
 
 def lattice_of(mover: Mover) -> Lattice:
@@ -87,6 +86,13 @@ def run_snapshots(mover: Mover, state: State, times_s: np.ndarray) -> np.ndarray
 def run_journal(mover: Mover, state: State, until_s: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `kmc.run_journal`."""
     return (gas_kmc if isinstance(mover, Gas) else kmc).run_journal(mover, state, until_s, most)
+
+
+def exit_rate(mover: Mover, n_ions: int) -> float:
+    """Jumps per ion and second."""
+    if isinstance(mover, Lattice):
+        return equilibrium(mover, n_ions).exit_rate
+    return gas_kmc.exit_rate(mover, (n_ions,), np.random.default_rng(0), min(TRIED[0], TRIED[1] * n_ions))
 
 
 def averages(mover: Mover, n_ions: int) -> Equilibrium:
@@ -123,9 +129,4 @@ def _arrangements(gas: Gas, n_ions: int) -> np.ndarray:
     rng, level = np.random.default_rng(1), gas.levelled
     state = gas_kmc.start_in_equilibrium(level, (n_ions,), rng)
     gas_kmc.run_events(level, state, BETWEEN * n_ions)
-    n_samples = int(np.clip(SAMPLED_SITES // gas.lattice.n_sites, 10, 4000))
-    step_s, filled = state.time_s, np.zeros((n_samples, gas.lattice.n_sites), bool)
-    for sample in filled:
-        gas_kmc.run_snapshots(level, state, np.array([state.time_s + step_s]))
-        sample[state.where] = True
-    return filled
+    return gas_kmc.samples(level, state, state.time_s, int(np.clip(SAMPLED_SITES // gas.lattice.n_sites, 10, 4000)))

@@ -14,7 +14,8 @@ import pandas as pd
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import Assignment, Jumps, occupation, ordered_pairs, supercell_pairs
 from insilico_nmr.files import read_json
-from insilico_nmr.rates import BOLTZMANN_EV_PER_K, RateModel
+from insilico_nmr.rate_members import adds_up
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K, RateModel, limited
 from insilico_nmr.sites import directed_classes, site_orbits
 from insilico_nmr.tables import read_table
 
@@ -103,8 +104,7 @@ def read_neighbours(path: str | Path, counts: pd.DataFrame) -> pd.DataFrame:
     Raises InputError where both do not add up to the same.
     """
     table = read_table(path, ["temperature_K", "member", "log_x", "count", "exposure_s"], KEYS[:3])
-    both = [part.groupby(KEYS)[["count", "exposure_s"]].sum() for part in (table, counts)]
-    if not (both[0].index.equals(both[1].index) and np.allclose(*both, rtol=1e-6, atol=0)):
+    if not adds_up(table, counts):
         raise InputError(f"{path}: does not add up to the counts of all runs: are the files of one analysis?")
     return table.merge(counts[[*KEYS, "fano", "radius_log_sd", "frame_s"]], on=KEYS)
 
@@ -126,8 +126,7 @@ def among_mean_occupancies(counts: pd.DataFrame, neighbours: pd.DataFrame, model
         )
     )
     log_x = model.strength * neighbours["log_x"].to_numpy()
-    fastest = np.maximum(there + log_x, back - log_x)
-    ratio = np.exp(log_x + np.minimum(0, model.parameters[0] - fastest))
+    ratio = np.exp(log_x) * limited(there + log_x, back - log_x, model.parameters[0])
     weighted = neighbours.assign(worth_s=ratio * neighbours["exposure_s"]).groupby(KEYS)[["worth_s", "exposure_s"]]
     mean = weighted.sum().eval("worth_s / exposure_s").reindex(pd.MultiIndex.from_frame(counts[KEYS])).to_numpy()
     columns = ["rate_per_s", "ci_low_per_s", "ci_high_per_s"]

@@ -135,7 +135,11 @@ def make_plan(
     n_ions = sum(numbers)
     if n_ions >= lattice.n_sites:
         raise InputError(f"{' + '.join(map(str, numbers))} ions leave none of {lattice.n_sites} sites vacant")
-    residence_s = 1.0 / (equilibrium(lattice, n_ions).exit_rate if gas is None else _exit_rate(gas, numbers, seed))
+    if gas is None:
+        residence_s = 1.0 / equilibrium(lattice, n_ions).exit_rate
+    else:  # it sets the grid of times and no result
+        rng = np.random.default_rng([seed])
+        residence_s = 1.0 / gas_kmc.exit_rate(gas, numbers, rng, TRIED * sum(numbers))
     n_ticks = int(max_events / n_ions * TICKS_PER_RESIDENCE)
     longest = min(int(max_residence_times * TICKS_PER_RESIDENCE), n_ticks)
     if longest < TICKS_PER_RESIDENCE:
@@ -146,13 +150,6 @@ def make_plan(
     exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
     lags = np.unique(np.rint(10**exponents).astype(np.int64))
     return Plan(lattice, numbers, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
-
-
-def _exit_rate(gas: Gas, numbers: tuple[int, ...], seed: int) -> float:
-    """Jumps per ion and second, of a short run; it sets the grid of times and no result."""
-    state = gas_kmc.start_in_equilibrium(gas, numbers, np.random.default_rng([seed]))
-    gas_kmc.run_events(gas, state, TRIED * sum(numbers))
-    return state.events / (sum(numbers) * state.time_s)
 
 
 @dataclass

@@ -38,10 +38,15 @@ class MemberSpread:
     strength: float
 
 
+def adds_up(parts: pd.DataFrame, counts: pd.DataFrame) -> bool:
+    """Whether the rows of `counts` are the sums of rows of `parts`."""
+    sums, whole = (table.groupby(_keys(counts))[["count", "exposure_s"]].sum() for table in (parts, counts))
+    return sums.index.equals(whole.index) and np.allclose(sums, whole, rtol=1e-9, atol=0)
+
+
 def check_sums(member_counts: pd.DataFrame, counts: pd.DataFrame) -> None:
     """Raises InputError where the rows of `counts` are not the sums of the members' rows."""
-    sums, whole = (table.groupby(_keys(counts))[["count", "exposure_s"]].sum() for table in (member_counts, counts))
-    if not (sums.index.equals(whole.index) and np.allclose(sums, whole, rtol=1e-9, atol=0)):
+    if not adds_up(member_counts, counts):
         raise InputError("counts of the members do not add up to those of all runs: are the files of one analysis?")
 
 

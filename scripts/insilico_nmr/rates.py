@@ -317,8 +317,7 @@ def fit_rates(
                 rows, observed, exposure * limit, weight, normal, target, sigma, orbits, unordered
             )
             if interacting:  # no jump is faster than ν, there or back
-                fastest = np.maximum(rows @ parameters, rows_back @ parameters)
-                limit = np.exp(np.minimum(0, parameters[0] - fastest))
+                limit = limited(rows @ parameters, rows_back @ parameters, parameters[0])
             before, mean = mean, exposure * limit * np.exp(rows @ parameters)
             if not (unseen or interacting) or np.allclose(mean, before, rtol=1e-6):
                 break
@@ -362,6 +361,11 @@ def fit_rates(
     return RateModel(
         orbits, unordered, parameters, covariance, chi_squared, freedom, tuple(assumed), at_bound, interacting
     )
+
+
+def limited(log_there: np.ndarray, log_back: np.ndarray, log_nu: float) -> np.ndarray:
+    """Factor on rates there that brings neither them nor those back above ν, from ln of all (module's docstring)."""
+    return np.exp(np.minimum(0, log_nu - np.maximum(log_there, log_back)))
 
 
 def _scale(matrix: np.ndarray) -> np.ndarray:
