@@ -83,7 +83,10 @@ def main() -> None:
     if others:
         asked = rate_shifts.rates_asked_for(arguments, sites)
         lattice = build_lattice(sites, asked.rates, supercell, str(arguments.sites))
-        n_ions, gas = number_of_ions(lattice, asked.filling), gas_of_species(lattice, arguments, others)
+        n_ions, gas = (
+            number_of_ions(lattice, asked.filling),
+            gas_of_species(lattice, arguments, others, asked.strength_step),
+        )
     else:
         mover, n_ions = moving.asked_for(arguments, sites, supercell)
         lattice, gas = moving.lattice_of(mover), mover if isinstance(mover, Gas) else None
@@ -131,12 +134,12 @@ def read_species(rates: str, ions_per_site: str, out: str) -> Species:
         raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
 
 
-def gas_of_species(lattice: Lattice, arguments: argparse.Namespace, others: list[Species]) -> Gas:
+def gas_of_species(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
     """Ions of several species, with the interactions asked for, on the lattice."""
     of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
     rates = np.stack([lattice.rates, *of_others], axis=1)
     if arguments.interactions:
-        return read_gas(arguments.interactions, lattice, arguments.temperature, rates_per_s=rates)
+        return read_gas(arguments.interactions, lattice, arguments.temperature, strength_step, rates)
     tables = " ".join(species.rates for species in others)
     return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
 
