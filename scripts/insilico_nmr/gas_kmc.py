@@ -1,4 +1,4 @@
-"""Kinetic Monte Carlo of the interacting ions of `lattice_gas`, by trials or rejection-free.
+"""Kinetic Monte Carlo of the interacting ions of `lattice_gas`, by trials over all ions or over bins of like rates.
 
 What interactions do to a site is kept as one factor for each species, exp(−Σ J / 2kT), so that a rate is a product, and
 a jump changes the factors of the sites that interact with its start or its end, no more.
@@ -9,10 +9,12 @@ or not, by −ln(u)/(N times the largest sum of a site's largest rates), so that
 are those of the rates, exactly (null events: P. Hanusse, A. Blanché, J. Chem. Phys. 74, 6148 (1981)). As in `kmc.py`
 trials are drawn ahead, and what they need is called into the cache.
 
-Where that takes too many (MOST_TRIALS), as with strong interactions or ions that rest on deep sites, every ion's total
-rate becomes a leaf of a tree of sums with eight children a node, from then on. Sites are numbered along a Z-order
-curve, so that the ions that one jump concerns share most of their nodes: sums are renewed, not corrected, and never
-drift. `kmc.py` is faster where there are no interactions.
+Where that takes too many (MOST_TRIALS), as with strong interactions or ions that rest on deep sites, ions are binned by
+their total rates from then on, each bin up to twice the rate of the next: a bin is drawn by its ions' number times its
+largest rate, one of its ions, and that jumps with the chance rate/(largest rate), a half and more (composition and
+rejection: A. Slepoy, A. P. Thompson, S. J. Plimpton, J. Chem. Phys. 128, 205101 (2008)). What a jump costs does not
+depend on the number of sites, and nothing is summed that could drift. Sites are numbered along a Z-order curve, so that
+what one jump concerns lies close together. `kmc.py` is faster where there are no interactions.
 """
 
 from dataclasses import dataclass
@@ -20,14 +22,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.kernels import copy_record, draw_uniform, inlined, kernel, prefetch, seeded, uniform
+from insilico_nmr.kernels import copy_record, draw_uniform, exponent, inlined, kernel, prefetch, seeded, uniform
 from insilico_nmr.kmc import DONE, NO_JOURNAL, SITE, SPARSE, STUCK, Simulation, X, Y, Z, occupy, stuck
 from insilico_nmr.lattice_gas import Gas
 
-CHILDREN = 8
-SHIFT = 3  # log2 of CHILDREN
+# Rates in a ratio of 2^(BINS − 1) have bins of their own; slower ones share the last.
+BINS = 64
+# Ions of one bin lie in parts of so many, which bins take and give back.
+PART = 64
+SHIFT = 6  # log2 of PART
 
-# Trials for a jump, on average over all jumps and at least so many of them, above which the tree is faster.
+# Entries of GasState.scale.
+TOP, ANEW, FIRST, LAST = range(4)
+
+# Trials for a jump, on average over all jumps and at least so many of them, above which bins are faster.
 MOST_TRIALS, FEWEST_JUMPS = 40, 1000
 # Trials for one jump after which it is time to ask whether any is possible.
 PATIENCE = 1_000_000
@@ -47,9 +55,16 @@ class GasState(Simulation):
     record : (N, 4) int32, as in kmc.State.
     field : (S, Q) float64, exp(−Σ J / 2kT) over the ions that interact with one of each species here; negative where
         the site is occupied.
-    tree : float64, total rates of the sites' ions, then sums of eight, level after level, up to the total; empty as
-        long as jumps are drawn by trials.
-    seen : uint32, when each node of the tree was renewed last, and its last entry when that was last begun.
+    rung : (S,) int8, bin of the site's ion, −1 where it cannot jump or there is none; this and the next five are empty
+        as long as jumps are drawn by trials.
+    place : (S,) int32, its place in the bin.
+    member : (parts × PART,) int32, sites of the bins' ions.
+    part : (BINS × parts,) int32, which part of `member` holds each part of a bin.
+    size : (BINS,) int64, ions in each bin.
+    spare : (parts + 1,) int32, parts that no bin has, and at its end their number.
+    scale : (4,) int64, largest exponent of two that bin 0 holds; whether an ion is faster than that, so that bins are
+        to be made anew; and two bins, before the first and after the second of which all are empty.
+    seen : (S + 1,) uint32, when the site's rate was renewed last, and at its end when that was last begun.
     executed : (C, Q) int64, jumps made.
     clock : (2,) float64, time now and time of the next event, s.
     pending : (2,) int64, site and slot of the next event.
@@ -64,7 +79,13 @@ class GasState(Simulation):
     where: np.ndarray
     record: np.ndarray
     field: np.ndarray
-    tree: np.ndarray
+    rung: np.ndarray
+    place: np.ndarray
+    member: np.ndarray
+    part: np.ndarray
+    size: np.ndarray
+    spare: np.ndarray
+    scale: np.ndarray
     seen: np.ndarray
     executed: np.ndarray
     clock: np.ndarray
@@ -72,15 +93,6 @@ class GasState(Simulation):
     trial: np.ndarray
     tried: np.ndarray
     rng: np.ndarray
-
-
-def _levels(n_sites: int) -> np.ndarray:
-    """Where each level of the tree begins, and its end; the last level is the total alone."""
-    sizes = [n_sites]
-    while sizes[-1] > 1:
-        sizes.append(-(-sizes[-1] // CHILDREN))
-    padded = [-(-size // CHILDREN) * CHILDREN for size in sizes[:-1]] + [1]
-    return np.cumsum([0, *padded])
 
 
 def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = None) -> GasState:
@@ -100,8 +112,7 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
         where=np.array(sites, np.int32),
         record=record,
         field=np.ones((lattice.n_sites, gas.n_species)),
-        tree=np.empty(0),
-        seen=np.empty(0, np.uint32),
+        **_bins(0, 0),
         executed=np.zeros((len(lattice.rates), gas.n_species), np.int64),
         clock=np.zeros(2),
         pending=np.zeros(2, np.int64),
@@ -113,6 +124,21 @@ def start(gas: Gas, sites: np.ndarray, seed: int, species: np.ndarray | None = N
     if not _draw(gas, state):
         raise stuck(state)
     return state
+
+
+def _bins(n_sites: int, n_ions: int) -> dict[str, np.ndarray]:
+    """Room for the bins of so many ions, by the names in GasState; without ions, for none."""
+    parts = n_ions // PART + BINS if n_ions else 0
+    return {
+        "rung": np.full(n_sites, -1, np.int8),
+        "place": np.zeros(n_sites, np.int32),
+        "member": np.zeros(parts * PART, np.int32),
+        "part": np.zeros(BINS * parts, np.int32),
+        "size": np.zeros(BINS, np.int64),
+        "spare": np.append(np.arange(parts), parts).astype(np.int32),
+        "scale": np.array([0, 0, BINS - 1, 0]),
+        "seen": np.zeros(n_sites + 1, np.uint32),
+    }
 
 
 def start_in_equilibrium(gas: Gas, numbers: tuple[int, ...], rng: np.random.Generator) -> GasState:
@@ -142,12 +168,18 @@ def samples(gas: Gas, state: GasState, step_s: float, count: int) -> np.ndarray:
     return filled
 
 
-def keep_tree(gas: Gas, state: GasState) -> None:
-    """Draw jumps by the tree from now on, as a run does by itself once trials take too many."""
-    levels = _levels(gas.lattice.n_sites)
-    state.tree = np.zeros(levels[-1])
-    state.seen = np.zeros(levels[-1] + 1, np.uint32)
-    _fill_tree(*_tables(gas), *state.arrays.values())
+def keep_bins(gas: Gas, state: GasState) -> None:
+    """Draw jumps by bins from now on, as a run does by itself once trials take too many; or make the bins anew."""
+    for name, array in _bins(gas.lattice.n_sites, len(state.where)).items():
+        setattr(state, name, array)
+    _fill_bins(*_tables(gas), *state.arrays.values())
+
+
+def total_rates(gas: Gas, state: GasState) -> np.ndarray:
+    """Of the jumps that each ion can make now, (N,), 1/s."""
+    rates = np.empty(len(state.where))
+    _fill_rates(rates, *_tables(gas), *state.arrays.values())
+    return rates
 
 
 def run_events(gas: Gas, state: GasState, n_events: int) -> None:
@@ -172,10 +204,10 @@ def run_journal(gas: Gas, state: GasState, until_s: float, most: int) -> tuple[n
 
 
 def _draw(gas: Gas, state: GasState) -> bool:
-    """Draw the next event, by the tree if trials find none. False where no jump is possible."""
+    """Draw the next event, by new bins if the way it was done finds none. False where no jump is possible."""
     end = _draw_next(*_tables(gas), *state.arrays.values())
-    if end == SPARSE:
-        keep_tree(gas, state)
+    while end == SPARSE:
+        keep_bins(gas, state)
         end = _draw_next(*_tables(gas), *state.arrays.values())
     return end == DONE
 
@@ -197,7 +229,7 @@ def _tables(gas: Gas) -> tuple:
     """What the kernels need of the gas, in the order of their arguments."""
     lattice = gas.lattice
     return (
-        _levels(lattice.n_sites), gas.basis_site, gas.neighbour, gas.partner, gas.factor, gas.half, gas.whole,
+        gas.basis_site, gas.neighbour, gas.partner, gas.factor, gas.half, gas.whole,
         gas.ceiling, gas.most, gas.most.max(), lattice.jump_target, lattice.jump_rate, lattice.jump_image,
     )  # fmt: skip
 
@@ -209,32 +241,33 @@ def _if_vacant(field):
 
 
 @inlined
-def _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field):
-    """Rate of the jump of an ion of species q from site i by a slot; 0 where the target is filled."""
-    x = _if_vacant(field[neighbour[i * z + slot], q]) / -field[i, q]
-    jump = basis_site[i] * z + slot
+def _rate(x, jump, q, half, whole, ceiling):
+    """Of a jump of an ion of species q that has x = exp(−ΔJ/2kT), 0 where the target is filled."""
     return min(half[jump, q] * x, ceiling if x > 0.0 else 0.0, whole[jump, q] * x * x)
 
 
 @inlined
 def _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field):
     """Of all jumps of the ion on site i."""
-    q = species[ion[i]]
+    q = species[ion[i]] if field.shape[1] > 1 else 0
+    first, jump = i * z, basis_site[i] * z
+    own = 1.0 / -field[i, q]
     total = 0.0
     if ceiling < np.inf:
         for slot in range(z):
-            total += _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
+            x = _if_vacant(field[neighbour[first + slot], q]) * own
+            total += _rate(x, jump + slot, q, half, whole, ceiling)
         return total
-    first, jump = i * z, basis_site[i] * z
     for slot in range(z):
         total += half[jump + slot, q] * _if_vacant(field[neighbour[first + slot], q])
-    return total / -field[i, q]
+    return total * own
 
 
 @kernel
 def _fill_fields(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
-    ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
+    basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
+    ion, species, where, record, field,
+    rung, place, member, part, size, spare, scale, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Set the fields, all 1 before, for the occupation `ion`."""
     y = len(partner) // len(ion)
@@ -250,20 +283,80 @@ def _fill_fields(
 
 
 @kernel
-def _fill_tree(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
-    ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
+def _fill_rates(
+    rates,
+    basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
+    ion, species, where, record, field,
+    rung, place, member, part, size, spare, scale, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
-    """Set rates and sums by the fields."""
+    """rates[n] = total rate of ion n."""
     z = len(neighbour) // len(ion)
-    for i in range(len(ion)):
-        if ion[i] >= 0:
-            tree[i] = _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
-    for level in range(1, len(levels) - 1):
-        for node in range(levels[level + 1] - levels[level]):
-            first = levels[level - 1] + node * CHILDREN
-            for child in range(first, min(first + CHILDREN, levels[level])):
-                tree[levels[level] + node] += tree[child]
+    for n in range(len(where)):
+        rates[n] = _total(where[n], z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
+
+
+@kernel
+def _fill_bins(
+    basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
+    ion, species, where, record, field,
+    rung, place, member, part, size, spare, scale, seen, executed, clock, pending, trial, tried, rng,
+):  # fmt: skip
+    """Put all ions that can jump in bins, all empty before, of which the first holds the fastest."""
+    z = len(neighbour) // len(ion)
+    fastest = 0.0
+    for i in where:
+        fastest = max(fastest, _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field))
+    scale[TOP] = exponent(fastest)
+    for i in where:
+        total = _total(i, z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
+        _enter(np.int64(i), _bin(total, scale), rung, place, member, part, size, spare, scale)
+
+
+@inlined
+def _bin(total, scale):
+    """Of an ion with this total rate; −1 where it cannot jump."""
+    if not total > 0.0:
+        return -1
+    below = scale[TOP] - exponent(total)
+    if below < 0:
+        scale[ANEW] = 1
+        below = 0
+    return min(below, BINS - 1)
+
+
+@inlined
+def _enter(i, b, rung, place, member, part, size, spare, scale):
+    """Put the ion on site i, which is in no bin, in bin b, if that is one."""
+    rung[i] = b
+    if b < 0:
+        return
+    at = size[b]
+    parts = len(spare) - 1
+    if at & (PART - 1) == 0:
+        spare[parts] -= 1
+        part[b * parts + (at >> SHIFT)] = spare[spare[parts]]
+    member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))] = i
+    place[i] = at
+    size[b] = at + 1
+    scale[FIRST], scale[LAST] = min(scale[FIRST], b), max(scale[LAST], b)
+
+
+@inlined
+def _leave(i, rung, place, member, part, size, spare):
+    """Take site i out of its bin, if it is in one; the last of the bin fills the gap."""
+    b = np.int64(rung[i])
+    if b < 0:
+        return
+    parts = len(spare) - 1
+    at, last = np.int64(place[i]), size[b] - 1
+    end = np.int64(part[b * parts + (last >> SHIFT)])
+    other = member[(end << SHIFT) + (last & (PART - 1))]
+    member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))] = other
+    place[other] = at
+    size[b] = last
+    if last & (PART - 1) == 0:
+        spare[spare[parts]] = end
+        spare[parts] += 1
 
 
 @kernel
@@ -310,7 +403,8 @@ def _draw_by_trials(
         if slot < z:
             rest = share - (most[s, q, slot - 1] if slot > 0 else 0.0)
             if ceiling < np.inf:
-                found = rest < _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
+                x = _if_vacant(field[neighbour[i * z + slot], q]) / -field[i, q]
+                found = rest < _rate(x, s * z + slot, q, half, whole, ceiling)
             else:
                 found = rest * -field[i, q] < half[s * z + slot, q] * field[neighbour[i * z + slot], q]
     pending[0], pending[1] = i, slot
@@ -322,53 +416,74 @@ def _draw_by_trials(
 
 
 @kernel
-def _draw_by_tree(
-    levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, clock, pending, rng
+def _draw_by_bins(
+    basis_site, neighbour, half, whole, ceiling, ion, species, field, member, part, size, spare, scale,
+    clock, pending, rng,
 ):  # fmt: skip
-    """Set the next event. STUCK where no jump is possible."""
-    total = tree[-1]
-    if not total > 0.0:
-        return STUCK
-    clock[1] -= np.log(1.0 - uniform(rng)) / total
+    """Set the next event. STUCK where no jump is possible, SPARSE where bins have to be made anew."""
+    if scale[ANEW]:
+        return SPARSE
     z = len(neighbour) // len(ion)
-    # The ion: down the tree.
-    rest = uniform(rng) * total
-    i = 0
-    for level in range(len(levels) - 3, -1, -1):
-        i = levels[level] + i * CHILDREN
-        last = min(i + CHILDREN, levels[level + 1]) - 1
-        while i < last and rest >= tree[i]:
-            rest -= tree[i]
-            i += 1
-        while not tree[i] > 0.0:  # only by rounding at the very end of the sum
-            i -= 1
-        i -= levels[level]
-    # Its jump.
-    q = species[ion[i]]
-    rest = uniform(rng) * tree[i]
-    slot = 0
-    rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
-    while slot < z - 1 and rest >= rate:
-        rest -= rate
-        slot += 1
-        rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
-    while not rate > 0.0:  # only by rounding at the very end of the sum
-        slot -= 1
-        rate = _rate(i, slot, q, z, basis_site, neighbour, half, whole, ceiling, field)
-    pending[0], pending[1] = i, slot
-    return DONE
+    parts = len(spare) - 1
+    first, last = scale[FIRST], scale[LAST]
+    while size[first] == 0 and first < last:
+        first += 1
+    while size[last] == 0 and first < last:
+        last -= 1
+    scale[FIRST], scale[LAST] = first, last
+    # In units of the largest rate of the first bin
+    weight, all_weights = 1.0, 0.0
+    for b in range(first, last + 1):
+        all_weights += weight * size[b]
+        weight *= 0.5
+    if not all_weights > 0.0:
+        return STUCK
+    unit = np.ldexp(1.0, scale[TOP] - first)
+    waited, product = 0.0, 1.0
+    tries = 0
+    while tries < PATIENCE:
+        tries += 1
+        product *= 1.0 - uniform(rng)
+        if product < 1e-280:
+            waited -= np.log(product)
+            product = 1.0
+        rest = uniform(rng) * all_weights
+        b, weight = first, 1.0
+        while b < last and rest >= weight * size[b]:
+            rest -= weight * size[b]
+            weight *= 0.5
+            b += 1
+        if size[b] == 0:  # only by rounding at the very end of the sum
+            continue
+        at = min(np.int64(rest / weight), size[b] - 1)
+        i = np.int64(member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))])
+        q = species[ion[i]] if field.shape[1] > 1 else 0
+        rest = uniform(rng) * (weight * unit)
+        own = 1.0 / -field[i, q]
+        for slot in range(z):
+            x = _if_vacant(field[neighbour[i * z + slot], q]) * own
+            rest -= _rate(x, basis_site[i] * z + slot, q, half, whole, ceiling)
+            if rest < 0.0:
+                pending[0], pending[1] = i, slot
+                clock[1] += (waited - np.log(product)) / (all_weights * unit)
+                return DONE
+    clock[1] += (waited - np.log(product)) / (all_weights * unit)
+    scale[ANEW] = 1
+    return SPARSE
 
 
 @kernel
 def _draw_next(
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
-    ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
+    basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
+    ion, species, where, record, field,
+    rung, place, member, part, size, spare, scale, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Set the next event after the time clock[1]. DONE, STUCK or SPARSE."""
-    if len(tree) > 0:
-        return _draw_by_tree(
-            levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, clock, pending, rng
-        )
+    if len(rung) > 0:
+        return _draw_by_bins(
+            basis_site, neighbour, half, whole, ceiling, ion, species, field, member, part, size, spare, scale,
+            clock, pending, rng,
+        )  # fmt: skip
     return _draw_by_trials(
         basis_site, neighbour, half, whole, ceiling, most, largest,
         species, where, field, clock, pending, trial, tried, rng,
@@ -376,12 +491,12 @@ def _draw_next(
 
 
 @inlined
-def _note(node, here, wanted, mark, seen, noted, count):
-    """Note a node, whose place in `seen` is `here`, once; the number of those noted. Whether is no branch: no processor
-    could foresee it."""
-    noted[count] = node
-    new = np.int64(wanted) & np.int64(seen[here] != mark)
-    seen[here] = mark
+def _note(site, wanted, mark, seen, noted, count):
+    """Note a site once, if it is wanted; the number of those noted. Whether is no branch: no processor could foresee
+    it."""
+    noted[count] = site
+    new = np.int64(wanted) & np.int64(seen[site] != mark)
+    seen[site] = mark
     return count + new
 
 
@@ -406,56 +521,50 @@ def _move_field(i, sign, q, y, basis_site, partner, factor, field, changed, coun
 @kernel
 def _renew(
     changed, n_changed, touched,
-    levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, seen,
+    basis_site, neighbour, half, whole, ceiling, ion, species, field,
+    rung, place, member, part, size, spare, scale, seen,
 ):  # fmt: skip
-    """Renew the rates that the changed sites concern, and their sums; the jump's start and end come first of those."""
-    z = len(neighbour) // len(ion)
-    mark = np.uint32(seen[-1] + 1)
+    """Renew the bins of ions that the changed sites concern; the jump's start and end come first of those."""
+    n_sites = len(ion)
+    z = len(neighbour) // n_sites
+    mark = np.uint32(seen[n_sites] + 1)
     if mark == 0:  # after 2³² jumps
-        for node in range(len(seen)):
-            seen[node] = 0
+        for site in range(n_sites):
+            seen[site] = 0
         mark = np.uint32(1)
-    seen[-1] = mark
+    seen[n_sites] = mark
     # Ions on changed sites, and ions that see a changed site vacant, or the start or end of the jump at all.
     n_touched = 0
     for at in range(n_changed):
         k = changed[at]
-        occupied = ion[k] >= 0
-        n_touched = _note(k, k, occupied or at == 0, mark, seen, touched, n_touched)
+        occupied = field[k, 0] < 0.0
+        n_touched = _note(k, occupied or at == 0, mark, seen, touched, n_touched)
         if not occupied or at < 2:
             for slot in range(z):
-                neighbouring = np.int64(neighbour[k * z + slot])
-                near = ion[neighbouring] >= 0
-                n_touched = _note(neighbouring, neighbouring, near, mark, seen, touched, n_touched)
+                near = np.int64(neighbour[k * z + slot])
+                n_touched = _note(near, field[near, 0] < 0.0, mark, seen, touched, n_touched)
     for at in range(n_touched):
         k = touched[at]
-        tree[k] = 0.0
-        if ion[k] >= 0:
-            tree[k] = _total(k, z, basis_site, neighbour, half, whole, ceiling, ion, species, field)
-    for level in range(1, len(levels) - 1):
-        renewed = 0
-        for at in range(n_touched):
-            parent = touched[at] >> SHIFT
-            renewed = _note(parent, levels[level] + parent, True, mark, seen, touched, renewed)
-        for at in range(renewed):
-            first = levels[level - 1] + touched[at] * CHILDREN
-            tree[levels[level] + touched[at]] = (
-                (tree[first] + tree[first + 1]) + (tree[first + 2] + tree[first + 3])
-            ) + ((tree[first + 4] + tree[first + 5]) + (tree[first + 6] + tree[first + 7]))
-        n_touched = renewed
+        b = -1
+        if field[k, 0] < 0.0:
+            b = _bin(_total(k, z, basis_site, neighbour, half, whole, ceiling, ion, species, field), scale)
+        if b != rung[k]:
+            _leave(k, rung, place, member, part, size, spare)
+            _enter(k, b, rung, place, member, part, size, spare, scale)
 
 
 @kernel
 def _events(
     times, limit, snapshots, moved, went, moments, progress, changed, touched,
-    levels, basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
-    ion, species, where, record, field, tree, seen, executed, clock, pending, trial, tried, rng,
+    basis_site, neighbour, partner, factor, half, whole, ceiling, most, largest, target, of_class, image,
+    ion, species, where, record, field,
+    rung, place, member, part, size, spare, scale, seen, executed, clock, pending, trial, tried, rng,
 ):  # fmt: skip
     """Make events through the rising `times`, at most `limit`; snapshot of `record` at each. DONE, STUCK or SPARSE.
 
     `moved`, `went` and `moments`, unless empty, are told of each event which ion, to which site and when.
     `progress` holds how many times were passed and events made before; `changed` and `touched` are room to work in.
-    After SPARSE an event remains to be drawn.
+    After SPARSE bins are to be made, and an event remains to be drawn.
     """
     n_sites = len(ion)
     z, y = len(neighbour) // n_sites, len(partner) // n_sites
@@ -488,14 +597,16 @@ def _events(
             n_changed = _move_field(j, 1, q, y, basis_site, partner, factor, field, changed, n_changed)
             progress[1] += 1
 
-            if len(tree) > 0:
+            if len(rung) > 0:
                 _renew(
                     changed, n_changed, touched,
-                    levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, seen,
+                    basis_site, neighbour, half, whole, ceiling, ion, species, field,
+                    rung, place, member, part, size, spare, scale, seen,
                 )  # fmt: skip
-                end = _draw_by_tree(
-                    levels, basis_site, neighbour, half, whole, ceiling, ion, species, field, tree, clock, pending, rng
-                )
+                end = _draw_by_bins(
+                    basis_site, neighbour, half, whole, ceiling, ion, species, field, member, part, size, spare, scale,
+                    clock, pending, rng,
+                )  # fmt: skip
             else:
                 end = _draw_by_trials(
                     basis_site, neighbour, half, whole, ceiling, most, largest,

@@ -39,6 +39,18 @@ def prefetch(typing, array, index):
     return types.void(array, types.int64), generate
 
 
+@intrinsic
+def exponent(typing, number):
+    """e of a positive normal number in [2^(e−1), 2^e), read from its bits."""
+
+    def generate(context, builder, signature, arguments):
+        bits = builder.bitcast(arguments[0], ir.IntType(64))
+        biased = builder.lshr(bits, ir.Constant(ir.IntType(64), 52))
+        return builder.sub(biased, ir.Constant(ir.IntType(64), 1022))
+
+    return types.int64(types.float64), generate
+
+
 @njit(cache=True)
 def seeded(seed):
     """State of xoshiro256++, (4,) uint64, from a 64-bit seed by splitmix64."""

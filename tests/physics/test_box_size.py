@@ -128,10 +128,10 @@ def test_neighbours_of_interacting_ions_are_filled_as_boltzmann_has_it():
 
 def test_the_journal_of_interacting_ions_leads_where_they_are():
     gas = lattice_gas.build_gas(chain(20, 1.0), repelling(1.0), 300.0)
-    for by_tree in (False, True):
+    for by_bins in (False, True):
         start, state = moving.start_in_equilibrium(gas, 40, np.random.default_rng(4))
-        if by_tree:
-            gas_kmc.keep_tree(gas, state)
+        if by_bins:
+            gas_kmc.keep_bins(gas, state)
         place, end_s = start.copy(), 30.0
         ions, sites, times = moving.run_journal(gas, state, end_s, 1_000_000)
         assert 100 < len(ions) < 1_000_000

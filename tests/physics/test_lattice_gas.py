@@ -51,18 +51,34 @@ def energy_kT(lattice, pairs, placed) -> float:
 
 
 def begin(gas, sites, seed, species=None, by="trials"):
-    """A simulation that draws its jumps by trials, as it does by itself until they are too many, or by the tree."""
+    """A simulation that draws its jumps by trials, as it does by itself until they are too many, or by bins."""
     state = gas_kmc.start(gas, sites, seed, species)
-    if by == "tree":
-        gas_kmc.keep_tree(gas, state)
+    if by == "bins":
+        gas_kmc.keep_bins(gas, state)
     return state
 
 
 def total_rate(gas, state) -> float:
     """Of all jumps that are possible, 1/s."""
-    copy = gas_kmc.GasState(**{name: array.copy() for name, array in state.arrays.items()})
-    gas_kmc.keep_tree(gas, copy)
-    return copy.tree[-1]
+    return gas_kmc.total_rates(gas, state).sum()
+
+
+def assert_bins_hold(state, rates) -> None:
+    """Every ion that can jump is in the bin of its rate, at the place it knows of, and in no other."""
+    parts = len(state.spare) - 1
+    held = {}
+    for b, size in enumerate(state.size):
+        for at in range(size):
+            part = state.part[b * parts + at // gas_kmc.PART]
+            held[int(state.member[part * gas_kmc.PART + at % gas_kmc.PART])] = b, at
+    moving = state.where[rates > 0]
+    assert sorted(held) == sorted(moving.tolist())
+    exponents = np.frexp(rates[rates > 0])[1]
+    for site, wanted in zip(moving.tolist(), state.scale[0] - exponents, strict=True):
+        assert held[site] == (min(wanted, gas_kmc.BINS - 1), state.place[site])
+        assert state.rung[site] == held[site][0]
+    used = sum(-(-size // gas_kmc.PART) for size in state.size)
+    assert used + state.spare[-1] == parts
 
 
 def long_run(gas, numbers, events, seed=1, by="trials"):
@@ -94,7 +110,7 @@ CASES = {
 }
 
 
-BOTH_WAYS = pytest.mark.parametrize("by", ["trials", "tree"])
+BOTH_WAYS = pytest.mark.parametrize("by", ["trials", "bins"])
 
 
 @BOTH_WAYS
@@ -217,13 +233,15 @@ def test_sums_and_fields_stay_those_of_the_occupation():
     lattice = build_lattice(sites, ONE_RATE, (6, 5, 7))
     gas = lattice_gas.build_gas(lattice, nearest(sites, 2.0), 300.0, 50.0)
     ions = np.random.default_rng(2).permutation(lattice.n_sites)[:90].astype(np.int32)
-    state = begin(gas, ions, 3, by="tree")
+    state = begin(gas, ions, 3, by="bins")
     gas_kmc.run_events(gas, state, 200_000)
     at = {int(ion): site for site, ion in enumerate(state.ion) if ion >= 0}
     assert state.where.tolist() == [at[ion] for ion in range(90)]
-    fresh = begin(gas, state.where, 3, by="tree")
+    fresh = begin(gas, state.where, 3, by="bins")
     np.testing.assert_allclose(state.field, fresh.field, rtol=1e-10)
-    np.testing.assert_allclose(state.tree, fresh.tree, rtol=1e-10)
+    rates = gas_kmc.total_rates(gas, state)
+    np.testing.assert_allclose(rates, gas_kmc.total_rates(gas, fresh), rtol=1e-10)
+    assert_bins_hold(state, rates)
     # Jumps followed one by one lead to where the ion is.
     came_from = dict(enumerate(ions.tolist()))
     first_cell = {int(sites_reached(lattice.supercell, np.zeros((1, 1), int), cell[None, None])[0, 0, 0]): cell
@@ -231,6 +249,20 @@ def test_sums_and_fields_stay_those_of_the_occupation():
     for ion, site in at.items():
         cell = first_cell[came_from[ion]] + state.record[ion, 1:]
         assert sites_reached(lattice.supercell, np.zeros((1, 1), int), cell[None, None])[0, 0, 0] == site
+
+
+def test_bins_are_made_anew_where_an_ion_is_faster_than_all_before():
+    sites = bravais("simple cubic")
+    lattice = build_lattice(sites, ONE_RATE, (6, 6, 6))
+    gas = lattice_gas.build_gas(lattice, nearest(sites, 4.0), 300.0)
+    corners = np.array([*product((0, 2, 4), repeat=3)])
+    apart = np.array([sites_reached((6, 6, 6), np.zeros((1, 1), int), at[None, None])[0, 0, 0] for at in corners])
+    state = begin(gas, apart, 7, by="bins")
+    fastest = gas_kmc.total_rates(gas, state).max()
+    gas_kmc.run_events(gas, state, 2000)
+    rates = gas_kmc.total_rates(gas, state)
+    assert 2.0 ** state.scale[gas_kmc.TOP] > 2 * fastest
+    assert_bins_hold(state, rates)
 
 
 @BOTH_WAYS
@@ -246,7 +278,7 @@ def test_waiting_times_are_exponential(by):
     assert stats.kstest(scaled, "expon").pvalue > 0.01
 
 
-@pytest.mark.parametrize(("energy", "by_itself"), [(0.5, "trials"), (-1.2, "tree")])
+@pytest.mark.parametrize(("energy", "by_itself"), [(0.5, "trials"), (-1.2, "bins")])
 def test_a_run_in_pieces_is_the_same_run(energy, by_itself):
     sites = bravais("bcc")
     lattice = build_lattice(sites, ONE_RATE, (4, 4, 4))
@@ -255,11 +287,11 @@ def test_a_run_in_pieces_is_the_same_run(energy, by_itself):
     whole = gas_kmc.start(gas, np.arange(40, dtype=np.int32), 5)
     records = gas_kmc.run_snapshots(gas, whole, times)
     piece = gas_kmc.start(gas, np.arange(40, dtype=np.int32), 5)
-    assert not len(piece.tree)
+    assert not len(piece.rung)
     first = gas_kmc.run_snapshots(gas, piece, times[:3])
     piece = gas_kmc.GasState(**{name: array.copy() for name, array in piece.arrays.items()})
     second = gas_kmc.run_snapshots(gas, piece, times[3:])
-    assert len(piece.tree) > 0 if by_itself == "tree" else not len(piece.tree)
+    assert len(piece.rung) > 0 if by_itself == "bins" else not len(piece.rung)
     assert np.array_equal(records, np.concatenate([first, second]))
     for name, array in whole.arrays.items():
         assert np.array_equal(array, piece.arrays[name]), name
