@@ -54,6 +54,10 @@ def check_sections():
             raise InputError(f"{name} needs the section dft, which says how labels are made")
     if "paths" in config["neb"] and "labelled" not in config["neb"]["paths"] and "dft" not in config:
         raise InputError("neb.paths needs the key labelled, or the section dft, which says how labels are made")
+    for name in ("neb", "interactions"):
+        asked, present = config.get(name, {}).get("members", 0), config["potential"]["members"]
+        if asked > present:
+            raise InputError(f"{name}.members is {asked}; potential.members is {present}: no more can be asked")
     observed = config["observables"]["temperatures_K"]
     sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
     asked = [

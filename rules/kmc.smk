@@ -6,7 +6,8 @@ The rules with `shift` run it again, with fewer replicas, at the rate model move
 the directions in which its uncertainty matters most.
 """
 
-SHIFTS = range(1, config["kmc"]["shifts"] + 1)
+# Where ions interact there is one direction more, the first: that of the interactions' strength.
+SHIFTS = range(1, config["kmc"]["shifts"] + 1 + INTERACT)
 
 
 rule run_neb:

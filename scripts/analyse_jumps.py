@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr import memory
-from insilico_nmr.errors import run_script
+from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign, count_jumps, find_jumps, radius_factors, summary
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.neighbourhoods import COLUMNS, count_by_neighbours, read_interactions
@@ -54,8 +54,11 @@ def main() -> None:
     parser.add_argument("--neighbours", type=Path, help="counts sorted by neighbours, CSV: with --interactions")
     parser.add_argument("--summary", type=Path, required=True, help="summary, JSON")
     args = parser.parse_args()
+    if bool(args.interactions) != bool(args.neighbours):
+        raise InputError("--interactions and --neighbours go together")
 
     sites = read_sites(args.sites)
+    interactions = read_interactions(args.interactions, sites) if args.interactions else None
     blocks, members, summaries, followed = {}, {}, {}, {}
     for path in args.trajectories:
         trajectory = read_trajectory(path)
@@ -79,7 +82,6 @@ def main() -> None:
             ),
             file=sys.stderr,
         )
-    interactions = read_interactions(args.interactions, sites) if args.interactions else None
     tables, member_tables, stays, refills, neighbours = [], [], [], [], []
     for target, runs in sorted(blocks.items()):
         group = summaries[target]

@@ -143,7 +143,8 @@ def relaxed_rows(args: argparse.Namespace, crystal, sites: dict, network: dict) 
 def draw(args, sites: dict, network: dict, rows: list[dict], n_ions: int, stage: int) -> np.ndarray:
     """Arrangements (K, S) of the gas fitted to the rows so far."""
     repeat = tuple(args.repeat)
-    fit = fitted(rows, network, repeat, args.cutoff, 0)
+    before = [row for row in rows if row["round"] < stage]  # a run that goes on has others too
+    fit = fitted(before, network, repeat, args.cutoff, 0)
     number = -(-args.arrangements // ROUNDS) + 1
     pairs, site_eV = pair_list(network, fit.pair_eV), by_orbit(network, fit.site_eV)
     return sample_gas(sites, site_eV, pairs, args.temperature, repeat, n_ions, number, args.seed + stage)
@@ -215,7 +216,12 @@ def cutoff_table(rows: list[dict], network: dict, args: argparse.Namespace) -> p
     cutoffs = sorted({*((shells[wide] + shells[wide + 1]) / 2).tolist(), args.cutoff})
     found = []
     for cutoff in cutoffs:
-        fit = fitted(rows, network, tuple(args.repeat), cutoff, 0)
+        try:
+            fit = fitted(rows, network, tuple(args.repeat), cutoff, 0)
+        except InputError:  # no pair so close: there is no error to tell
+            if cutoff == args.cutoff:
+                raise
+            continue
         energies = np.array([row["energies_eV"][0] for row in rows if row["energies_eV"][0] is not None])
         error = np.sqrt(((energies - fit.predicted_eV) ** 2).mean())
         found.append([cutoff, len(fit.pair_eV), error, energies.std(ddof=1), int(cutoff == args.cutoff)])

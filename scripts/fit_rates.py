@@ -58,17 +58,21 @@ from insilico_nmr.rates import (
     write_rates,
 )
 from insilico_nmr.sites import read_sites
+from insilico_nmr.tables import read_table
 from scipy import stats
 
 MEMBER_COLUMNS = ["member", "quantity", "class", "from", "to", "value", "standard_error_eV", "reason"]
 
 
-def read_barriers(path: Path, least_error_eV: float) -> list[NebBarrier]:
-    """Mean of the converged barriers of each class, seen from both ends, with the pooled spread as error."""
-    table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str, "status": str})
-    missing = {"class", "from", "to", "status", "forward_eV", "backward_eV"} - set(table)
-    if missing:
-        raise InputError(f"{path}: column {', '.join(sorted(missing))} is missing")
+def read_barriers(path: Path, least_error_eV: float, sites: dict) -> list[NebBarrier]:
+    """Mean of the converged barriers of each class, seen from both ends, with the pooled spread as error.
+
+    Raises InputError where the table lacks a column or holds what is no number, or a class that the sites have not.
+    """
+    table = read_table(path, ["forward_eV", "backward_eV"], ["class", "from", "to", "status"])
+    unknown = set(table["class"]) - {entry["name"] for entry in sites["classes"]}
+    if unknown:
+        raise InputError(f"{path}: class {', '.join(sorted(unknown))} is none of the sites'")
     sampled = []
     converged = table[table["status"] == "converged"]
     for (name, start, end), rows in converged.groupby(["class", "from", "to"], sort=False):
@@ -218,12 +222,14 @@ def main() -> None:
     parser.add_argument("--out-members", type=Path, required=True, help="model of each member's runs alone, CSV")
     parser.add_argument("--model", type=Path, required=True, help="parameters, JSON")
     args = parser.parse_args()
+    if len({bool(path) for path in (args.neighbours, args.interactions, args.out_interactions)}) > 1:
+        raise InputError("--neighbours, --interactions and --out-interactions go together")
 
     sites, all_counts = read_sites(args.sites), read_counts(args.counts)
     counts = up_to(all_counts, args.mark_above, args.counts)
     seen = counts.groupby("class")["count"].sum()
     rare = {entry["name"] for entry in sites["classes"] if seen.get(entry["name"], 0) < args.min_count}
-    found = read_barriers(args.neb, args.neb_error) if args.neb else []
+    found = read_barriers(args.neb, args.neb_error, sites) if args.neb else []
     vineyard = vineyard_prefactors(args.neb, args.prefactor, args.prefactor_factor) if args.neb else []
     possible, impossible = ways_taken(found, counts, args.prefactor, args.prefactor_factor)
     barriers = [barrier for barrier in possible if barrier.directed[0] in rare]

@@ -23,6 +23,7 @@ With --shift N the rates are those of the rate model moved by one standard devia
 """
 
 import argparse
+import math
 import shutil
 import sys
 import time
@@ -43,7 +44,7 @@ from insilico_nmr.lattice import (
     number_of_ions,
     read_rates,
 )
-from insilico_nmr.lattice_gas import Gas, build_gas, read_gas
+from insilico_nmr.lattice_gas import Gas, Move, build_gas, read_gas
 
 CHECKPOINT_EVERY_S = 20.0
 STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
@@ -70,8 +71,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
-    if not (arguments.max_residence_times > 0 and arguments.max_events > 0):
-        raise InputError("--max-events and --max-residence-times must be above 0")
+    if not (0 < arguments.max_residence_times < math.inf and arguments.max_events > 0):
+        raise InputError("--max-events and --max-residence-times must be numbers above 0")
+    outputs = [arguments.out, *(of_one[2] for of_one in arguments.also)]
+    if len(set(outputs)) < len(outputs):
+        raise InputError(f"{', '.join(outputs)}: every species needs a file of its own")
     if arguments.jobs < 1:
         raise InputError(f"--jobs is {arguments.jobs}; expected at least 1")
     if arguments.seed < 0:
@@ -85,7 +89,7 @@ def main() -> None:
         lattice = build_lattice(sites, asked.rates, supercell, str(arguments.sites))
         n_ions, gas = (
             number_of_ions(lattice, asked.filling),
-            gas_of_species(lattice, arguments, others, asked.strength_step),
+            gas_of_species(lattice, arguments, others, asked.move),
         )
     else:
         mover, n_ions = moving.asked_for(arguments, sites, supercell)
@@ -101,6 +105,11 @@ def main() -> None:
         datasets = [stages.in_stages(lattice, n_ions, run_stage)]
     else:
         numbers = tuple(number_of_ions(lattice, species.ions_per_site) for species in others)
+        if gas.n_species != 1 + len(others):
+            raise InputError(
+                f"{arguments.interactions}: energies are of {gas.n_species} species, and {1 + len(others)} are asked "
+                "for: --also names each one more"
+            )
         plan = propagator.make_plan(lattice, n_ions, arguments.seed, *budget, gas, numbers)
         replicas = run_replicas(plan, arguments)
         datasets = [propagator.combine(plan, replicas, arguments.temperature, q) for q in range(gas.n_species)]
@@ -134,12 +143,12 @@ def read_species(rates: str, ions_per_site: str, out: str) -> Species:
         raise InputError(f"--also: {ions_per_site!r} is no number of ions per site") from None
 
 
-def gas_of_species(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], strength_step: float) -> Gas:
+def gas_of_species(lattice: Lattice, arguments: argparse.Namespace, others: list[Species], move: Move) -> Gas:
     """Ions of several species, with the interactions asked for, on the lattice."""
     of_others = [rates_of(lattice, species.rates, arguments.temperature) for species in others]
     rates = np.stack([lattice.rates, *of_others], axis=1)
     if arguments.interactions:
-        return read_gas(arguments.interactions, lattice, arguments.temperature, strength_step, rates)
+        return read_gas(arguments.interactions, lattice, arguments.temperature, move, rates)
     tables = " ".join(species.rates for species in others)
     return build_gas(lattice, [], arguments.temperature, rates_per_s=rates, source=tables)
 

@@ -125,7 +125,7 @@ def read_rates(path: str | Path, temperature: float) -> Rates:
     """
     try:
         table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str, "origin": str})
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV table ({error})") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: empty, expected a table of rates") from None
@@ -274,9 +274,13 @@ def check_rates(names: Iterable[tuple[str, str, str]], rates: Rates, source: str
             raise InputError(f"{source}: no rate is given for class {name} from {start} to {end}")
         rate = rates[name, start, end]
         if not np.isfinite(rate) or rate < 0:
-            raise InputError(f"class {name} from {start} to {end} has the rate {rate}; expected a number ≥ 0 in 1/s")
+            raise InputError(
+                f"{source}: class {name} from {start} to {end} has the rate {rate}; expected a number ≥ 0 in 1/s"
+            )
         if rate == 0 and rates.get((name, end, start), 0) > 0:
-            raise InputError(f"class {name}: rate zero from {start} to {end} but not back breaks detailed balance")
+            raise InputError(
+                f"{source}: class {name}: rate zero from {start} to {end} but not back breaks detailed balance"
+            )
 
 
 def log_weights(
@@ -300,7 +304,7 @@ def log_weights(
         miss = np.log(rates[name, start, end] / rates[name, end, start]) - (log_weight[end] - log_weight[start])
         if abs(miss) > BALANCE_TOLERANCE:
             raise InputError(
-                f"class {name} between {start} and {end} breaks detailed balance with the other classes by "
+                f"{source}: class {name} between {start} and {end} breaks detailed balance with the other classes by "
                 f"{abs(miss):.3g} in ln(rate ratio): the rate model must be thermodynamically consistent"
             )
     values = np.array([log_weight[label] for label in orbit])

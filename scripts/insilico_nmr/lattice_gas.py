@@ -13,6 +13,7 @@ holds its mean number of ions, c: ΔJ is then without what ions at their mean wo
 """
 
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 STRONGEST = 300.0
 INFINITE = 1e300
 FILE_KEYS = ("pairs", "occupancy", "strength", "attempt_frequency_per_s")
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a moved rate model does to a file of interactions: added to their strength, and a factor on ν."""
+
+    strength: float = 0.0
+    attempt: float = 1.0
+
+
+UNMOVED = Move()
 
 
 @dataclass(frozen=True)
@@ -180,34 +192,45 @@ def read_gas(
     path: str | Path,
     lattice: Lattice,
     temperature_K: float,
-    strength_step: float = 0.0,
+    move: Move = UNMOVED,
     rates_per_s: np.ndarray | None = None,
 ) -> Gas:
-    """The gas of a file of interactions, JSON, whose strength is moved by `strength_step`; as `build_gas`.
+    """The gas of a file of interactions, JSON, moved; as `build_gas`.
 
     Keys: `pairs`; optional `occupancy`, ions per site by orbit that rates are among, `strength`, a factor on energies,
     and `attempt_frequency_per_s`, ν. Raises InputError where others are there, or what they hold is no such thing.
     """
     found = read_json(path)
     keys = list(found) if isinstance(found, dict) else []
-    if not isinstance(keys and found.get("pairs"), list) or set(keys) - set(FILE_KEYS):
+    if not keys or not isinstance(found.get("pairs"), list) or set(keys) - set(FILE_KEYS):
         raise InputError(
             f"{path}: has {', '.join(keys) or 'nothing'}; expected pairs (a list), {', '.join(FILE_KEYS[1:])}"
         )
     for name in FILE_KEYS[2:]:
-        if not isinstance(found.get(name, 1.0), int | float):
-            raise InputError(f"{path}: {name} is {found[name]!r}; expected a number")
+        value = found.get(name, 1.0)
+        if not isinstance(value, int | float) or not np.isfinite(value):
+            raise InputError(f"{path}: {name} is {value!r}; expected a number")
     mean = None
     if "occupancy" in found:
-        missing = set(lattice.orbit) - set(found["occupancy"])
-        if missing:
-            raise InputError(f"{path}: occupancy has no {', '.join(sorted(missing))}")
-        mean = np.array([found["occupancy"][orbit] for orbit in lattice.orbit], float)
-    strength = found.get("strength", 1.0) + strength_step
-    ceiling = found.get("attempt_frequency_per_s", np.inf)
+        of_orbit = occupancies(found, set(lattice.orbit), path)
+        mean = np.array([of_orbit[orbit] for orbit in lattice.orbit], float)
+    strength = found.get("strength", 1.0) + move.strength
+    ceiling = found.get("attempt_frequency_per_s", np.inf) * move.attempt
     return build_gas(
         lattice, found["pairs"], temperature_K, ceiling, rates_per_s, str(path), occupancy=mean, strength=strength
     )
+
+
+def occupancies(interactions: dict, orbits: set[str], path: str | Path) -> dict[str, float]:
+    """Ions a site by orbit. Raises InputError where an orbit has none, or no number from 0 to 1."""
+    found = interactions.get("occupancy")
+    missing = orbits - set(found) if isinstance(found, dict) else orbits
+    if missing:
+        raise InputError(f"{path}: occupancy has no {', '.join(sorted(missing))}")
+    for orbit in sorted(orbits):
+        if not isinstance(found[orbit], int | float) or not 0 <= found[orbit] <= 1:
+            raise InputError(f"{path}: occupancy of {orbit} is {found[orbit]!r}; expected ions a site, from 0 to 1")
+    return found
 
 
 def _largest_factors(lattice: Lattice, partner: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -235,7 +258,7 @@ def _energies(lattice: Lattice, pairs: list[dict], source: str) -> dict[tuple, n
     found = {}
     for number, pair in enumerate(pairs):
         try:
-            key = int(pair["from"]), int(pair["to"]), tuple(int(x) for x in pair["image"])
+            key = index(pair["from"]), index(pair["to"]), tuple(index(x) for x in pair["image"])
             energy = np.asarray(pair["energy_eV"], float)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{source}: pair {number} is no interaction ({error!r})") from None

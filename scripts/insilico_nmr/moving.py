@@ -19,7 +19,7 @@ from insilico_nmr.lattice import (
     number_of_ions,
     sites_reached,
 )
-from insilico_nmr.lattice_gas import Gas, read_gas
+from insilico_nmr.lattice_gas import UNMOVED, Gas, Move, read_gas
 from insilico_nmr.rate_shifts import rates_asked_for
 
 SAMPLED_SITES = 2_000_000  # of all arrangements of a gas that averages are taken over
@@ -34,7 +34,7 @@ def asked_for(arguments: argparse.Namespace, sites: dict, smallest: tuple[int, i
     asked = rates_asked_for(arguments, sites)
     return mover_of(
         sites, asked.rates, asked.filling, smallest, arguments.temperature, arguments.interactions, arguments.sites,
-        asked.strength_step, bool(arguments.shift),
+        asked.move, bool(arguments.shift),
     )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def mover_of(
     temperature_K: float,
     interactions: str | None,
     source: str = "sites",
-    strength_step: float = 0.0,
+    move: Move = UNMOVED,
     moved: bool = False,
 ) -> tuple[Mover, int]:
     """Ions of `filling` a site, with a file of interactions or with exclusion alone, and how many they are.
@@ -55,7 +55,7 @@ def mover_of(
     """
 
     def in_box(supercell: tuple[int, int, int]) -> Gas:
-        return read_gas(interactions, build_lattice(sites, rates, supercell, source), temperature_K, strength_step)
+        return read_gas(interactions, build_lattice(sites, rates, supercell, source), temperature_K, move)
 
     if interactions:
         small = in_box(smallest)
@@ -113,7 +113,10 @@ def averages(mover: Mover, n_ions: int) -> Equilibrium:
 
 
 def neighbours_filled(mover: Mover, n_ions: int, site: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """How often neighbours of a filled site are filled, (m, z): sites `site` (m, z), −1 for none, `image` cells off."""
+    """How often neighbours of a filled site are filled, (m, z): sites `site` (m, z), −1 for none, `image` cells off.
+
+    0 for a site that ions which interact are never found on.
+    """
     if isinstance(mover, Lattice):
         return equilibrium(mover, n_ions).occupation[site]
     lattice, filled = mover.lattice, _arrangements(mover, n_ions)
@@ -121,7 +124,8 @@ def neighbours_filled(mover: Mover, n_ions: int, site: np.ndarray, image: np.nda
     both = (filled[:, reached] * filled[..., None]).sum(axis=0)
     m = len(lattice.basis)
     both = both.reshape(-1, m, reached.shape[1]).sum(axis=0)
-    return both / filled.sum(axis=0).reshape(-1, m).sum(axis=0)[:, None]
+    each = filled.sum(axis=0).reshape(-1, m).sum(axis=0)[:, None]
+    return both / np.maximum(each, 1)
 
 
 def _arrangements(gas: Gas, n_ions: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError
 from insilico_nmr.events import Assignment, Jumps, occupation, ordered_pairs, supercell_pairs
 from insilico_nmr.files import read_json
+from insilico_nmr.lattice_gas import occupancies
 from insilico_nmr.rate_members import adds_up
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K, RateModel, limited
 from insilico_nmr.sites import directed_classes, site_orbits
@@ -28,15 +29,13 @@ KEYS = ["class", "from", "to", "temperature_K"]
 def read_interactions(path: str | Path, sites: dict) -> dict:
     """Content of an interactions file with `pairs` and `occupancy`, mean ions a site, by orbit.
 
-    Raises InputError where either is missing, or an orbit of the sites.
+    Raises InputError where either is missing, or an orbit of the sites, or an occupancy is none.
     """
     found = read_json(path)
-    missing = {"pairs", "occupancy"} - set(found)
+    missing = {"pairs", "occupancy"} - (set(found) if isinstance(found, dict) else set())
     if missing:
         raise InputError(f"{path}: no {', '.join(sorted(missing))}; expected interactions of fit_interactions.py")
-    unknown = set(site_orbits(sites)) - set(found["occupancy"])
-    if unknown:
-        raise InputError(f"{path}: occupancy of orbit {', '.join(sorted(unknown))} is missing")
+    occupancies(found, set(site_orbits(sites)), path)
     return found
 
 

@@ -213,14 +213,14 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
     block = int(np.clip(4_000_000 // plan.n_ions, 20, 1_000_000))
     end = min(first + block, plan.n_ticks + 1)
     tick, slot, lag = _tasks(plan, first, end)
-    if len(tick):
-        moments, snapshot = np.unique(tick, return_inverse=True)
-        run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
-        snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
-        tables = snapshot, slot, lag, plan.lattice.cell, plan.lattice.basis
-        for q, ions in enumerate(plan.of_species):
-            sums = (array[q] for array in measurement.sums_over_origins)
-            _accumulate(*tables, snapshots[:, ions], measurement.remembered[:, ions], *sums)
+    # Through the block's last tick, whether it is looked at or not: jumps are counted up to there.
+    moments, snapshot = np.unique(np.append(tick, end - 1), return_inverse=True)
+    run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
+    snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
+    tables = snapshot[:-1], slot, lag, plan.lattice.cell, plan.lattice.basis
+    for q, ions in enumerate(plan.of_species):
+        sums = (array[q] for array in measurement.sums_over_origins)
+        _accumulate(*tables, snapshots[:, ions], measurement.remembered[:, ions], *sums)
     measurement.ticks[0] = end
     return end <= plan.n_ticks
 
@@ -368,6 +368,11 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]], species: int) -
     seen = pairs.sum(0) + pairs.sum(1)
     orbit = np.array(lattice.orbit)
     alike = np.array([seen[orbit == label].mean() for label in lattice.orbit])
+    if not alike.all():
+        raise InputError(
+            f"no ion was ever found on {lattice.orbit[int(alike.argmin())]}, so that interacting ions tell nothing of "
+            "it: raise the number of jumps or the temperature"
+        )
     executed = np.sum([sums["executed"][:, species] for sums in replicas], axis=0)
     of_class = lattice.jump_rate[lattice.used]
     square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)

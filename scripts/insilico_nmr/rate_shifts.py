@@ -23,6 +23,7 @@ from insilico_nmr.files import read_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import Rates, read_rates
+from insilico_nmr.lattice_gas import UNMOVED, Move
 from insilico_nmr.sites import concentration
 
 STRENGTH = "interaction_strength"
@@ -169,11 +170,11 @@ def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """Rates, ions per site, and what is added to the strength of interactions."""
+    """Rates, ions per site, and what becomes of interactions."""
 
     rates: Rates
     filling: float
-    strength_step: float
+    move: Move
 
 
 def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
@@ -185,7 +186,7 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     rates = read_rates(arguments.rates, arguments.temperature)
     if not arguments.shift:
-        return Asked(rates, filling, 0.0)
+        return Asked(rates, filling, UNMOVED)
     if arguments.rate_model is None or arguments.shift_temperatures is None:
         raise InputError("--shift needs --rate-model and --shift-temperatures")
     model = read_rate_model(arguments.rate_model, sites)
@@ -203,4 +204,5 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
     move = moves[arguments.shift - 1]
     by_name = dict(zip(model["parameters"], move[:-1], strict=True))
     rates = moved_rates(rates, model, move, arguments.temperature)
-    return Asked(rates, moved_filling(filling, move), float(by_name.get(STRENGTH, 0.0)))
+    of_interactions = Move(by_name.get(STRENGTH, 0.0), float(np.exp(by_name["ln_prefactor"])))
+    return Asked(rates, moved_filling(filling, move), of_interactions)

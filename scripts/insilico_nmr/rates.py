@@ -100,7 +100,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
     """Counts written by analyse_jumps.py. Raises InputError for missing columns and values out of range."""
     try:
         table = pd.read_csv(path, dtype={"class": str, "from": str, "to": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV table ({error})") from None
     missing = [name for name in [*COLUMNS[:6], "fano", "radius_log_sd", "frame_s"] if name not in table]
     if missing:

@@ -16,6 +16,7 @@ the content of a sites.json:
 """
 
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,14 @@ def concentration(path: str | Path) -> float:
     return sites["concentration"]
 
 
+def _numbers(values: object) -> np.ndarray:
+    """As an array; empty where they are none."""
+    try:
+        return np.array(values, float)
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
 def check_network(sites: dict, source: str) -> None:
     """Raise InputError, naming the site or jump, where cell, sites and jumps are not a network that ions can jump on.
 
@@ -219,21 +228,23 @@ def check_network(sites: dict, source: str) -> None:
     for key in ("cell", "sites", "jumps"):
         if key not in sites:
             raise InputError(f"{source}: key '{key}' is missing")
-    cell = np.array(sites["cell"], float)
+    cell = _numbers(sites["cell"])
     if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
         raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
     if not sites["sites"]:
         raise InputError(f"{source}: no sites")
     for number, site in enumerate(sites["sites"]):
+        if not isinstance(site, dict):
+            raise InputError(f"{source}: site {number} is {site!r}; expected index, orbit and position")
         if site.get("index") != number:
             raise InputError(f"{source}: site {number} has the index {site.get('index')}; sites are in order from 0")
-        position = np.array(site.get("position", []), float)
+        position = _numbers(site.get("position", []))
         if position.shape != (3,) or not np.isfinite(position).all() or "orbit" not in site:
             raise InputError(f"{source}: site {number} lacks an orbit or three finite coordinates")
     orbit, class_of = site_orbits(sites), {}
     for number, jump in enumerate(sites["jumps"]):
         try:
-            start, end, image = int(jump["from"]), int(jump["to"]), tuple(int(x) for x in jump["image"])
+            start, end, image = index(jump["from"]), index(jump["to"]), tuple(index(x) for x in jump["image"])
             name = jump["class"]
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{source}: jump {number} is not made of from, to, image and class") from None

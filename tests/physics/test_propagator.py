@@ -113,6 +113,20 @@ def test_interacting_ions_follow_the_master_equation_of_all_occupations():
             assert np.abs(found["P"].values[..., n] - exact).max() < 0.005
 
 
+def test_a_short_run_of_a_gas_counts_all_of_its_time():
+    """Without interactions the rate is exact; ticks after the last one that is looked at have jumps too."""
+    lattice = build_lattice(three_orbits(), THREE_RATES, (8, 8, 4))
+    found = measured(lattice, 460, 19 * 460, replicas=10, gas=build_gas(lattice, [], 300.0))
+    assert found.attrs["exit_rate_per_s"] == pytest.approx(equilibrium(lattice, 460).exit_rate, rel=0.02)
+
+
+def test_sites_that_no_interacting_ion_was_found_on_are_named():
+    sites = isolated_sites("AAAB", [(0, 1, "aa"), (1, 2, "aa"), (2, 3, "ab")])
+    lattice = build_lattice(sites, {("aa", "A", "A"): 1.0, ("ab", "A", "B"): 1e-30, ("ab", "B", "A"): 1.0}, (1, 1, 1))
+    with pytest.raises(InputError, match="no ion was ever found on B"):
+        measured(lattice, 1, 2000, gas=build_gas(lattice, [], 300.0))
+
+
 @pytest.fixture(scope="module")
 def exclusion():
     lattice = build_lattice(three_orbits(), THREE_RATES, (8, 8, 4))
@@ -304,6 +318,9 @@ def interactions(folder, **changes):
         ({"attempt_frequency_per_s": 1.0}, "the attempt frequency 1 1/s is below the rate"),
         ({"pairs": 5}, "has pairs, attempt_frequency_per_s; expected pairs (a list)"),
         ({"pair": []}, "expected pairs (a list), occupancy, strength"),
+        ({"strength": None}, "strength is None; expected a number"),
+        ({"occupancy": {"A": 7, "B": 0.5, "C": 0.5}}, "occupancy of A is 7; expected ions a site"),
+        ({"pairs": [{"from": 0.9, "to": 1, "image": [0, 0, 0], "energy_eV": 0.1}]}, "pair 0 is no interaction"),
     ],
 )
 def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):

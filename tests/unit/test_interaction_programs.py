@@ -4,6 +4,8 @@ The potential is made up: lithium is held to its sites by springs, and repels li
 Monte Carlo of the same ions, in place of molecular dynamics.
 """
 
+import argparse
+
 import fit_interactions
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from insilico_nmr import gas_kmc, lattice_gas
 from insilico_nmr.files import read_json
 from insilico_nmr.kmc import SITE, X, Z
 from insilico_nmr.lattice import build_lattice
+from insilico_nmr.rate_shifts import add_rate_arguments, rates_asked_for
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import directed_classes, read_sites
 from insilico_nmr.trajectory import Trajectory, write_trajectory
@@ -100,13 +103,20 @@ def folder(tmp_path_factory):
     return path
 
 
+def arguments_of(*words: list) -> argparse.Namespace:
+    """What programs that simulate with rates are asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sites")
+    add_rate_arguments(parser)
+    return parser.parse_known_args([str(word) for part in words for word in part])[0]
+
+
 def made(folder, name: str) -> list:
     return [folder / "crystal.cif", "--sites", folder / "sites.json", "--out", folder / name]
 
 
-@pytest.fixture(scope="module")
-def fitted(folder):
-    """Interactions fitted to the potential, and the rate model with their strength."""
+def fit(folder) -> None:
+    """Interactions to the potential."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_interactions, "calculator", lambda *_: Springs())
         patch.setattr(fit_interactions, "member_file", lambda potential, _: potential)
@@ -115,6 +125,12 @@ def fitted(folder):
         arguments += ["--arrangements", 30, "--temperature", 600, "--seed", 1, "--state", folder / "state", *tables]
         code, said = run("fit_interactions", *made(folder, "fitted.json"), *arguments)
         assert code == 0, said
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    """Interactions fitted to the potential, and the rate model with their strength."""
+    fit(folder)
     runs = [folder / f"run_{temperature}.h5" for temperature in (500, 600, 700)]
     tables = [word for name in ("stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
     code, said = run(
@@ -140,6 +156,14 @@ def test_pair_energies_are_those_of_the_potential(folder, fitted):
     assert pair["energy_eV"] == pytest.approx(J_EV, abs=0.004)
     assert table.loc["Li2", "energy_eV"] == pytest.approx(SITE_EV, abs=0.01)
     assert read_json(folder / "fitted.json")["occupancy"] == {"Li1": 0.6, "Li2": 0.2}
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_numbers(folder, fitted):
+    for number in range(12, 19):
+        (folder / "state" / f"arrangement_{number:04d}.json").unlink()
+    before = (folder / "table.csv").read_text()
+    fit(folder)
+    assert (folder / "table.csv").read_text() == before
 
 
 def test_their_strength_is_that_of_the_jumps(folder, fitted):
@@ -190,6 +214,12 @@ def test_kinetic_monte_carlo_and_its_shifts_go_on_from_there(folder, fitted):
         assert code == 0, said
         told.append(said)
     assert "shift 1: strength of interactions" in told[1]
+    asked = rates_asked_for(arguments_of(common, shifted), read_json(folder / "sites.json"))
+    model = read_json(folder / "model.json")
+    step = np.array(model["covariance"])[-1] / model["covariance"][-1][-1] ** 0.5
+    assert asked.move.strength == pytest.approx(step[-1])
+    assert abs(step[0]) > 0.001
+    assert asked.move.attempt == pytest.approx(np.exp(step[0]))  # a rate without barrier stays the attempt frequency
     width = ["--isotope", "7Li", "--replicas", 2, "--max-events", 20_000, "--out", folder / "width.csv"]
     code, said = run("simulate_linewidth", *common, *width)
     assert code == 0, said
