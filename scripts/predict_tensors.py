@@ -64,6 +64,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="extended XYZ or .magres to write")
     args = parser.parse_args()
+    if not args.spread_factor > 0:
+        raise InputError(f"--spread-factor is {args.spread_factor:g}; expected above 0")
 
     committees = load_committees(args.model)
     try:
@@ -73,6 +75,9 @@ def main() -> None:
     for number, atoms in enumerate(frames):
         if not atoms.pbc.all() or atoms.cell.rank < 3:
             raise InputError(f"{args.structure}, frame {number}: expected a periodic cell")
+        lost = ~np.isfinite(atoms.positions).all(axis=1)
+        if lost.any():
+            raise InputError(f"{args.structure}, frame {number}: atom {int(lost.argmax())} has no finite position")
         check_ordered(atoms, f"{args.structure}, frame {number}")
         predicted = {}
         for name, committee in committees.items():

@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sites", metavar="SITES", help="sites.json: sites and jumps of the primitive cell")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
-                        help="cells, at least; grows until there are enough carriers")  # fmt: skip
+                        help="cells, at least; grows until there are enough carriers, but not with --also")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: 1)")
     parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: 6)")
     parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica (default: 1e7)")

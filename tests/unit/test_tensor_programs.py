@@ -96,7 +96,9 @@ def test_structures_that_are_no_ordered_crystals_are_refused(crystal, committee)
     (crystal / "partial.cif").write_text(CIF.format(occupancy="0.7"))
     Atoms("Li", cell=np.diag([4.0, 4.0, 4.0])).write(crystal / "molecule.extxyz")
     Atoms("Na", cell=np.diag([4.0, 4.0, 4.0]), pbc=True).write(crystal / "other.extxyz")
+    Atoms("Li", [[0, np.nan, 0]], cell=np.diag([4.0, 4.0, 4.0]), pbc=True).write(crystal / "lost.extxyz")
     for name, message in (
+        ("lost.extxyz", "lost.extxyz, frame 0: atom 0 has no finite position"),
         (
             "partial.cif",
             "partly occupied sites of Li (0.7); expected an ordered structure. Make one with make_structure",
