@@ -69,7 +69,7 @@ def read_barriers(path: Path, least_error_eV: float, sites: dict) -> list[NebBar
 
     Raises InputError where the table lacks a column or holds what is no number, or a class that the sites have not.
     """
-    table = read_table(path, ["forward_eV", "backward_eV"], ["class", "from", "to", "status"])
+    table = read_table(path, ["forward_eV", "backward_eV"], ["class", "from", "to", "status"], may_be_empty=True)
     unknown = set(table["class"]) - {entry["name"] for entry in sites["classes"]}
     if unknown:
         raise InputError(f"{path}: class {', '.join(sorted(unknown))} is none of the sites'")

@@ -118,9 +118,19 @@ def line_of(values: pd.Series, relative_error: pd.Series) -> ArrheniusFit:
 
 
 def conductivity_line(diffusion: pd.DataFrame) -> ArrheniusFit:
-    """Arrhenius line of σT (S K/cm), which is what is activated (Nernst-Einstein)."""
+    """Arrhenius line of σT (S K/cm), which is what is activated (Nernst-Einstein).
+
+    A moved rate model moves it as it does tracer diffusion: the few replicas of moved models do not tell how the Haven
+    ratio changes.
+    """
     columns = [name for name in DIFFUSION if name.startswith("conductivity")]
     scaled = diffusion.assign(**{name: diffusion[name] * diffusion["temperature_K"] for name in columns})
+    base = scaled[scaled["origin"] == "kmc"].set_index("temperature_K")
+    moved = scaled["origin"] == "kmc_shift"
+    at = scaled.loc[moved, "temperature_K"]
+    ratio = scaled.loc[moved, "D_tracer_m2_per_s"] / at.map(base["D_tracer_m2_per_s"])
+    for name in columns:
+        scaled.loc[moved, name] = at.map(base[name]) * ratio
     return arrhenius(scaled, *columns)
 
 

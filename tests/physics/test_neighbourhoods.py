@@ -139,7 +139,7 @@ def test_cells_are_where_the_lattice_has_them(runs):
 
 def test_interactions_without_an_orbit_are_refused(sites, interactions, tmp_path):
     write_json(tmp_path / "i.json", interactions | {"occupancy": {"A": 0.7}})
-    with pytest.raises(InputError, match="occupancy of orbit B is missing"):
+    with pytest.raises(InputError, match="occupancy has no B"):
         neighbourhoods.read_interactions(tmp_path / "i.json", sites)
     write_json(tmp_path / "i.json", {"pairs": interactions["pairs"]})
     with pytest.raises(InputError, match="no occupancy"):

@@ -13,7 +13,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.literature import PREDICTED, UNIT_OF, convert, read_literature
-from insilico_nmr.predictions import Prediction, Study, rate_line, shown_interval, usable_echoes
+from insilico_nmr.predictions import Prediction, Study, conductivity_line, rate_line, shown_interval, usable_echoes
 from insilico_nmr.registry import check_registered
 from insilico_nmr.significant_figures import last_digit, significant_digits
 from scipy import constants
@@ -43,6 +43,15 @@ def synthetic_diffusion(energy_eV=0.25, shift_eV=None) -> pd.DataFrame:
     names = ["D_tracer_m2_per_s", "exit_rate_per_s", "conductivity_S_per_cm"]
     moved = table.assign(origin="kmc_shift", shift=1.0, **{name: table[name] * factor for name in names})
     return pd.concat([table, moved], ignore_index=True)
+
+
+def test_the_rate_model_moves_conductivity_as_it_moves_diffusion():
+    """Also where few replicas leave the collective displacement of a moved model without a slope."""
+    table = synthetic_diffusion(shift_eV=0.03)
+    table.loc[table["origin"] == "kmc_shift", [name for name in table if "conductivity" in name]] = np.nan
+    known, alone = conductivity_line(table), conductivity_line(table[table["origin"] == "kmc"])
+    assert known.activation_energy_eV == alone.activation_energy_eV
+    assert known.covariance[1, 1] - alone.covariance[1, 1] == pytest.approx(0.03**2)
 
 
 def synthetic_rates(energy_sd_eV=0.02) -> pd.DataFrame:
