@@ -325,6 +325,12 @@ def _bin(total, scale):
 
 
 @inlined
+def _index(b, at, part, parts):
+    """Where in `member` the ion at a place of bin b is."""
+    return (np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))
+
+
+@inlined
 def _enter(i, b, rung, place, member, part, size, spare, scale):
     """Put the ion on site i, which is in no bin, in bin b, if that is one."""
     rung[i] = b
@@ -335,7 +341,7 @@ def _enter(i, b, rung, place, member, part, size, spare, scale):
     if at & (PART - 1) == 0:
         spare[parts] -= 1
         part[b * parts + (at >> SHIFT)] = spare[spare[parts]]
-    member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))] = i
+    member[_index(b, at, part, parts)] = i
     place[i] = at
     size[b] = at + 1
     scale[FIRST], scale[LAST] = min(scale[FIRST], b), max(scale[LAST], b)
@@ -349,13 +355,12 @@ def _leave(i, rung, place, member, part, size, spare):
         return
     parts = len(spare) - 1
     at, last = np.int64(place[i]), size[b] - 1
-    end = np.int64(part[b * parts + (last >> SHIFT)])
-    other = member[(end << SHIFT) + (last & (PART - 1))]
-    member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))] = other
+    other = member[_index(b, last, part, parts)]
+    member[_index(b, at, part, parts)] = other
     place[other] = at
     size[b] = last
     if last & (PART - 1) == 0:
-        spare[spare[parts]] = end
+        spare[spare[parts]] = part[b * parts + (last >> SHIFT)]
         spare[parts] += 1
 
 
@@ -456,7 +461,7 @@ def _draw_by_bins(
         if size[b] == 0:  # only by rounding at the very end of the sum
             continue
         at = min(np.int64(rest / weight), size[b] - 1)
-        i = np.int64(member[(np.int64(part[b * parts + (at >> SHIFT)]) << SHIFT) + (at & (PART - 1))])
+        i = np.int64(member[_index(b, at, part, parts)])
         q = species[ion[i]] if field.shape[1] > 1 else 0
         rest = uniform(rng) * (weight * unit)
         own = 1.0 / -field[i, q]
