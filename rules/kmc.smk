@@ -7,7 +7,7 @@ the directions in which its uncertainty matters most.
 """
 
 # Where ions interact there is one direction more, the first: that of the interactions' strength.
-SHIFTS = range(1, config["kmc"]["shifts"] + 1 + INTERACT)
+SHIFTS = range(1, config["kmc"]["shifts"] + 1 + INTERACT) if config["kmc"]["shifts"] else []
 
 
 rule run_neb:

@@ -71,7 +71,7 @@ def draw(table: pd.DataFrame, relaxation: pd.DataFrame, measured: pd.DataFrame |
         draw_measured(right, measured, unit=1e-3)
     right.set(yscale="log", ylabel="full width at half maximum (Hz)")
     inverse_temperature_axis(right, rows.index)
-    right.legend(loc="best")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     for axes, name in ((left, "a"), (right, "b")):
         letter(axes, name)
     return figure

@@ -321,6 +321,12 @@ def fit_rates(
             before, mean = mean, exposure * limit * np.exp(rows @ parameters)
             if not (unseen or interacting) or np.allclose(mean, before, rtol=1e-6):
                 break
+        else:
+            if not np.allclose(mean, before, rtol=1e-3):
+                raise InputError(
+                    "the rate model did not converge: in 100 rounds jumps that were not seen, or jumps as fast as "
+                    "their attempts, did not settle; more MD, or fewer classes (sites.jump_cutoff_A), would help"
+                )
         free = null_space(active) if len(active) else np.eye(len(parameters))
         curvature = free.T @ hessian @ free
         if np.linalg.cond(curvature * _scale(curvature)) <= 1e10:
