@@ -27,12 +27,23 @@ AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
 
 
 @dataclass(frozen=True)
+class Early:
+    """The propagator before its first lag: as `joint`, `replicas`, `time_s` and `observations` of Propagator."""
+
+    joint: np.ndarray
+    replicas: np.ndarray
+    time_s: np.ndarray
+    observations: np.ndarray
+
+
+@dataclass(frozen=True)
 class Propagator:
     """Two-time propagator: joint probability (S, S, T) and of replicas (R, S, S, T), populations (S,), times (T,) in s,
     the `limit` (S, S) of the joint probability at infinite time, and the `flux` (S, S), jumps per second and ion.
 
     `sampled_until_s`: from there on it is continued (continuation.py). `shift`: the direction along which the rate
     model was moved, 0 for none. `observations` (T,): ions that each time's probabilities have been counted from.
+    `early`: times before the first that is not 0, which relaxation alone needs; None where they were not looked at.
     """
 
     joint: np.ndarray
@@ -46,6 +57,7 @@ class Propagator:
     exit_rate_per_s: float
     shift: int
     observations: np.ndarray
+    early: Early | None = None
 
 
 @dataclass(frozen=True)
@@ -126,9 +138,13 @@ def load_propagator(path: str | Path) -> Propagator:
             observations = np.append(observations, np.full(len(later_s), observations[-1]))
     shift = int(data.attrs.get("shift", 0))
     flux = data["flux"].to_numpy()
+    early = None
+    if "P_early" in data:
+        names = ("P_early", "P_early_replica", "early_time", "early_observations")
+        early = Early(*(data[name].to_numpy() for name in names))
     return Propagator(
         joint, replicas, populations, limit, flux, time_s, sampled_until_s, temperature_K, 1 / residence_s, shift,
-        observations,
+        observations, early,
     )  # fmt: skip
 
 

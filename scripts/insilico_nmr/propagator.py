@@ -10,6 +10,10 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
+Earlier lags, down to a tenth of the shortest time that an ion can be on a site, are of a journal of further jumps: every
+moment is an origin there, and each pair of an ion's stays adds the time that a lag leads from one to the other. They
+tell of excursions, which spectrometers' frequencies see and no tick does (P_early).
+
 Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start after a run-in without barriers,
 and the populations p are those that they have had together.
 
@@ -41,6 +45,9 @@ LAGS_PER_DECADE = 10
 ORIGINS_PER_LAG = 5
 DECORRELATED = 0.01
 TRIED = 100  # jumps an ion that the exit rate of interacting ions is taken from
+FIRST_LAG = 0.1  # of the shortest stay
+JOURNAL = 0.1  # jumps, of those of the ticks, that early lags are taken from
+LONGEST_JOURNAL = 5_000_000
 VARIABLES = (
     "P",
     "P_se",
@@ -62,6 +69,7 @@ class Plan:
     """What every replica does: `n_ticks` ticks of `tick_s`, lags in ticks (L,); `gas`: ions interact, or differ.
 
     numbers : (Q,), ions of each species, which are numbered one species after the other.
+    early_s : (E,), s, lags before the first tick, of which `journal` further jumps tell.
     """
 
     lattice: Lattice
@@ -70,6 +78,8 @@ class Plan:
     tick_s: float
     n_ticks: int
     lags: np.ndarray
+    early_s: np.ndarray
+    journal: int
     gas: Gas | None = None
 
     @property
@@ -108,6 +118,7 @@ class Plan:
         names += ["lattice_gas.py", "gas_kmc.py"] if self.gas else []
         code = [sha256(Path(__file__).with_name(name)) for name in names]
         facts = [self.numbers, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
+        facts += [self.early_s.tolist(), self.journal]
         values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
         facts += [array.tolist() if array.size < 1000 else hashlib.sha256(array).hexdigest()
                   for array in values if isinstance(array, np.ndarray)]  # fmt: skip
@@ -149,7 +160,19 @@ def make_plan(
         )
     exponents = np.arange(0, np.log10(longest) + 1e-9, 1 / LAGS_PER_DECADE)
     lags = np.unique(np.rint(10**exponents).astype(np.int64))
-    return Plan(lattice, numbers, seed, residence_s / TICKS_PER_RESIDENCE, n_ticks, lags, gas)
+    tick_s = residence_s / TICKS_PER_RESIDENCE
+    first_s = min(FIRST_LAG / _fastest(lattice, gas), tick_s / 10)
+    early_s = np.geomspace(first_s, tick_s, int(np.ceil(LAGS_PER_DECADE * np.log10(tick_s / first_s))) + 1)[:-1]
+    journal = min(max(n_ions, int(JOURNAL * max_events)), LONGEST_JOURNAL)
+    return Plan(lattice, numbers, seed, tick_s, n_ticks, lags, early_s, journal, gas)
+
+
+def _fastest(lattice: Lattice, gas: Gas | None) -> float:
+    """No ion leaves a site at a higher rate, 1/s, whatever is filled around it."""
+    if gas is not None:
+        return float(gas.most.max())
+    rates = np.where(lattice.used, lattice.rates[lattice.jump_rate], 0.0)
+    return float(rates.reshape(len(lattice.basis), -1).sum(axis=1).max())
 
 
 @dataclass
@@ -160,6 +183,9 @@ class Measurement:
     pairs : (Q, L, m, m) int64, ions of each species found on a at an origin and on b a lag later.
     square, collective : (Q, L) float64, Å², Σ over ions and origins of |Δr|², and Σ over origins of |ΣΔr|².
     origins, ticks : (Q, L) int64, origins of each lag; (1,) int64, ticks done.
+    early, watched : (Q, E, m, m) float64, s, how long ions of each species were on a and a lag later on another site b,
+        summed over ions; (1,) float64, s, how long each ion was watched for that.
+    executed : (C,) or (C, Q) int64, jumps made up to the last tick.
     """
 
     state: kmc.State | gas_kmc.GasState
@@ -169,6 +195,9 @@ class Measurement:
     collective: np.ndarray
     origins: np.ndarray
     ticks: np.ndarray
+    early: np.ndarray
+    watched: np.ndarray
+    executed: np.ndarray
 
     @property
     def sums_over_origins(self) -> tuple[np.ndarray, ...]:
@@ -183,7 +212,9 @@ class Measurement:
             "square": self.square,
             "collective": self.collective,
             "origins": self.origins,
-            "executed": self.state.executed.reshape(len(self.state.executed), -1),
+            "early": self.early,
+            "watched": self.watched,
+            "executed": self.executed.reshape(len(self.executed), -1),
         }
 
 
@@ -204,11 +235,17 @@ def begin(plan: Plan, replica: int) -> Measurement:
         collective=np.zeros(shape),
         origins=np.zeros(shape, np.int64),
         ticks=np.zeros(1, np.int64),
+        early=np.zeros((len(plan.numbers), len(plan.early_s), m, m)),
+        watched=np.zeros(1),
+        executed=np.zeros_like(state.executed),
     )
 
 
 def proceed(plan: Plan, measurement: Measurement) -> bool:
-    """Run one block of ticks. True while there is more to do; where blocks end changes no number."""
+    """Run one block of ticks, and after the last of them the journal. True while there is more to do.
+
+    Where blocks end changes no number.
+    """
     first = int(measurement.ticks[0])
     block = int(np.clip(4_000_000 // plan.n_ions, 20, 1_000_000))
     end = min(first + block, plan.n_ticks + 1)
@@ -222,7 +259,53 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
         sums = (array[q] for array in measurement.sums_over_origins)
         _accumulate(*tables, snapshots[:, ions], measurement.remembered[:, ions], *sums)
     measurement.ticks[0] = end
-    return end <= plan.n_ticks
+    if end <= plan.n_ticks:
+        return True
+    measurement.executed = measurement.state.executed.copy()
+    _keep_journal(plan, measurement)
+    return False
+
+
+def _keep_journal(plan: Plan, measurement: Measurement) -> None:
+    """Make the further jumps, and take from them what is found at early lags."""
+    state, m = measurement.state, len(plan.lattice.basis)
+    run = (kmc.run_journal, plan.lattice) if plan.gas is None else (gas_kmc.run_journal, plan.gas)
+    begin_s, at_first = state.time_s, state.record[:, kmc.SITE].copy()
+    ions, sites, moments = run[0](run[1], state, np.inf, plan.journal)
+    order = np.argsort(ions, kind="stable")
+    first = np.searchsorted(ions[order], np.arange(plan.n_ions + 1))
+    stays = sites[order] % m, moments[order] - begin_s, state.time_s - begin_s
+    for q, some in enumerate(plan.of_species):
+        _straddle(first[some.start : some.stop + 1], at_first[some], *stays, plan.early_s, measurement.early[q])
+    measurement.watched[0] = state.time_s - begin_s - plan.early_s[-1]
+
+
+@njit(cache=True)
+def _straddle(first, at_first, site, moment, duration, lags, early):
+    """Add how long, in s, each ion was on a and a lag later on b ≠ a, to early[lag, a, b]; the same origins for all lags.
+
+    Ion n made the jumps first[n] to first[n + 1], each at `moment` to `site`, and was on at_first[n] before.
+    """
+    last_origin = duration - lags[-1]
+    for n in range(len(first) - 1):
+        here, begin = np.int64(at_first[n]), 0.0
+        for i in range(first[n], first[n + 1]):
+            end = min(moment[i], last_origin)
+            if begin >= last_origin:
+                break
+            for j in range(i, first[n + 1]):
+                arrived = moment[j]
+                if arrived - end >= lags[-1]:
+                    break
+                there = np.int64(site[j])
+                left = moment[j + 1] if j + 1 < first[n + 1] else duration
+                if there == here:
+                    continue
+                for k in range(len(lags) - 1, -1, -1):
+                    if arrived - end >= lags[k]:
+                        break
+                    early[k, here, there] += max(0.0, min(end, left - lags[k]) - max(begin, arrived - lags[k]))
+            here, begin = np.int64(site[i]), moment[i]
 
 
 def _tasks(plan: Plan, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -351,6 +434,20 @@ def consistent(pairs: np.ndarray, population: np.ndarray, expected: np.ndarray) 
     return matrix
 
 
+def early_joint(early: np.ndarray, ion_seconds: float, population: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Joint probabilities (E, m, m) from times on one site and then another, `early` (E, m, m) of so many ion seconds.
+
+    Symmetric, row sums = population. `expected` (E, m, m) is added with the weight of one stay in all that were seen, so
+    that nothing is zero that is possible.
+    """
+    joint = 0.5 * (early + np.swapaxes(early, -1, -2)) / ion_seconds
+    joint += expected
+    diagonal = np.arange(len(population))
+    joint[:, diagonal, diagonal] = 0.0
+    joint[:, diagonal, diagonal] = population - joint.sum(axis=-1)
+    return joint
+
+
 @dataclass(frozen=True)
 class _Averages:
     """What `lattice.Equilibrium` knows of ions without interactions, as replicas have had it."""
@@ -389,7 +486,9 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     """Propagator of one species of all replicas' sums (`Measurement.sums`); at least two, for standard errors.
 
     P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
-    (time), ions times origins of all replicas (at time 0, where all is known, the largest number), msd (lag) =
+    (time), ions times origins of all replicas (at time 0, where all is known, the largest number), P_early (state_a,
+    state_b, early_time) at lags before the first tick, with early_observations, so many that times P they are about the
+    jumps that tell of it, msd (lag) =
     ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and observations with `_se` and as the
     replicas have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of
     one replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
@@ -424,6 +523,13 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
         probability[met:] = at_infinity
         matrices[:, met:] = at_infinity
         error[met:] = 0.0
+
+    watched = n * np.array([sums["watched"][0] for sums in replicas])
+    unseen = one_ion(flux, p, plan.early_s) / plan.journal
+    early = np.array(
+        [early_joint(sums["early"][species], seconds, p, unseen)
+         for sums, seconds in zip(replicas, watched, strict=True)]
+    )  # fmt: skip
 
     origins = np.array([sums["origins"][species] for sums in replicas])
     squares = np.array([sums["square"][species] for sums in replicas]) / (origins * n)
@@ -461,6 +567,12 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             # Single precision: far finer than the scatter that these are for.
             "P_replica": (by_replica[0], np.concatenate([start, np.moveaxis(matrices, 1, -1)], -1).astype(np.float32)),
             "P_infinity": (("state_a", "state_b"), at_infinity),
+            "P_early": (("state_a", "state_b", "early_time"), np.moveaxis(early.mean(axis=0), 0, -1)),
+            "P_early_replica": (
+                ("replica", "state_a", "state_b", "early_time"), np.moveaxis(early, 1, -1)
+            ),
+            # A stay tells at most of as many origins as the lag is long.
+            "early_observations": (("early_time",), watched.sum() / plan.early_s),
             "p": (("state",), p),
             "flux": (("state_a", "state_b"), flux, {"units": "1/s"}),
             "observations": (("time",), np.concatenate([[np.finfo(float).max], origins.sum(0) * float(n)])),
@@ -472,7 +584,11 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "msd_collective_replica": (by_replica[1], np.concatenate([none, collectives], 1), {"units": "angstrom^2"}),
         },
         # Displacements keep their lags where P is joined with that of later stages (`stages.py`).
-        coords={"time": ("time", time, {"units": "s"}), "lag": ("lag", time, {"units": "s"})},
+        coords={
+            "time": ("time", time, {"units": "s"}),
+            "lag": ("lag", time, {"units": "s"}),
+            "early_time": ("early_time", plan.early_s, {"units": "s"}),
+        },
         attrs=attributes,
     )
 

@@ -5,9 +5,10 @@ exponentials with weights that are not negative: these are found by non-negative
 j(ω) is a sum of Lorentzians, free of the ripples of a transform of noisy data.
 
 A spectrometer's frequency may be far above the first lag of kinetic Monte Carlo, at which a few ions have been on an
-excursion and are back. `completed` adds times before it, by the Markov process of one ion whose flux between sites
-is the exact one of all ions (`propagator.one_ion`). It leaves out lags at which fewer than LEAST_COUNT ions were found
-on a site of another tensor: so few do not tell a rate, and an error over replicas does not tell how few they are.
+excursion and are back. `completed` adds earlier times: those of `Propagator.early`, and before them the Markov process
+of one ion whose flux between sites is the exact one of all ions (`propagator.one_ion`), which is right as long as none
+has jumped twice. It leaves out lags at which fewer than LEAST_COUNT ions were found on a site of another tensor: so few
+do not tell a rate, and an error over replicas does not tell how few they are.
 
 In second order (Redfield), with c = (4π²/15)(eQ/h)² and spin 3/2, the populations recover as
 ⅕·exp[−c j(ω₀)t] + ⅘·exp[−c j(2ω₀)t]; quadrupolar order decays at c[j(ω₀) + j(2ω₀)]; the central line at
@@ -46,26 +47,32 @@ def completed(propagator: Propagator, tensors: np.ndarray) -> tuple[Propagator, 
     A count is the number of ions found on a site of another tensor, of `tensors` (S, 3, 3); infinite where the flux
     tells.
     """
-    first = propagator.time_s[propagator.time_s > 0][0]
+    parts = [propagator] if propagator.early is None else [propagator.early, propagator]
+    other = ~equal_tensors(tensors)
+    moved = [np.einsum("ab,abt->t", other, part.joint) * part.observations for part in parts]
+    told = [(count >= LEAST_COUNT) & (part.time_s > 0) for count, part in zip(moved, parts, strict=True)]
+    if not any(some.any() for some in told):  # nothing changes: any lag will do
+        moved[-1][-1], told[-1][-1] = np.inf, True
+    later_s = np.concatenate([part.time_s[some] for part, some in zip(parts, told, strict=True)])
+    # Where jumps to other tensors are so rare that early lags do not tell, ions that make one do not return at once.
+    first = min(later_s[0], propagator.time_s[propagator.time_s > 0][0])
     begin = min(0.01 / (propagator.flux.sum(axis=1) / propagator.populations).max(), first / 10)
     times = np.logspace(np.log10(begin), np.log10(first), int(10 * np.log10(first / begin)) + 1)[:-1]
-    early = np.moveaxis(one_ion(propagator.flux, propagator.populations, times), 0, -1)
-    moved = np.einsum("ab,abt->t", ~equal_tensors(tensors), propagator.joint) * propagator.observations
-    told = (moved >= LEAST_COUNT) & (propagator.time_s > 0)
-    if not told.any():  # nothing changes: any lag will do
-        moved[-1], told[-1] = np.inf, True
+    before = np.moveaxis(one_ion(propagator.flux, propagator.populations, times), 0, -1)
 
-    def joined(joint: np.ndarray) -> np.ndarray:
-        before = np.broadcast_to(early, (*joint.shape[:-1], len(times)))
-        return np.concatenate([joint[..., :1], before, joint[..., told]], axis=-1)
+    def joined(of_parts: list[np.ndarray]) -> np.ndarray:
+        later = [joint[..., some] for joint, some in zip(of_parts, told, strict=True)]
+        start = of_parts[-1][..., :1]
+        return np.concatenate([start, np.broadcast_to(before, (*start.shape[:-1], len(times))), *later], axis=-1)
 
     whole = replace(
         propagator,
-        joint=joined(propagator.joint),
-        replicas=joined(propagator.replicas),
-        time_s=np.concatenate([[0.0], times, propagator.time_s[told]]),
+        joint=joined([part.joint for part in parts]),
+        replicas=joined([part.replicas for part in parts]),
+        time_s=np.concatenate([[0.0], times, later_s]),
     )
-    return whole, np.concatenate([np.full(1 + len(times), np.inf), moved[told]])
+    counts = [count[some] for count, some in zip(moved, told, strict=True)]
+    return whole, np.concatenate([np.full(1 + len(times), np.inf), *counts])
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,48 @@ def three_sites():
     return isolated_sites("ABC", [(0, 1, "ab"), (1, 2, "bc"), (0, 2, "ac")]), rates
 
 
+def trapped_pair(gas=False):
+    """Two ions on A–E–A, E 7 kT higher: one that goes to E finds the other A filled, and has to return.
+
+    Their propagator, and exact joint probabilities of all states of both ions, from which P follows.
+    """
+    rates = {("x", "A", "E"): 1e3 * float(np.exp(-7.0)), ("x", "E", "A"): 1e3}
+    lattice = build_lattice(isolated_sites("AEA", [(0, 1, "x"), (1, 2, "x")]), rates, (1, 1, 1))
+    plan = propagator.make_plan(lattice, 2, 11, 300_000, gas=build_gas(lattice, [], 300.0) if gas else None)
+    return propagator.combine(plan, [replica(plan, number) for number in range(4)], 300.0), rates
+
+
+def of_both(rates, times_s):
+    """P (3, 3, T) of ions on A–E–A that the other ion excludes, by the master equation of both."""
+    states = list(permutations(range(3), 2))
+    generator = np.zeros((len(states),) * 2)
+    for n, (one, other) in enumerate(states):
+        for m, (then, stays) in enumerate(states):
+            if other == stays and abs(one - then) == 1 or one == then and abs(other - stays) == 1:
+                up = 1 in (then, stays) and 1 not in (one, other)
+                generator[n, m] = rates["x", "A", "E"] if up else rates["x", "E", "A"]
+    generator -= np.diag(generator.sum(axis=1))
+    weight = np.array([rates["x", "A", "E"] / rates["x", "E", "A"] if 1 in state else 1.0 for state in states])
+    at = np.array([np.eye(3)[state[0]] for state in states])
+    joint = [(weight / weight.sum())[:, None] * expm(generator * t) for t in times_s]
+    return np.stack([at.T @ matrix @ at for matrix in joint], axis=-1)
+
+
+@pytest.mark.parametrize("gas", [False, True])
+def test_before_the_first_lag_ions_that_have_to_return_do(gas):
+    found, rates = trapped_pair(gas)
+    early_s, first_s = found["early_time"].to_numpy(), float(found["time"][1])
+    assert early_s[0] * 1e3 < 0.2 and first_s * 1e3 > 4
+    exact, P = of_both(rates, early_s), found["P_early"].to_numpy()
+    assert P.sum(axis=1) == pytest.approx(np.broadcast_to(found["p"].to_numpy()[:, None], P.sum(axis=1).shape))
+    assert P[0, 1] == pytest.approx(exact[0, 1], rel=0.03)
+    # An ion by itself, with the same flux, would go on to the other side.
+    assert P[0, 2].max() < 1e-3 * P[0, 1].max()
+    assert propagator.one_ion(found["flux"].to_numpy(), found["p"].to_numpy(), [first_s])[0, 0, 2] > P[0, 1].max()
+    # A count of the jumps that tell: all that were made, as long as none has returned.
+    assert (P[0, 1] + P[2, 1])[0] * found["early_observations"].to_numpy()[0] == pytest.approx(4 * 15_000, rel=0.1)
+
+
 @pytest.mark.parametrize("case", [two_sites, three_sites])
 def test_one_ion_follows_the_matrix_exponential(case):
     """P(t) = diag(p) exp(Kt), K_ij = k(i → j), K_ii = −Σ_j k_ij."""

@@ -1,8 +1,10 @@
 """Relaxation against closed forms, and against the stochastic Liouville equation of a spin on two sites."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from insilico_nmr.echo import Propagator, contract
+from insilico_nmr.echo import Early, Propagator, contract
 from insilico_nmr.errors import InputError
 from insilico_nmr.histories import autocorrelation
 from insilico_nmr.nuclei import MILLIBARN_M2, Nucleus, quadrupolar_nucleus
@@ -213,3 +215,43 @@ def test_before_the_first_lag_the_flux_tells():
         response = np.linalg.solve(1j * frequency * np.eye(3) - generator + np.outer(np.ones(3), populations), away)
         exact = np.einsum("a,ac,ac->", populations, away, response.real)
         assert decay.spectral_density(frequency) == pytest.approx(exact, rel=0.03)
+
+
+def test_excursions_from_which_ions_have_to_return_relax_no_more_than_they_do():
+    """Ions leave A for E and find the way on shut, far faster than any lag: their tensor is A's again and again.
+
+    Frequencies are between the excursions' and the first lag, where an ion by itself would go on to the other A.
+    """
+    lags = np.concatenate([[0], np.logspace(0, 4, 41)])
+    early_s = np.geomspace(1e-7, 1, 71)[:-1]
+    up, down, through = 1e-3, 1e4, 1e-4  # 1/s: A → E, E → A, and an exchange of both ions, which the first lags see
+    rates = np.array([[0, up, through, 0], [down, 0, 0, 0], [through, 0, 0, up], [0, 0, down, 0]])
+    p = np.array([1, up / down, 1, up / down]) / (2 * (1 + up / down))
+    generator = rates - np.diag(rates.sum(axis=1))
+    site = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1.0]])  # A, A′ and the one E between them
+
+    def joint_at(times):
+        return np.stack([site.T @ (p[:, None] * expm(generator * t)) @ site for t in times], axis=-1)
+
+    populations = p @ site
+    flux = site.T @ (p[:, None] * rates) @ site
+    joint, limit = joint_at(lags), np.outer(populations, populations)
+    early = Early(joint_at(early_s), joint_at(early_s)[None], early_s, np.full(len(early_s), 1e12))
+    found = Propagator(
+        joint, joint[None], populations, limit, flux, lags, lags[-1], 300.0, 2 * up, 0, np.full(len(lags), 1e9), early
+    )  # fmt: skip
+    tensors = from_components(np.random.default_rng(3).normal(0, 0.005, (3, 5)))
+    flat = (site @ tensors.reshape(3, 9)) - populations @ tensors.reshape(3, 9)
+    kernel = fluctuation_kernels(tensors)[0]
+
+    def density(propagator, frequency):
+        whole, counts = completed(propagator, tensors)
+        decayed = contract(decay_kernel(kernel), whole.joint)
+        remaining = contract(kernel, whole.joint - limit[..., None])
+        return fit_decay(whole.time_s, remaining, decayed, decayed / np.sqrt(counts)).spectral_density(frequency)
+
+    for frequency in (1.0, 10.0, 100.0, 1e4, 1e6):
+        response = np.linalg.solve(1j * frequency * np.eye(4) - generator + np.outer(np.ones(4), p), flat)
+        exact = np.einsum("a,ac,ac->", p, flat, response.real)
+        assert density(found, frequency) == pytest.approx(exact, rel=0.05)
+    assert density(replace(found, early=None), 10.0) > 2 * density(found, 10.0)
