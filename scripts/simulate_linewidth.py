@@ -10,7 +10,8 @@ those that move and those that stay.
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
 `correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
-above 0.02 is left and so is signal: that part is taken to be lost soon after, and the width is a lower bound.
+above 0.02 is left and so is signal: that part is taken to be lost no more slowly than, on average, what has been lost
+up to then, and the width is a lower bound.
 `shift` is that of the rate model. Elements that resources/nuclei.csv does not have have no spin here, and are named.
 """
 
@@ -84,8 +85,12 @@ def moments_of_replicas(
 
 
 def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_end: bool) -> Decay:
-    """M₂(t), (T,), as exponentials; as slow as may be where ions have hardly moved when the signal ends."""
-    return fit_decay(times, moments, moments[0] - moments, errors, slowest=1e3 if to_the_end else 1.0)
+    """M₂(t), (T,), as exponentials; as slow as may be where ions have hardly moved when the signal ends.
+
+    Where times end before the signal does, none is slower than the one that would lead from the first to the last.
+    """
+    lost = -np.log(np.clip(moments[-1] / moments[0], 1e-12, 0.999))
+    return fit_decay(times, moments, moments[0] - moments, errors, slowest=1e3 if to_the_end else max(1.0, 1 / lost))
 
 
 def main() -> None:

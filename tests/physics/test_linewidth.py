@@ -6,10 +6,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from insilico_nmr.dipolar import rigid_width, strength
+from insilico_nmr.dipolar import anderson_weiss, rigid_width, strength
 from insilico_nmr.nuclei import nucleus
+from insilico_nmr.relaxation import Decay
 from lattices import network
 from programs import run
+from simulate_linewidth import decay_of
 
 
 @pytest.fixture
@@ -110,3 +112,13 @@ def test_an_element_without_isotopes_is_named_and_has_no_spin(line_at):
 
 def test_too_few_jumps_are_said_to_be_incomplete(line_at):
     assert line_at(1e5, "--max-events", 300)["complete"] == 0
+
+
+@pytest.mark.parametrize("left", [0.7, 0.4, 0.1])
+def test_couplings_that_are_not_lost_at_the_last_time_go_on_as_they_were(left):
+    """One exponential, followed to where `left` of it is left: its line is that of all of it."""
+    tau, square = 3e-4, 8e7
+    times = np.concatenate([[0], np.geomspace(1e-3, -np.log(left), 40)]) * tau
+    moments = square * np.exp(-times / tau)
+    width = anderson_weiss(decay_of(times, moments, 1e-3 * moments, to_the_end=False))
+    assert width == pytest.approx(anderson_weiss(Decay(np.array([1 / tau]), np.array([square]))), rel=0.05)
