@@ -12,8 +12,8 @@ areas are 1 and what is left then. With --dead-time-us the first points of the f
 echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches.
 
 Errors: `se_sampling` over replicas, whose orientations differ too, and over replicates of the site tensors; `sd_model`
-over the committee's tensors; `sd_dft` over tensors scaled by DFT's error. All sets of tensors go along the same paths,
-those of the first replica, with tensors of sites; their scatter counts for both kinds.
+over the committee's tensors; `sd_dft` over tensors scaled by DFT's error. All these sets of tensors go along the first
+paths of the first replica, with tensors of sites; their scatter counts for both kinds.
 
 Where the budget ends before the broadening has damped a decay, the signal of the lines that move is brought to zero by
 cos² over the time followed (column `followed_s`), which widens them to its reciprocal. Below LEAST_PERIODS periods of
@@ -22,7 +22,8 @@ the widest splitting there are no spectra, which is said.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,12 @@ def scatter(curves: list[np.ndarray]) -> np.ndarray | float:
 
 
 def tables_of(
-    plan: Plan, replicas: list[dict], sets: dict[str, list[dict]], nucleus: Nucleus, lorentz_Hz: float, dead_s: float
+    plan: Plan,
+    replicas: Sequence[dict],
+    sets: dict[str, list[dict]],
+    nucleus: Nucleus,
+    lorentz_Hz: float,
+    dead_s: float,
 ) -> tuple[list, list]:
     """Tables of spectra and of echoes, without temperature and kind of tensors, from the signals of all replicas.
 
@@ -208,32 +214,32 @@ def main() -> None:
         )
     if not plan.spectra:
         print(
-            f"no spectrum: {arguments.max_events} jumps end before {LEAST_PERIODS:g} periods of the widest splitting, "
-            f"{1 / widest_Hz:.3g} s: jumps are so much faster than it that lines are those of fast exchange",
+            f"no spectrum: {arguments.max_events} jumps follow ions for {reach_s:.3g} s, from which an echo at "
+            f"{2e-6 * arguments.echo_delay_us:.2g} s is taken; {LEAST_PERIODS:g} periods of the widest splitting are "
+            f"{LEAST_PERIODS / widest_Hz:.3g} s",
             file=sys.stderr,
         )
 
-    def signals(field: paths.Field, replica: int, most_watched: int) -> dict:
+    # A file that cannot be read is said before the first run.
+    kinds = dict(fields_of(mover, n_ions, states.mean, arguments.surroundings))
+    watched, for_spread = (min(n_ions, most) for most in (WATCHED, WATCHED_FOR_SPREAD))
+    sets = dict(zip(ERRORS, (states.samples, states.members, states.scaled), strict=True))
+    others = [(paths.field_of_sites(lattice, tensors), for_spread) for some in sets.values() for tensors in some]
+    of_kinds, of_others = [], []
+    for replica in range(arguments.replicas):
         rng = np.random.default_rng([arguments.seed, replica])
         start, state = start_in_equilibrium(mover, n_ions, rng)
-        watched = min(n_ions, most_watched)
         turned = paths.orientations(watched, rng)
-        integral = paths.integrated_tensors(mover, field, start, state, plan.times_s, watched)
-        return plan.signals(integral, turned, nucleus)
-
-    # A file that cannot be read is said before the first run.
-    kinds = list(fields_of(mover, n_ions, states.mean, arguments.surroundings))
-    sets = {}
-    for error, tensors in zip(ERRORS, (states.samples, states.members, states.scaled), strict=True):
-        fields = [paths.field_of_sites(lattice, of_sites) for of_sites in tensors]
-        sets[error] = [signals(field, 0, WATCHED_FOR_SPREAD) for field in fields]
-        print(f"{len(fields)} sets of tensors for {error}", file=sys.stderr, flush=True)
+        fields = [(field, watched) for field in kinds.values()] + (others if replica == 0 else [])
+        integrals = paths.integrated_tensors(mover, fields, start, state, plan.times_s)
+        signals = [plan.signals(integral, turned.of_first(integral.shape[1]), nucleus) for integral in integrals]
+        of_kinds.append(signals[: len(kinds)])
+        of_others += signals[len(kinds) :]
+        print(f"replica {replica + 1}/{arguments.replicas}", file=sys.stderr, flush=True)
+    rest = iter(of_others)
+    sets = {error: list(islice(rest, len(some))) for error, some in sets.items()}
     spectra, echoes = [], []
-    for kind, field in kinds:
-        replicas = []
-        for replica in range(arguments.replicas):
-            replicas.append(signals(field, replica, WATCHED))
-            print(f"{kind}: replica {replica + 1}/{arguments.replicas}", file=sys.stderr, flush=True)
+    for kind, replicas in zip(kinds, zip(*of_kinds, strict=True), strict=True):
         tables = tables_of(plan, replicas, sets, nucleus, arguments.lorentz_Hz, 1e-6 * arguments.dead_time_us)
         for made, table in zip((spectra, echoes), tables, strict=True):
             made += [part.assign(tensors=kind) for part in table]

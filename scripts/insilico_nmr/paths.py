@@ -93,23 +93,37 @@ def _check_width(lattice: Lattice, added: Added) -> None:
 
 
 def integrated_tensors(
-    mover: Mover, field: Field, sites: np.ndarray, state: State, times_s: np.ndarray, watched: int
-) -> np.ndarray:
-    """W (K, watched, 6) of the first `watched` ions at rising times (K,), s, from the simulation's start on; a.u.·s.
+    mover: Mover, fields: list[tuple[Field, int]], sites: np.ndarray, state: State, times_s: np.ndarray
+) -> list[np.ndarray]:
+    """W (K, n, 6) in each field, of its first n ions, at rising times (K,), s, from the simulation's start on; a.u.·s.
 
-    sites : (N,) where the ions of `state`, which has not run yet, are; it is run through the times. Raises InputError
-    where no jump is possible any more.
+    All fields are along the same paths. `fields`: each with the number of ions to watch. sites : (N,) where the ions of
+    `state`, which has not run yet, are; it is run through the times. Raises InputError where no jump is possible any
+    more.
     """
-    place, occupant, now = _at_start(lattice_of(mover), field, sites)
-    integral, since = np.zeros((len(sites), 6)), np.zeros(len(sites))
-    records = np.empty((len(times_s), watched, 6))
+    followed = [_Followed(lattice_of(mover), field, sites, watched, len(times_s)) for field, watched in fields]
     done = 0
     while done < len(times_s):
         journal = run_journal(mover, state, times_s[-1], JOURNAL)
-        done = _follow(*journal, times_s, done, place, occupant, *_tables(field), now, since, integral, records)
-        if len(journal[0]) < JOURNAL:
-            done = _record(np.inf, times_s, done, now, since, integral, records)
-    return records
+        ended = len(journal[0]) < JOURNAL
+        (done,) = {one.follow(journal, times_s, done, ended) for one in followed}
+    return [one.records for one in followed]
+
+
+class _Followed:
+    """Ions in one field: where they are, their momentary tensors, what these have been integrated to, and records."""
+
+    def __init__(self, lattice: Lattice, field: Field, sites: np.ndarray, watched: int, n_times: int):
+        place, occupant, self.now = _at_start(lattice, field, sites)
+        self.ions = place, occupant, *_tables(field)
+        self.integral, self.since = np.zeros((len(sites), 6)), np.zeros(len(sites))
+        self.records = np.empty((n_times, watched, 6))
+
+    def follow(self, journal: tuple, times_s: np.ndarray, done: int, ended: bool) -> int:
+        """Follow the journal's jumps, the last ones if `ended`; returns how many records are filled."""
+        running = self.now, self.since, self.integral, self.records
+        done = _follow(*journal, times_s, done, *self.ions, *running)
+        return _record(np.inf, times_s, done, *running) if ended else done
 
 
 def _at_start(lattice: Lattice, field: Field, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -282,6 +296,10 @@ class Orientations:
 
     products: np.ndarray
     weights: np.ndarray
+
+    def of_first(self, ions: int) -> "Orientations":
+        """Those of the first ions."""
+        return Orientations(self.products[:ions], self.weights)
 
 
 def orientations(n_ions: int, rng: np.random.Generator) -> Orientations:

@@ -10,9 +10,9 @@ lags up to ten residence times come every four residence times (of few ions; eve
 those of each later decade every fifth of its longest lag, so that a lag of any length is sampled about as often as it
 brings something new and the estimator costs no more than the events.
 
-Earlier lags, down to a tenth of the shortest time that an ion can be on a site, are of a journal of further jumps: every
-moment is an origin there, and each pair of an ion's stays adds the time that a lag leads from one to the other. They
-tell of excursions, which spectrometers' frequencies see and no tick does (P_early).
+Earlier lags, down to a tenth of the shortest time that an ion can be on a site, are of a journal of further jumps:
+every moment is an origin there, and each pair of an ion's stays adds the time that a lag leads from one to the other.
+They tell of excursions, which spectrometers' frequencies see and no tick does (P_early).
 
 Of ions that interact (`gas_kmc`) no equilibrium is known beforehand: replicas start after a run-in without barriers,
 and the populations p are those that they have had together.
@@ -282,7 +282,7 @@ def _keep_journal(plan: Plan, measurement: Measurement) -> None:
 
 @njit(cache=True)
 def _straddle(first, at_first, site, moment, duration, lags, early):
-    """Add how long, in s, each ion was on a and a lag later on b ≠ a, to early[lag, a, b]; the same origins for all lags.
+    """Add how long, in s, each ion was on a and a lag later on b ≠ a, to early[lag, a, b]; of the same origins.
 
     Ion n made the jumps first[n] to first[n + 1], each at `moment` to `site`, and was on at_first[n] before.
     """
@@ -437,8 +437,8 @@ def consistent(pairs: np.ndarray, population: np.ndarray, expected: np.ndarray) 
 def early_joint(early: np.ndarray, ion_seconds: float, population: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Joint probabilities (E, m, m) from times on one site and then another, `early` (E, m, m) of so many ion seconds.
 
-    Symmetric, row sums = population. `expected` (E, m, m) is added with the weight of one stay in all that were seen, so
-    that nothing is zero that is possible.
+    Symmetric, row sums = population. `expected` (E, m, m) is added, of one stay in all that were seen, so that nothing
+    is zero that is possible.
     """
     joint = 0.5 * (early + np.swapaxes(early, -1, -2)) / ion_seconds
     joint += expected
@@ -568,9 +568,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "P_replica": (by_replica[0], np.concatenate([start, np.moveaxis(matrices, 1, -1)], -1).astype(np.float32)),
             "P_infinity": (("state_a", "state_b"), at_infinity),
             "P_early": (("state_a", "state_b", "early_time"), np.moveaxis(early.mean(axis=0), 0, -1)),
-            "P_early_replica": (
-                ("replica", "state_a", "state_b", "early_time"), np.moveaxis(early, 1, -1)
-            ),
+            "P_early_replica": (("replica", "state_a", "state_b", "early_time"), np.moveaxis(early, 1, -1)),
             # A stay tells at most of as many origins as the lag is long.
             "early_observations": (("early_time",), watched.sum() / plan.early_s),
             "p": (("state",), p),

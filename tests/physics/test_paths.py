@@ -41,7 +41,8 @@ def two_sites(rate_per_s: float, pairs: int = 800):
 def test_the_decay_is_that_of_two_site_exchange_from_rest_to_fast(rate):
     lattice, start, state, turned = two_sites(rate)
     times = np.linspace(0, 1e-4, 26)
-    integral = paths.integrated_tensors(lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start))
+    fields = [(paths.field_of_sites(lattice, TWO), len(start))]
+    integral = paths.integrated_tensors(lattice, fields, start, state, times)[0]
     found = paths.decay(integral, turned, Li7)
     generator = rate * np.array([[-1.0, 1.0], [1.0, -1.0]])
     exact = exchange_fid(generator, np.full(2, 0.5), TWO, Li7, *zcw(5000), times[1], len(times))
@@ -55,9 +56,8 @@ def test_an_echo_gives_back_rest_and_not_exchange():
     times = np.array([1e-4, 2e-4])
     for rate, low, high in ((0.01, 0.599, 0.601), (1e4, 0.0, 0.3)):
         lattice, start, state, turned = two_sites(rate)
-        integral = paths.integrated_tensors(
-            lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start)
-        )
+        field = paths.field_of_sites(lattice, TWO)
+        integral = paths.integrated_tensors(lattice, [(field, len(start))], start, state, times)[0]
         assert low < paths.decay(integral[1:] - 2 * integral[:1], turned, Li7)[0] < high
         assert paths.decay(integral[1:], turned, Li7)[0] < 0.2
 
@@ -67,7 +67,8 @@ def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says
     lattice, start, state, turned = two_sites(rate, pairs=4000)
     mixing = np.array([1e-9, 3e-5, 1e-4, 1e-3])
     times = np.sort(np.concatenate([[evolution], evolution + mixing, 2 * evolution + mixing]))
-    integral = paths.integrated_tensors(lattice, paths.field_of_sites(lattice, TWO), start, state, times, len(start))
+    fields = [(paths.field_of_sites(lattice, TWO), len(start))]
+    integral = paths.integrated_tensors(lattice, fields, start, state, times)[0]
     at = {time: integral[place] for place, time in enumerate(times)}
     second = np.array([at[time + 2 * evolution] - at[time + evolution] for time in mixing])
     found = paths.alignment_echo(at[evolution], second, turned, Li7)
@@ -99,7 +100,7 @@ def test_surroundings_follow_every_jump():
     field = paths.field_of_surroundings(lattice, n_ions, own, added)
     start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(1))
     times = np.array([0.0, 0.4, 3.0, 7.0])
-    found = paths.integrated_tensors(lattice, field, start, state, times, n_ions)
+    found = paths.integrated_tensors(lattice, [(field, n_ions)], start, state, times)[0]
 
     _, again = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(1))
     ions, sites, moments = kmc.run_journal(lattice, again, times[-1], 10_000)
@@ -135,7 +136,8 @@ def test_surroundings_leave_the_mean_tensor_of_a_site():
     own = np.array([uniaxial([0, 0, 1])])
     field = paths.field_of_surroundings(lattice, n_ions, own, neighbours_of_square())
     start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(2))
-    mean = paths.integrated_tensors(lattice, field, start, state, np.array([300.0]), n_ions)[0].mean(axis=0) / 300
+    found = paths.integrated_tensors(lattice, [(field, n_ions)], start, state, np.array([300.0]))[0]
+    mean = found[0].mean(axis=0) / 300
     assert mean == pytest.approx(own[0][paths.ROWS, paths.COLUMNS], abs=0.02 * np.abs(own).max())
 
 

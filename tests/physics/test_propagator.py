@@ -67,7 +67,7 @@ def of_both(rates, times_s):
     generator = np.zeros((len(states),) * 2)
     for n, (one, other) in enumerate(states):
         for m, (then, stays) in enumerate(states):
-            if other == stays and abs(one - then) == 1 or one == then and abs(other - stays) == 1:
+            if (other == stays and abs(one - then) == 1) or (one == then and abs(other - stays) == 1):
                 up = 1 in (then, stays) and 1 not in (one, other)
                 generator[n, m] = rates["x", "A", "E"] if up else rates["x", "E", "A"]
     generator -= np.diag(generator.sum(axis=1))
@@ -81,7 +81,8 @@ def of_both(rates, times_s):
 def test_before_the_first_lag_ions_that_have_to_return_do(gas):
     found, rates = trapped_pair(gas)
     early_s, first_s = found["early_time"].to_numpy(), float(found["time"][1])
-    assert early_s[0] * 1e3 < 0.2 and first_s * 1e3 > 4
+    assert early_s[0] * 1e3 < 0.2
+    assert first_s * 1e3 > 4
     exact, P = of_both(rates, early_s), found["P_early"].to_numpy()
     assert P.sum(axis=1) == pytest.approx(np.broadcast_to(found["p"].to_numpy()[:, None], P.sum(axis=1).shape))
     assert P[0, 1] == pytest.approx(exact[0, 1], rel=0.03)
