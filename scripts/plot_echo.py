@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import decay_curve
+from insilico_nmr.predictions import JUMPING
 from insilico_nmr.style import (
     BLACK,
     DOUBLE_MM,
@@ -59,7 +60,6 @@ CORRELATION = ["temperature_K", "shift", "mixing_time_s", "normalised"]
 CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
-JUMPING = "jumps_during_evolution"
 LEAST_SIGNAL = 0.01  # S2(t_m→0), of which 9/20 is the most, of curves with jumps during the evolution time
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

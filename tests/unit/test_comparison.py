@@ -268,12 +268,18 @@ def test_each_method_is_compared_with_what_it_measures():
 
 
 def test_echoes_that_are_flagged_or_too_fast_predict_nothing(capsys):
-    fits = synthetic_fits("jumps_during_evolution")
+    fits = synthetic_fits("evolution_beyond_the_lags")
     flagged = Study(synthetic_rates(), synthetic_diffusion(), fits, synthetic_couplings())
     assert flagged.energy("SAE") is None
     assert "no usable echo fit" in capsys.readouterr().err
     fast = synthetic_fits().assign(rate_per_s=2e5, rate_ci_low_per_s=1.9e5, rate_ci_high_per_s=2.1e5)
     assert usable_echoes(fast).empty
+    # An echo in whose evolution time ions jump counts as long as few do: t_p/τ of 0.3.
+    jumping = synthetic_fits("jumps_during_evolution")
+    during = jumping["rate_per_s"] * jumping["evolution_time_us"] * 1e-6
+    assert set(usable_echoes(jumping).index) == set(jumping.index[during < 0.3])
+    rate = 0.4e6 / jumping["evolution_time_us"]
+    assert usable_echoes(jumping.assign(rate_per_s=rate, rate_ci_low_per_s=0.9 * rate)).empty
 
 
 def test_the_table_lists_measured_values_and_predictions_alone(tmp_path):
