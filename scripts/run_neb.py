@@ -75,11 +75,17 @@ def main() -> None:
 
 
 def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> list[dict]:
-    """Rows of one class: every arrangement with every committee member."""
+    """Rows of one class: every arrangement with every committee member.
+
+    An arrangement that is drawn again is left out: with one site vacant there is but one.
+    """
     jump = jump_of_class(sites, entry)
-    rows = []
+    rows, drawn = [], []
     for arrangement in range(args.arrangements):
         start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, args.seed + arrangement)
+        if start.atoms in drawn:
+            continue
+        drawn.append(start.atoms)
         for member, calc in enumerate(calculators):
             row = {"class": entry["name"], "from": entry["from"], "to": entry["to"]}
             row |= {"arrangement": arrangement, "member": member}

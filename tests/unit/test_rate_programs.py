@@ -163,7 +163,7 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     def neb(*more: object) -> pd.DataFrame:
         files = ["--sites", crystal / "sites.json", "--potential", crystal / "potential"]
         files += ["--state", crystal / "state", "--out", crystal / "barriers.csv"]
-        sizes = ["--repeat", 1, 1, 1, "--min-distance", 1.5, "--members", 2, "--arrangements", 2]
+        sizes = ["--repeat", 4, 1, 1, "--min-distance", 1.5, "--members", 2, "--arrangements", 2]
         code, said = run("run_neb", crystal / "crystal.cif", *files, *sizes, "--seed", 1, *more)
         assert code == 0, said
         return pd.read_csv(crystal / "barriers.csv")
@@ -183,6 +183,8 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     # Other settings: nothing that was found before holds.
     neb("--seed", 2)
     assert len(sought) == 16
+    # In one cell of three sites, of which two are filled, there is nothing to draw.
+    assert neb("--repeat", 1, 1, 1)["arrangement"].tolist() == [0] * 4
 
 
 CLASSES = [("aa", "A", "A"), ("ab", "A", "B")]
