@@ -16,7 +16,7 @@ from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.tensors import efg_principal
 from simulate_relaxation import rows_of
-from simulate_spectra import generator_at_half_decay
+from simulate_spectra import SPREAD_DIRECTIONS, generator_at_half_decay
 
 CONVERGED = 1e-3
 EVOLUTION_TIMES_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
@@ -27,12 +27,28 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
     """Seconds for each observable, with its errors over replicas, committee and samples where the study has them."""
     sets = [states.mean, *states.members, *states.samples, *states.scaled]
 
-    def echoes() -> None:
+    def frozen_echoes() -> None:
         for evolution in EVOLUTION_TIMES_S:
-            for tensors in sets:
-                kernel = echo.evolution_kernel(tensors, evolution, nucleus)
-                echo.frozen_echo(propagator.joint, kernel)
-            echo.frozen_echo(propagator.replicas, echo.evolution_kernel(states.mean, evolution, nucleus))
+            kernels = [echo.evolution_kernel(tensors, evolution, nucleus) for tensors in sets]
+            contract_all(kernels)
+
+    def matrix_echoes() -> None:
+        generator = generator_at_half_decay(propagator, states.mean)
+        for evolution in EVOLUTION_TIMES_S:
+            # All orientations for the mean alone, as simulate_nmr.py has it.
+            kernels = [
+                echo.matrix_kernel(
+                    generator, propagator.populations, tensors, evolution, nucleus,
+                    most_directions=SPREAD_DIRECTIONS if number else None,
+                )
+                for number, tensors in enumerate(sets)
+            ]  # fmt: skip
+            contract_all(kernels)
+
+    def contract_all(kernels: list[np.ndarray]) -> None:
+        for kernel in kernels:
+            echo.frozen_echo(propagator.joint, kernel)
+        echo.frozen_echo(propagator.replicas, kernels[0])
 
     def correlation() -> None:
         for tensors in sets:
@@ -50,7 +66,8 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
     def rates() -> None:
         rows_of(propagator, states, nucleus, [4.7, 9.4], None)
 
-    work = {"echoes at five evolution times": echoes, "tensor correlation": correlation, "2D exchange": exchange}
+    work = {"five echoes, frozen form": frozen_echoes, "five echoes, matrix form": matrix_echoes}
+    work |= {"tensor correlation": correlation, "2D exchange": exchange}
     work |= {"relaxation in two fields": rates, "spectra (rigid, exchange, fast)": line_shapes}
     seconds = {}
     for name, run in work.items():

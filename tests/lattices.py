@@ -24,7 +24,7 @@ def network(cell, positions, orbits, distances, reach=1) -> dict:
 
 def isolated_sites(orbits, pairs) -> dict:
     """A few sites that are linked inside one cell only; pairs are (site, site, class)."""
-    sites = [{"index": n, "orbit": orbit, "position": [0.1 * n, 0, 0]} for n, orbit in enumerate(orbits)]
+    sites = [{"index": n, "orbit": orbit, "position": [0.1 * n, 0.1 * (n // 10), 0]} for n, orbit in enumerate(orbits)]
     jumps = [
         {"from": start, "to": end, "image": [0, 0, 0], "class": name}
         for a, b, name in pairs

@@ -150,6 +150,7 @@ def read_rates(path: str | Path, temperature: float) -> Rates:
         if key in rates:
             raise InputError(f"{path}: two rates for class {key[0]} from {key[1]} to {key[2]} at {temperature:g} K")
         rates[key] = float(named["rate_per_s"])
+        _check_rate(key, rates[key], str(path))
     return rates
 
 
@@ -267,16 +268,21 @@ def _directed_jumps(sites: dict, orbit: tuple[str, ...]) -> list[dict]:
     return jumps
 
 
+def _check_rate(directed: tuple[str, str, str], rate: float, source: str) -> None:
+    if not np.isfinite(rate) or rate < 0:
+        name, start, end = directed
+        raise InputError(
+            f"{source}: class {name} from {start} to {end} has the rate {rate}; expected a number ≥ 0 in 1/s"
+        )
+
+
 def check_rates(names: Iterable[tuple[str, str, str]], rates: Rates, source: str) -> None:
     """Raise InputError unless every one of these directed classes has a rate, finite, not negative and reversible."""
     for name, start, end in sorted(names):
         if (name, start, end) not in rates:
             raise InputError(f"{source}: no rate is given for class {name} from {start} to {end}")
         rate = rates[name, start, end]
-        if not np.isfinite(rate) or rate < 0:
-            raise InputError(
-                f"{source}: class {name} from {start} to {end} has the rate {rate}; expected a number ≥ 0 in 1/s"
-            )
+        _check_rate((name, start, end), rate, source)
         if rate == 0 and rates.get((name, end, start), 0) > 0:
             raise InputError(
                 f"{source}: class {name}: rate zero from {start} to {end} but not back breaks detailed balance"

@@ -27,6 +27,8 @@ from insilico_nmr.crystal import Crystal, wrapped
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, write_json
 
+SAME_PLACE_A = 1e-3
+
 
 def build_sites(crystal: Crystal, mobile: str, jump_cutoff_A: float) -> dict:
     """Content of sites.json: sites of `mobile`, and a jump for every pair of sites within `jump_cutoff_A`.
@@ -241,6 +243,12 @@ def check_network(sites: dict, source: str) -> None:
         position = _numbers(site.get("position", []))
         if position.shape != (3,) or not np.isfinite(position).all() or "orbit" not in site:
             raise InputError(f"{source}: site {number} lacks an orbit or three finite coordinates")
+    positions = np.array([site["position"] for site in sites["sites"]], float)
+    for number, position in enumerate(positions):
+        apart = positions[:number] - position
+        same = np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < SAME_PLACE_A
+        if same.any():
+            raise InputError(f"{source}: sites {int(same.argmax())} and {number} are at the same place")
     orbit, class_of = site_orbits(sites), {}
     for number, jump in enumerate(sites["jumps"]):
         try:

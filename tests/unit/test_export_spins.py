@@ -251,6 +251,7 @@ def test_other_bad_input_is_refused(study):
     write_json(study / "T.json", content)
     code, said = export(study, "--reference-ppm", 90)
     assert (code, said) == (2, f"error: {study / 'T.json'}: --reference-ppm is given, but no state has a shielding\n")
-    change(study / "sites.json", lambda content: content["sites"].append(content["sites"][0] | {"index": 3}))
+    fourth = {"index": 3, "position": [0.9, 0.9, 0.9]}
+    change(study / "sites.json", lambda content: content["sites"].append(content["sites"][0] | fourth))
     code, said = export(study, out=("csv",))
     assert (code, said) == (2, f"error: {study / 'T.json'}: no tensor for state 3\n")

@@ -52,6 +52,12 @@ def test_a_reverse_of_another_class_is_no_reverse():
     refused("no reverse of the same class", sites, ONE_RATE)
 
 
+def test_two_sites_at_one_place_are_named():
+    sites = bravais("diamond")
+    sites["sites"][1]["position"] = [1.0, 0.0, 0.0]
+    refused("sites 0 and 1 are at the same place", sites, ONE_RATE)
+
+
 def test_a_jump_twice_is_named():
     sites = bravais("simple cubic")
     sites["jumps"].append(dict(sites["jumps"][3]))
@@ -145,6 +151,9 @@ def test_rate_table(tmp_path):
         read_rates(table, 300.0)
     table.write_text(HEADER + "ab,A,B,300,12,1e-9,2.5e9,1e9,4e9,md\n")
     with pytest.raises(InputError, match="no row has the origin 'model'"):
+        read_rates(table, 300.0)
+    table.write_text(HEADER + "ab,A,B,300,12,1e-9,inf,1e9,4e9,model\n")
+    with pytest.raises(InputError, match=r"rates.csv: class ab from A to B has the rate inf"):
         read_rates(table, 300.0)
     table.write_text("class,from,to\nab,A,B\n")
     with pytest.raises(InputError, match="column temperature_K, rate_per_s, origin is missing"):
