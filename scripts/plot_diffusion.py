@@ -7,6 +7,7 @@ the table), drawn over these and dotted beyond. MD has lines of its own, with an
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ from insilico_nmr.tables import complete, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+# Values and what their intervals are named.
+INTERVALS = {"D_tracer_m2_per_s": "ci_{}_m2_per_s", "conductivity_S_per_cm": "conductivity_ci_{}_S_per_cm"}
 DIFFERENT = 0.1  # of the logarithms of two numbers of vacancies, from where on a figure says which is which
 
 
@@ -52,6 +55,15 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: column origin has {', '.join(sorted(unknown))}; expected kmc, md or kmc_shift")
     table.loc[~(table["D_tracer_m2_per_s"] > 0), "D_tracer_m2_per_s"] = np.nan  # no logarithm: left out, and said
     return complete(table, ["temperature_K", "D_tracer_m2_per_s"], path, "diffusion coefficients")
+
+
+def only_intervals(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
+    """The table with intervals of these kinds alone, of "sampling" and "rates"; those of the others have no width."""
+    kinds = set(kinds)
+    if "sampling" not in kinds:
+        widths = {form.format(end): table[value] for value, form in INTERVALS.items() for end in ("low", "high")}
+        table = table.assign(**widths)
+    return table if "rates" in kinds else table[table["shift"] == 0]
 
 
 def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str, mark_above_K: float = np.inf) -> None:
@@ -132,7 +144,6 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
     known = [quantity in set(measured["quantity"]) for quantity in ("diffusion_coefficient", "ionic_conductivity")]
     places = measured.loc[measured["quantity"].isin(["diffusion_coefficient", "ionic_conductivity"]), "temperature_K"]
     everywhere = [*table["temperature_K"], *places.dropna()]
-    interval = "sampling and rate model" if (table["origin"] == "kmc_shift").any() else "sampling only"
     points = line_points(table)
     fitted_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
     sigma_columns = [name for name in DIFFUSION if name.startswith("conductivity")]
@@ -167,7 +178,12 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
         below_legend(sigma)
     else:
         sigma.remove()
-    figure.supxlabel(f"Intervals: 95 %; bars: sampling; bands: {interval}.", size=SMALL, x=0.01, ha="left")
+    bars = ["sampling"] if (kmc["ci_high_m2_per_s"] > kmc["D_tracer_m2_per_s"]).any() else []
+    bands = [*bars, "rate model"] if (table["origin"] == "kmc_shift").any() else bars
+    figure.supxlabel(
+        f"Intervals: 95 %; bars: {' '.join(bars) or 'none'}; bands: {' and '.join(bands) or 'none'}.",
+        size=SMALL, x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -186,11 +202,12 @@ def below_legend(axes: Axes) -> None:
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["diffusion"], literature=True)
+    parser = figure_arguments(__doc__, ["diffusion"], literature=True, intervals=True)
     parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
     args = parser.parse_args()
     measured = for_figure(args.literature, args.material, args.phase)
-    save(draw(read(args.diffusion), measured, args.mark_above), args.out_pdf, args.out_png)
+    table = only_intervals(read(args.diffusion), args.intervals)
+    save(draw(table, measured, args.mark_above), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
 from insilico_nmr.tables import only_errors
+from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
 from programs import run
 
@@ -574,6 +575,26 @@ def test_diffusion_shows_its_energy_and_leaves_out_what_has_no_logarithm(tmp_pat
     assert "MD, 3.7 % of sites empty (one run a temperature, no interval)" in labels
     (line,) = [line for line in drawn(figure, "line") if line.axes is figure.axes[0]]
     assert (min(line.get_xdata()), max(line.get_xdata())) == pytest.approx((1000 / 300, 1000 / 200))
+
+
+def test_intervals_of_diffusion_can_be_chosen(tmp_path):
+    (path,) = written([synthetic_diffusion()], tmp_path)
+    table = plot_diffusion.read(path)
+    moved = table[table["origin"] == "kmc"].assign(origin="kmc_shift", shift=1)
+    moved["D_tracer_m2_per_s"] *= 2
+    table = pd.concat([table, moved], ignore_index=True)
+    text = {}
+    for kinds in (("sampling", "rates"), ("sampling",), ("rates",), ()):
+        figure = plot_diffusion.draw(plot_diffusion.only_intervals(table, kinds), NO_LITERATURE)
+        (band,) = (part for part in figure.axes[0].collections if isinstance(part, PolyCollection))
+        band = band.get_paths()[0].get_extents()
+        text[kinds] = figure.get_supxlabel(), band.y1 / band.y0
+    assert text["sampling", "rates"][0] == "Intervals: 95 %; bars: sampling; bands: sampling and rate model."
+    assert text["sampling",][0] == "Intervals: 95 %; bars: sampling; bands: sampling."
+    assert text["rates",][0] == "Intervals: 95 %; bars: none; bands: rate model."
+    assert text[()][0] == "Intervals: 95 %; bars: none; bands: none."
+    widths = [width for _, width in text.values()]
+    assert widths[0] > widths[2] > widths[1] > widths[3]
 
 
 def test_colours_of_temperatures_are_distinct_and_ordered():
