@@ -6,9 +6,9 @@ Student's t where there are two or more. Rows of origin kmc_shift: kinetic Monte
 standard deviation along direction `shift` of its covariance (`run_kmc.py --shift`); the root sum of squares of the
 changes that these directions bring is the standard error that the model brings. Intervals of the Haven ratio and of
 the correlation factor come from those of D and of the collective D, taken as independent. `vacancies_per_site`: sites
-without an ion, in kinetic Monte Carlo and in MD, which may differ. Column `arrhenius`: 1 where the row lies in the
-range of temperatures that Arrhenius lines are fitted over. Cells that the data do not determine are empty, which stderr
-says.
+without an ion, in kinetic Monte Carlo and in MD, which may differ. `D_a`, `D_b` and `D_c` are tracer diffusion along
+the cell's vectors. Column `arrhenius`: 1 where the row lies in the range of temperatures
+that Arrhenius lines are fitted over. Cells that the data do not determine are empty, which stderr says.
 """
 
 import argparse
@@ -32,6 +32,7 @@ COLUMNS += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivi
 COLUMNS += ["exit_rate_per_s", "mean_jump_length_A", "correlation_factor"]
 COLUMNS += ["correlation_factor_ci_low", "correlation_factor_ci_high", "jump_rate_from_D_per_s"]
 COLUMNS += ["log_log_slope", "diffusive", "arrhenius"]
+COLUMNS += [f"D_{axis}{part}_m2_per_s" for axis in "abc" for part in ("", "_ci_low", "_ci_high")]
 SHOWN = ["temperature_K", "origin", "shift", *COLUMNS[3:6], "exit_rate_per_s", "correlation_factor", "haven_ratio"]
 ANGSTROM2_PER_PS = 1e-8  # m²/s
 S_PER_M_IN_S_PER_CM = 0.01
@@ -82,7 +83,27 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
     for suffix, value in (("", D), ("_ci_low", row["ci_low_m2_per_s"]), ("_ci_high", row["ci_high_m2_per_s"])):
         row[f"correlation_factor{suffix}"] = correlation_factor(value, exit_rate, square_A2)
     row["jump_rate_from_D_per_s"] = jump_rate(D, float(np.sqrt(square_A2)))
+    row |= cells_along_axes(dataset, path)
     return row | collective_cells(dataset, sites, charge_number, D, tracer.standard_error_m2_per_s, path)
+
+
+def cells_along_axes(dataset: xr.Dataset, path: Path) -> dict[str, float]:
+    """Cells of diffusion along the cell's vectors; none along one where no slope stands out of its error."""
+    cells = {}
+    if "msd_along_replica" not in dataset:
+        return cells
+    for axis, squares in dataset["msd_along_replica"].groupby("axis"):
+        try:
+            found = diffusion_coefficient(dataset["lag"].to_numpy(), squares.squeeze("axis").to_numpy(), dimensions=1)
+            if not (found.diffusive and found.coefficient_m2_per_s > found.standard_error_m2_per_s):
+                raise InputError("no diffusion was seen")
+        except InputError as error:
+            print(f"{path}: along {axis}: {error}", file=sys.stderr)
+            continue
+        D = found.coefficient_m2_per_s
+        low, high = log_interval(D, found.standard_error_m2_per_s)
+        cells |= {f"D_{axis}_m2_per_s": D, f"D_{axis}_ci_low_m2_per_s": low, f"D_{axis}_ci_high_m2_per_s": high}
+    return cells
 
 
 def collective_cells(

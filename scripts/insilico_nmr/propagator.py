@@ -182,6 +182,7 @@ class Measurement:
     remembered : (slots, N, 4) int32, ions' records at recent origins.
     pairs : (Q, L, m, m) int64, ions of each species found on a at an origin and on b a lag later.
     square, collective : (Q, L) float64, Å², Σ over ions and origins of |Δr|², and Σ over origins of |ΣΔr|².
+    along : (Q, L, 3) float64, Å², Σ over ions and origins of the squares of Δr along the cell's three vectors.
     origins, ticks : (Q, L) int64, origins of each lag; (1,) int64, ticks done.
     early, watched : (Q, E, m, m) float64, s, how long ions of each species were on a and a lag later on another site b,
         summed over ions; (1,) float64, s, how long each ion was watched for that.
@@ -193,6 +194,7 @@ class Measurement:
     pairs: np.ndarray
     square: np.ndarray
     collective: np.ndarray
+    along: np.ndarray
     origins: np.ndarray
     ticks: np.ndarray
     early: np.ndarray
@@ -202,7 +204,7 @@ class Measurement:
     @property
     def sums_over_origins(self) -> tuple[np.ndarray, ...]:
         """What `_accumulate` adds to, by species."""
-        return self.pairs, self.square, self.collective, self.origins
+        return self.pairs, self.square, self.collective, self.along, self.origins
 
     @property
     def sums(self) -> dict[str, np.ndarray]:
@@ -211,6 +213,7 @@ class Measurement:
             "pairs": self.pairs,
             "square": self.square,
             "collective": self.collective,
+            "along": self.along,
             "origins": self.origins,
             "early": self.early,
             "watched": self.watched,
@@ -233,6 +236,7 @@ def begin(plan: Plan, replica: int) -> Measurement:
         pairs=np.zeros((*shape, m, m), np.int64),
         square=np.zeros(shape),
         collective=np.zeros(shape),
+        along=np.zeros((*shape, 3)),
         origins=np.zeros(shape, np.int64),
         ticks=np.zeros(1, np.int64),
         early=np.zeros((len(plan.numbers), len(plan.early_s), m, m)),
@@ -254,7 +258,9 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
     moments, snapshot = np.unique(np.append(tick, end - 1), return_inverse=True)
     run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
     snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
-    tables = snapshot[:-1], slot, lag, plan.lattice.cell, plan.lattice.basis
+    cell = plan.lattice.cell
+    axes = cell / np.linalg.norm(cell, axis=1)[:, None]
+    tables = snapshot[:-1], slot, lag, cell, axes, plan.lattice.basis
     for q, ions in enumerate(plan.of_species):
         sums = (array[q] for array in measurement.sums_over_origins)
         _accumulate(*tables, snapshots[:, ions], measurement.remembered[:, ions], *sums)
@@ -327,7 +333,9 @@ def _tasks(plan: Plan, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @njit(cache=True)
-def _accumulate(snapshot, slot, lag, cell, basis, snapshots, remembered, pairs, square, collective, origins):
+def _accumulate(
+    snapshot, slot, lag, cell, axes, basis, snapshots, remembered, pairs, square, collective, along, origins
+):  # fmt: skip
     """Carry out tasks in their order: add the pairs (remembered origin, snapshot) to the sums, or remember."""
     for task in range(len(snapshot)):
         now = snapshots[snapshot[task]]
@@ -337,6 +345,7 @@ def _accumulate(snapshot, slot, lag, cell, basis, snapshots, remembered, pairs, 
             then[:] = now
             continue
         squares = x = y = z = 0.0
+        along_a = along_b = along_c = 0.0
         count = pairs[t]
         for n in range(len(now)):
             a = then[n, 0]
@@ -351,11 +360,17 @@ def _accumulate(snapshot, slot, lag, cell, basis, snapshots, remembered, pairs, 
             dy = u * cell[0, 1] + v * cell[1, 1] + w * cell[2, 1] + basis[b, 1] - basis[a, 1]
             dz = u * cell[0, 2] + v * cell[1, 2] + w * cell[2, 2] + basis[b, 2] - basis[a, 2]
             squares += dx * dx + dy * dy + dz * dz
+            along_a += (dx * axes[0, 0] + dy * axes[0, 1] + dz * axes[0, 2]) ** 2
+            along_b += (dx * axes[1, 0] + dy * axes[1, 1] + dz * axes[1, 2]) ** 2
+            along_c += (dx * axes[2, 0] + dy * axes[2, 1] + dz * axes[2, 2]) ** 2
             x += dx
             y += dy
             z += dz
         square[t] += squares
         collective[t] += x * x + y * y + z * z
+        along[t, 0] += along_a
+        along[t, 1] += along_b
+        along[t, 2] += along_c
         origins[t] += 1
 
 
@@ -488,11 +503,11 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
     (time), ions times origins of all replicas (at time 0, where all is known, the largest number), P_early (state_a,
     state_b, early_time) at lags before the first tick, with early_observations, so many that times P they are about the
-    jumps that tell of it, msd (lag) =
-    ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and observations with `_se` and as the
-    replicas have it (`_replica`): what follows from them takes its error from their scatter, for elements and times of
-    one replica are correlated. Times and lags are in s and start with 0. P is held at P(∞)
-    from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
+    jumps that tell of it, msd (lag) = ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and
+    observations with `_se` and as the replicas have it (`_replica`), and msd_along_replica (replica, axis, lag), ⟨Δr²⟩
+    along the cell's vectors. What follows from replicas takes its error from their scatter, for elements and times of
+    one replica are correlated. Times and lags are in s and start with 0. P is held at P(∞) from the lag on where it has
+    decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
     The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
     orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`
     says when; the displacements go on.
@@ -534,6 +549,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     origins = np.array([sums["origins"][species] for sums in replicas])
     squares = np.array([sums["square"][species] for sums in replicas]) / (origins * n)
     collectives = np.array([sums["collective"][species] for sums in replicas]) / (origins * n)
+    along = np.array([sums["along"][species] for sums in replicas]) / (origins * n)[..., None]
     (msd, msd_se), (collective, collective_se) = mean_and_error(squares), mean_and_error(collectives)
     time = np.concatenate([[0.0], plan.lags * plan.tick_s])
     worst = residual[met].argmax()
@@ -580,12 +596,18 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "msd_collective_se": (curve, np.concatenate([[0.0], collective_se]), {"units": "angstrom^2"}),
             "msd_replica": (by_replica[1], np.concatenate([none, squares], 1), {"units": "angstrom^2"}),
             "msd_collective_replica": (by_replica[1], np.concatenate([none, collectives], 1), {"units": "angstrom^2"}),
+            "msd_along_replica": (
+                ("replica", "axis", "lag"),
+                np.concatenate([np.repeat(none[:, None], 3, axis=1), np.moveaxis(along, 1, -1)], -1),
+                {"units": "angstrom^2"},
+            ),
         },
         # Displacements keep their lags where P is joined with that of later stages (`stages.py`).
         coords={
             "time": ("time", time, {"units": "s"}),
             "lag": ("lag", time, {"units": "s"}),
             "early_time": ("early_time", plan.early_s, {"units": "s"}),
+            "axis": ["a", "b", "c"],
         },
         attrs=attributes,
     )
@@ -599,7 +621,7 @@ def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def write_propagator(path: str | Path, dataset: xr.Dataset) -> None:
     """Write a propagator as NetCDF, whole or not at all. Raises InputError where a value is not finite."""
     for name, values in dataset.variables.items():
-        if not np.isfinite(values.values).all():
+        if name != "axis" and not np.isfinite(values.values).all():
             raise InputError(f"{path}: {name} of the propagator holds values that are not finite")
     with atomic_path(path) as temporary:
         packed = {"P_replica": {"zlib": True, "complevel": 4}}

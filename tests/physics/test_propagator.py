@@ -236,6 +236,9 @@ def test_collective_displacement_of_exclusion_on_a_bravais_lattice_is_that_of_in
     assert np.all(error < 0.1)
     assert np.sqrt(np.mean(((ratio - 1) / error) ** 2)) < 2
     tracer = found["msd"].values[1:] / (rate * t)
+    along = found["msd_along_replica"].mean("replica").values
+    assert along.sum(axis=0) == pytest.approx(found["msd"].values)
+    assert along[:, 1] == pytest.approx(np.full(3, found["msd"].values[1] / 3), rel=0.05)
     assert tracer[0] == pytest.approx(1, abs=0.02)
     # Filling 0.7: between 1 and the single-vacancy limit.
     assert 0.653 < tracer[-1] < 0.85
@@ -249,6 +252,10 @@ def test_parts_of_a_network_without_a_link_never_mix():
     assert found.attrs["complete"] == 1
     assert found["P"].values[:2, 2:].max() < 1e-5
     assert found["P"].values[0, 1, -1] == pytest.approx(0.125)
+    # In layers ions move alike along all directions, of which a and b are not at right angles, and not out of them.
+    along = found["msd_along_replica"].mean("replica").values[:, 1:] / found["msd"].values[1:]
+    assert along[2].max() == 0
+    assert along[:2] == pytest.approx(np.full_like(along[:2], 0.5), abs=0.06)
 
 
 def test_a_budget_that_ends_before_decorrelation_is_told():

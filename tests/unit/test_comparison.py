@@ -485,6 +485,22 @@ def test_jumps_undone_at_once_do_not_shorten_the_mean_jump(tmp_path):
     assert (moved["origin"], moved["shift"]) == ("kmc_shift", 2)
 
 
+def test_diffusion_along_an_axis_that_ions_do_not_move_along_is_left_out(tmp_path, capsys):
+    """⟨x²⟩ = 2D_a t, of which the mean over three axes at right angles is D."""
+    found = synthetic_propagator()
+    squares = found["msd_replica"].to_numpy() / 3
+    along = np.stack([1.2 * squares, 1.8 * squares, 0 * squares], axis=1)
+    found = found.assign(msd_along_replica=(("replica", "axis", "lag"), along)).assign_coords(axis=["a", "b", "c"])
+    row = diffusion_table.kmc_row(found, chain([2.0, 2.0]), 1, tmp_path)
+    assert row["D_a_m2_per_s"] == pytest.approx(1.2e-12)
+    assert row["D_b_m2_per_s"] == pytest.approx(1.8e-12)
+    assert row["D_b_ci_high_m2_per_s"] / row["D_b_m2_per_s"] == pytest.approx(
+        row["ci_high_m2_per_s"] / row["D_tracer_m2_per_s"]
+    )
+    assert "D_c_m2_per_s" not in row
+    assert "along c: " in capsys.readouterr().err
+
+
 def test_no_diffusion_is_not_diffusive_and_propagators_must_fit_the_sites(tmp_path, capsys):
     stuck = synthetic_propagator()
     stuck["msd_replica"][:] = 3.0 + 1e-9 * np.random.default_rng(0).normal(size=(3, 41))
