@@ -82,7 +82,8 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
     jump = jump_of_class(sites, entry)
     rows, drawn = [], []
     for arrangement in range(args.arrangements):
-        start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, args.seed + arrangement)
+        seed = args.seed + arrangement
+        start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, seed, calculator=calculators[0])
         if start.atoms in drawn:
             continue
         drawn.append(start.atoms)

@@ -22,6 +22,7 @@ SPECTATOR_A = 1.2
 # Ends relax to this part of the force that images are left with: shelves 0.1 to 0.2 eV above a minimum look like one at
 # 0.05 eV/Å.
 END_FORCE = 0.2
+MOST_MOVES = 1000
 
 
 class NebFailed(InputError):
@@ -77,9 +78,12 @@ def hop_start(
     min_distance_A: float,
     seed: int,
     follow: bool = False,
+    calculator: Calculator | None = None,
 ) -> Start:
     """The jump (an entry of sites["jumps"]) from cell 0 in an arrangement of the other ions drawn with `seed`.
 
+    With `calculator` the other ions then go from site to vacant site as long as that lowers the energy: drawn at the
+    stated occupancies, which are those of a hot crystal, many would leave their sites as soon as they relax.
     With `follow` the ion whose own jump to the site that is left is most nearly in line with this one moves up.
     Raises InputError where the supercell is so small that the jump ends on an image of its own start, and where no ion
     is there to follow.
@@ -91,8 +95,11 @@ def hop_start(
     if start == end:
         raise InputError(f"in a supercell of {repeat} the jump {jump['class']} ends on an image of its own start")
     occupied = arrange(crystal, mobile, repeat, seed, min_distance_A, filled=start, empty=end)
-    atoms = supercell(crystal, mobile, repeat, occupied)
     positions = mobile_sites(crystal, mobile, repeat)
+    if calculator is not None:
+        occupied = _lowered(supercell(crystal, mobile, repeat, occupied), occupied, positions, start, end,
+                            min_distance_A, calculator, np.random.default_rng(seed))  # fmt: skip
+    atoms = supercell(crystal, mobile, repeat, occupied)
     displacement = _displacement(sites, jump)
     others = np.delete(positions, [start, end], axis=0)
     ion = int(np.nonzero(occupied == start)[0][0])
@@ -110,6 +117,47 @@ def hop_start(
         raise InputError(f"class {jump['class']}: no ion is beside the site that is left, to move up to it")
     _, follower, way = max(behind, key=lambda entry: entry[:2])
     return Start(atoms, ion, displacement, others, (follower, way))
+
+
+def _lowered(
+    atoms: Atoms,
+    occupied: np.ndarray,
+    positions: np.ndarray,
+    start: int,
+    end: int,
+    min_distance_A: float,
+    calculator: Calculator,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The occupied sites (ions,) after moves of single ions, other than that on `start`, to sites other than `end`.
+
+    Moves are tried in random order, all from every arrangement or MOST_MOVES in all, and made where the energy at rest
+    falls; the first atoms of `atoms` are the ions.
+    """
+    atoms.calc, occupied = calculator, occupied.copy()
+    energy, tried, lowered = atoms.get_potential_energy(), 0, True
+    while lowered:
+        lowered = False
+        vacant = np.setdiff1d(np.arange(len(positions)), [*occupied, end])
+        moves = [(ion, site) for ion in np.flatnonzero(occupied != start) for site in vacant]
+        for ion, site in rng.permutation(moves):
+            if tried == MOST_MOVES:
+                return occupied
+            before = atoms.positions[ion].copy()
+            atoms.positions[ion] = positions[site]
+            if np.delete(atoms.get_distances(ion, range(len(occupied)), mic=True), ion).min() < min_distance_A:
+                atoms.positions[ion] = before
+                continue
+            tried += 1
+            try:
+                trial = atoms.get_potential_energy()
+            except CalculationFailed:
+                trial = np.inf
+            if trial < energy:
+                energy, occupied[ion], lowered = trial, site, True
+                break
+            atoms.positions[ion] = before
+    return occupied
 
 
 def _displacement(sites: dict, jump: dict) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Nudged elastic bands on analytic landscapes with known barriers."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -151,6 +153,44 @@ def test_an_arrangement_starts_with_the_ion_on_its_site_and_the_target_empty():
     assert len(seen) > 1
     with pytest.raises(InputError, match="image of its own start"):
         hop_start(crystal, sites, (1, 1, 1), jump, 2.0, 0)
+
+
+class Repulsion(Calculator):
+    """Σ 1/r² over pairs of lithium ions, by their nearest images."""
+
+    implemented_properties = ("energy",)
+
+    def calculate(self, atoms, properties, changes):
+        super().calculate(atoms, properties, changes)
+        distances = atoms[atoms.symbols == "Li"].get_all_distances(mic=True)
+        self.results["energy"] = float((distances[np.triu_indices_from(distances, 1)] ** -2.0).sum())
+
+
+def test_the_other_ions_go_where_they_rest():
+    """Eight sites in a ring, four ions, of which one hops to the next site: no other single move lowers the energy."""
+    crystal = make_crystal(
+        np.diag([PERIOD, 8.0, 8.0]), np.eye(3, dtype=int)[None], np.zeros((1, 3)), [("A", "Li", 0.5, np.zeros(3))]
+    )
+    sites = build_sites(crystal, "Li", 3.1)
+    jump = next(entry for entry in sites["jumps"] if entry["image"] == [1, 0, 0])
+
+    def repelled(place):
+        distances = Atoms("Li4", cell=[8 * PERIOD, 0, 0], pbc=True)
+        distances.positions[:, 0] = PERIOD * np.array(place)
+        return Repulsion().get_potential_energy(distances)
+
+    drawn, found = set(), set()
+    for seed in range(6):
+        for kept, calculator in ((drawn, None), (found, Repulsion())):
+            begun = hop_start(crystal, sites, (8, 1, 1), jump, 2.0, seed, calculator=calculator)
+            assert begun.atoms.positions[begun.ion, 0] == pytest.approx(0)
+            kept.add(tuple(sorted(np.rint(begun.atoms.positions[:, 0] / PERIOD).astype(int))))
+    assert len(drawn) > 2
+    for place in found:
+        assert 0 in place
+        assert 1 not in place
+        for ion, site in product(set(place) - {0}, set(range(8)) - {1, *place}):
+            assert repelled([*(set(place) - {ion}), site]) >= repelled(place) - 1e-12
 
 
 def test_the_ion_behind_moves_up_and_both_barriers_are_paid():

@@ -8,7 +8,7 @@ import pytest
 import run_neb
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.files import read_json, write_json
-from insilico_nmr.neb import NebFailed
+from insilico_nmr.neb import NebFailed, hop_start
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import build_sites, read_sites, write_sites
 from insilico_nmr.trajectory import Trajectory, write_trajectory
@@ -157,6 +157,7 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     (crystal / "potential").write_text("made up")
     monkeypatch.setattr(run_neb, "member_file", lambda folder, member: folder)
     monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
+    monkeypatch.setattr(run_neb, "hop_start", lambda *arguments, calculator: hop_start(*arguments))
     monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
     monkeypatch.setattr(run_neb, "prefactors", prefactors)
 
