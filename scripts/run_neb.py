@@ -84,9 +84,10 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
     for arrangement in range(args.arrangements):
         seed = args.seed + arrangement
         start = hop_start(crystal, sites, tuple(args.repeat), jump, args.min_distance, seed, calculator=calculators[0])
-        if start.atoms in drawn:
+        filled = sorted(start.atoms.positions.round(3).tolist())  # whichever ion is where
+        if filled in drawn:
             continue
-        drawn.append(start.atoms)
+        drawn.append(filled)
         for member, calc in enumerate(calculators):
             row = {"class": entry["name"], "from": entry["from"], "to": entry["to"]}
             row |= {"arrangement": arrangement, "member": member}
