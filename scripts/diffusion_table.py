@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from insilico_nmr.diffusion import conductivity, correlation_factor, diffusion_coefficient, haven_ratio, jump_rate
+from insilico_nmr.diffusion import (
+    Diffusion,
+    conductivity,
+    correlation_factor,
+    diffusion_coefficient,
+    haven_ratio,
+    jump_rate,
+)
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
@@ -84,7 +91,7 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         row[f"correlation_factor{suffix}"] = correlation_factor(value, exit_rate, square_A2)
     row["jump_rate_from_D_per_s"] = jump_rate(D, float(np.sqrt(square_A2)))
     row |= cells_along_axes(dataset, path)
-    return row | collective_cells(dataset, sites, charge_number, D, tracer.standard_error_m2_per_s, path)
+    return row | collective_cells(dataset, sites, charge_number, tracer, path)
 
 
 def cells_along_axes(dataset: xr.Dataset, path: Path) -> dict[str, float]:
@@ -107,11 +114,19 @@ def cells_along_axes(dataset: xr.Dataset, path: Path) -> dict[str, float]:
 
 
 def collective_cells(
-    dataset: xr.Dataset, sites: dict, charge_number: int, tracer_m2_per_s: float, tracer_error: float, path: Path
+    dataset: xr.Dataset, sites: dict, charge_number: int, tracer: Diffusion, path: Path
 ) -> dict[str, float]:
-    """Cells of the collective displacement; none where it is too noisy to have a slope."""
+    """Cells of the collective displacement; none where it is too noisy to have a slope.
+
+    It is diffusive, if noise hides that, where the tracer's is: ions that move together forget their places no later.
+    """
+    tracer_m2_per_s, tracer_error = tracer.coefficient_m2_per_s, tracer.standard_error_m2_per_s
     try:
-        collective = diffusion_coefficient(dataset["lag"].to_numpy(), dataset["msd_collective_replica"].to_numpy())
+        collective = diffusion_coefficient(
+            dataset["lag"].to_numpy(),
+            dataset["msd_collective_replica"].to_numpy(),
+            known_from_s=tracer.first_time_s if tracer.diffusive else np.inf,
+        )
         if not collective.coefficient_m2_per_s > collective.standard_error_m2_per_s:
             raise InputError("the collective displacement has no slope beyond its error")
         haven = haven_ratio(tracer_m2_per_s, collective.coefficient_m2_per_s)

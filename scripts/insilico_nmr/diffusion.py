@@ -32,12 +32,15 @@ class Diffusion:
     diffusive: bool
 
 
-def diffusion_coefficient(time_s: np.ndarray, msd_A2: np.ndarray, dimensions: int = 3) -> Diffusion:
+def diffusion_coefficient(
+    time_s: np.ndarray, msd_A2: np.ndarray, dimensions: int = 3, known_from_s: float = np.inf
+) -> Diffusion:
     """Long-time slope of MSD = 2d·D·t + constant, of replicas' MSD (R, T) in Å² at times (T,), R ≥ 2.
 
     The window starts where the local log-log slope, read from a decade of time, has come within 5 % of 1 for good (two
     standard errors granted to later points, whose noise grows), and ends with the data. `diffusive` is False where the
     slope never does, or only for fewer than six points; the last six points are used then, and D is not to be trusted.
+    Noise may hide it: what is known to be diffusive from `known_from_s` on has its window from there at the latest.
     Raises InputError for data that are not finite, not positive or too few.
     """
     time_s, msd = np.asarray(time_s, dtype=float), np.asarray(msd_A2, dtype=float)
@@ -57,8 +60,9 @@ def diffusion_coefficient(time_s: np.ndarray, msd_A2: np.ndarray, dimensions: in
     held = np.logical_and.accumulate((miss <= SLOPE_TOLERANCE + 2 * slope_errors)[::-1])[::-1]
     starts = np.flatnonzero(held & (miss <= SLOPE_TOLERANCE))
     last = len(time_s) - MINIMUM_POINTS
-    diffusive = bool(len(starts) and starts[0] <= last)
-    first = int(starts[0]) if diffusive else last
+    first = min([*starts[:1], int(np.searchsorted(time_s, known_from_s))])
+    diffusive = bool(first <= last)
+    first = int(min(first, last))
     coefficients = _slope_coefficients(time_s[first:], sigma[first:])
     middle = int(np.searchsorted(np.log(time_s), np.log(time_s[[first, -1]]).mean()))
     early, late = slice(first, max(middle, first + 3)), slice(min(middle, len(time_s) - 3), None)
