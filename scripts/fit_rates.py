@@ -3,7 +3,7 @@
 Barriers of NEB, their mean over arrangements of the other ions and committee members, enter for the classes that MD
 saw fewer than --min-count times; those of the others are laid beside. The error is their standard deviation about the
 class means, pooled over all classes since each has few paths, and at least --neb-error. One path in one arrangement is
-off by that much, and the mean is given no smaller error: arrangements are drawn at random and not by their energy.
+off by that much, and the mean is given no smaller error: arrangements are few, and those of ions at rest.
 
 A barrier over which MD would hardly have seen the jumps that it did see (probability below one in a thousand, with the
 barrier two errors lower and the attempt frequency two factors higher) is not that of the way they took: ions moved
