@@ -7,8 +7,8 @@ standard deviation along direction `shift` of its covariance (`run_kmc.py --shif
 changes that these directions bring is the standard error that the model brings. Intervals of the Haven ratio and of
 the correlation factor come from those of D and of the collective D, taken as independent. `vacancies_per_site`: sites
 without an ion, in kinetic Monte Carlo and in MD, which may differ. `D_a`, `D_b` and `D_c` are tracer diffusion along
-the cell's vectors. Column `arrhenius`: 1 where the row lies in the range of temperatures
-that Arrhenius lines are fitted over. Cells that the data do not determine are empty, which stderr says.
+the cell's vectors. Column `arrhenius`: 1 where the row lies in the range of temperatures that Arrhenius lines are
+fitted over. Cells that the data do not determine are empty, which stderr says.
 """
 
 import argparse

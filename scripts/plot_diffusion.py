@@ -38,7 +38,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import complete, read_table
+from insilico_nmr.tables import complete, only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def only_intervals(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
     if "sampling" not in kinds:
         widths = {form.format(end): table[value] for value, form in INTERVALS.items() for end in ("low", "high")}
         table = table.assign(**widths)
-    return table if "rates" in kinds else table[table["shift"] == 0]
+    return only_errors(table, kinds)
 
 
 def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str, mark_above_K: float = np.inf) -> None:

@@ -39,6 +39,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
+from insilico_nmr.moving import Mover, run_journal, run_snapshots
 
 TICKS_PER_RESIDENCE = 100
 LAGS_PER_DECADE = 10
@@ -81,6 +82,11 @@ class Plan:
     early_s: np.ndarray
     journal: int
     gas: Gas | None = None
+
+    @property
+    def mover(self) -> Mover:
+        """What moves."""
+        return self.lattice if self.gas is None else self.gas
 
     @property
     def n_ions(self) -> int:
@@ -256,8 +262,7 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
     tick, slot, lag = _tasks(plan, first, end)
     # Through the block's last tick, whether it is looked at or not: jumps are counted up to there.
     moments, snapshot = np.unique(np.append(tick, end - 1), return_inverse=True)
-    run = (kmc.run_snapshots, plan.lattice) if plan.gas is None else (gas_kmc.run_snapshots, plan.gas)
-    snapshots = run[0](run[1], measurement.state, moments * plan.tick_s)
+    snapshots = run_snapshots(plan.mover, measurement.state, moments * plan.tick_s)
     cell = plan.lattice.cell
     axes = cell / np.linalg.norm(cell, axis=1)[:, None]
     tables = snapshot[:-1], slot, lag, cell, axes, plan.lattice.basis
@@ -275,9 +280,8 @@ def proceed(plan: Plan, measurement: Measurement) -> bool:
 def _keep_journal(plan: Plan, measurement: Measurement) -> None:
     """Make the further jumps, and take from them what is found at early lags."""
     state, m = measurement.state, len(plan.lattice.basis)
-    run = (kmc.run_journal, plan.lattice) if plan.gas is None else (gas_kmc.run_journal, plan.gas)
     begin_s, at_first = state.time_s, state.record[:, kmc.SITE].copy()
-    ions, sites, moments = run[0](run[1], state, np.inf, plan.journal)
+    ions, sites, moments = run_journal(plan.mover, state, np.inf, plan.journal)
     order = np.argsort(ions, kind="stable")
     first = np.searchsorted(ions[order], np.arange(plan.n_ions + 1))
     stays = sites[order] % m, moments[order] - begin_s, state.time_s - begin_s
