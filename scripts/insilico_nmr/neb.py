@@ -22,11 +22,13 @@ SPECTATOR_A = 1.2
 # Ends relax to this part of the force that images are left with: shelves 0.1 to 0.2 eV above a minimum look like one at
 # 0.05 eV/Å.
 END_FORCE = 0.2
+# A dip in a path that relaxes further down than this is a shelf beside a minimum of another path, eV.
+SHELF_EV = 0.05
 MOST_MOVES = 1000
 
 
 class NebFailed(InputError):
-    """A hop without a barrier to trust. `status` is "no minimum" (an end point is none) or "not converged"."""
+    """A hop without a barrier to trust. `status` is "no minimum" (it starts or ends in none) or "not converged"."""
 
     def __init__(self, status: str, reason: str):
         self.status = status
@@ -183,8 +185,9 @@ def find_barrier(
     """Climbing-image barrier of one hop with `images` between the relaxed ends; `max_force` in eV/Å.
 
     The calculator is shared by all images. Raises NebFailed where an end point relaxes into the other or to another
-    site, takes other ions along, or where the path does not converge in `max_steps` or has no saddle inside, and where
-    the potential breaks down; InputError where the two sites coincide.
+    site, takes other ions along, where a dip on the way that counts as one is a shelf, or where the path does not
+    converge in `max_steps` or has no saddle inside, and where the potential breaks down; InputError where the two sites
+    coincide.
     """
     try:
         return _relaxed_hop(start, calculator, images, max_force, max_steps)
@@ -239,8 +242,17 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
     top = int(energies.argmax())
     if top in (0, len(path) - 1):
         raise NebFailed("no minimum", "the energy has no maximum between the end points")
+    for name, lowest in zip(("start", "end"), bottoms(energies), strict=True):
+        if lowest not in (0, len(path) - 1):
+            _check_dip(path[lowest].copy(), calculator, END_FORCE * max_force, 4 * max_steps, name)
     forward, backward = heights(energies)
     return Hop(forward, backward, tuple(energies.tolist()), tuple(image.copy() for image in path))
+
+
+def bottoms(energies_eV: np.ndarray) -> tuple[int, int]:
+    """The lowest images before and after the highest of a path, whose energies are (images,)."""
+    top = int(energies_eV.argmax())
+    return int(energies_eV[: top + 1].argmin()), top + int(energies_eV[top:].argmin())
 
 
 def heights(energies_eV: np.ndarray) -> tuple[float, float]:
@@ -248,17 +260,24 @@ def heights(energies_eV: np.ndarray) -> tuple[float, float]:
 
     Where the path dips below an end point on its way, the ion starts from the bottom of the dip.
     """
-    top = int(energies_eV.argmax())
-    return (
-        float(energies_eV[top] - energies_eV[: top + 1].min()),
-        float(energies_eV[top] - energies_eV[top:].min()),
-    )
+    before, after = bottoms(energies_eV)
+    return float(energies_eV.max() - energies_eV[before]), float(energies_eV.max() - energies_eV[after])
 
 
 def _relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:
     atoms.calc = calculator
     if not FIRE(atoms, logfile=None).run(fmax=max_force, steps=max_steps):
         raise NebFailed("not converged", f"forces at the {name} above {max_force:g} eV/Å after {max_steps} steps")
+
+
+def _check_dip(image: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:
+    """Raise NebFailed where the bottom of a dip, which images hold with larger forces than ends, lies on a shelf."""
+    image.calc = calculator
+    before = image.get_potential_energy()
+    _relax(image, calculator, max_force, max_steps, f"dip beside the {name}")
+    deeper = before - image.get_potential_energy()
+    if deeper > SHELF_EV:
+        raise NebFailed("no minimum", f"the dip beside the {name} relaxes to a minimum {deeper:.2f} eV below the path")
 
 
 def _check_stayed(atoms: Atoms, start: Start, site: np.ndarray, name: str) -> None:

@@ -15,16 +15,15 @@ from ase.geometry import find_mic
 from ase.optimize import FIRE
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.neb import Hop
+from insilico_nmr.neb import Hop, bottoms
 
 DISPLACEMENT_A = 0.01  # of the central differences
 STATIONARY_EV_PER_A = 0.01
 MOST_STEPS = 300
 HESSIANS = 4
 SOFTEST_EV_PER_A2 = 0.3  # softer modes are followed as if they had this curvature
-# Farther than this from the images that NEB found, Å, or lower, eV, a stationary point is another one.
+# Farther than this from the image that NEB found, Å, a saddle is another one.
 LONGEST_WAY_A = 0.5
-DEEPEST_EV = 0.05
 
 
 class NoPrefactor(InputError):
@@ -41,7 +40,6 @@ def prefactors(hop: Hop, ion: int, calculator: Calculator) -> tuple[float | NoPr
     """
     energies = np.array(hop.energies_eV)
     top = int(energies.argmax())
-    lowest = int(energies[:top].argmin()), top + 1 + int(energies[top + 1 :].argmin())
     free = _vibrating(hop.path[top], ion)
     try:
         at_saddle = _curvatures(_saddle(hop, top, calculator, free), calculator, free)
@@ -51,7 +49,7 @@ def prefactors(hop: Hop, ion: int, calculator: Calculator) -> tuple[float | NoPr
     except NoPrefactor as reason:
         return reason, reason
     found: list[float | NoPrefactor] = []
-    for name, image in zip(("start", "end"), lowest, strict=True):
+    for name, image in zip(("start", "end"), bottoms(energies), strict=True):
         try:
             found.append(_vineyard(_at_minimum(hop.path[image], calculator, free, name), at_saddle))
         except NoPrefactor as reason:
@@ -98,12 +96,8 @@ def _at_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: st
     """Curvatures (3n,) where an image at the bottom of a path comes to rest."""
     atoms = image.copy()
     atoms.calc = calculator
-    before = atoms.get_potential_energy()
     if not FIRE(atoms, logfile=None).run(fmax=STATIONARY_EV_PER_A, steps=MOST_STEPS):
         raise NoPrefactor(f"the {name} does not come to rest")
-    deeper = before - atoms.get_potential_energy()
-    if deeper > DEEPEST_EV:
-        raise NoPrefactor(f"the {name} is no minimum, {deeper:.2f} eV above the one that it relaxes to")
     curvatures = _curvatures(atoms, calculator, free)
     if curvatures[0] <= 0:
         raise NoPrefactor(f"{(curvatures <= 0).sum()} imaginary modes at the {name}")

@@ -126,6 +126,32 @@ def test_an_end_on_a_shelf_slides_down_to_its_minimum():
     assert hop.path[-1].positions[0, 0] == pytest.approx(PERIOD, abs=0.05)
 
 
+class Dip(EggBox):
+    """The landscape with a dip 1.2 Å from the start, whose floor falls slowly in y down to `deeper_eV` 4 Å aside."""
+
+    def __init__(self, deeper_eV: float):
+        super().__init__(0.35, stiffness=0.01)
+        self.deeper = deeper_eV
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x, y = self.atoms.positions[0, :2]
+        depth, slope = 0.5 + self.deeper / 8 * (4 + y), self.deeper / 8
+        at = np.exp(-(((x - 1.2) / 0.45) ** 2))
+        self.results["energy"] -= depth * at
+        self.results["forces"][0, :2] += [-2 * (x - 1.2) / 0.45**2 * depth * at, slope * at]
+
+
+def test_a_dip_on_the_way_counts_as_the_start_unless_it_is_a_shelf():
+    hop = find_barrier(start(), Dip(0.0), images=9)
+    x = np.linspace(0, PERIOD, 100_001)
+    along = 0.175 * (1 - np.cos(2 * np.pi * x / PERIOD)) - 0.5 * np.exp(-(((x - 1.2) / 0.45) ** 2))
+    assert hop.forward_eV == pytest.approx(along.max() - along.min(), abs=0.03)
+    with pytest.raises(NebFailed, match="dip beside the start relaxes to a minimum 0.[0-9]* eV below") as failed:
+        find_barrier(start(), Dip(0.3), images=9)
+    assert failed.value.status == "no minimum"
+
+
 def test_coinciding_sites_are_refused():
     with pytest.raises(InputError, match="one site"):
         find_barrier(start((0.1, 0, 0)), EggBox(0.35))
