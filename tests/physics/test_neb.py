@@ -147,7 +147,7 @@ def test_a_dip_on_the_way_counts_as_the_start_unless_it_is_a_shelf():
     x = np.linspace(0, PERIOD, 100_001)
     along = 0.175 * (1 - np.cos(2 * np.pi * x / PERIOD)) - 0.5 * np.exp(-(((x - 1.2) / 0.45) ** 2))
     assert hop.forward_eV == pytest.approx(along.max() - along.min(), abs=0.03)
-    with pytest.raises(NebFailed, match="dip beside the start relaxes to a minimum 0.[0-9]* eV below") as failed:
+    with pytest.raises(NebFailed, match="dip beside the start relaxes to a minimum") as failed:
         find_barrier(start(), Dip(0.3), images=9)
     assert failed.value.status == "no minimum"
 
