@@ -71,6 +71,7 @@ rule all:
         expand(f"{RESULTS}/exports/sites_{{temperature}}K.{{suffix}}", temperature=COLD, suffix=EXPORTED),
         f"{RESULTS}/config.json",
         f"{RESULTS}/report.html",
+        rules.evaluate_shieldings.output if SHIELDING_MODEL else [],
         [f"{RESULTS}/reference_scale/scale.png"] if "labelled" in config.get("reference_scale", {}) else [],
 
 

@@ -58,6 +58,8 @@ def check_sections():
         asked, present = config.get(name, {}).get("members", 0), config["potential"]["members"]
         if asked > present:
             raise InputError(f"{name}.members is {asked}; potential.members is {present}: no more can be asked")
+    if "reference_shielding_ppm" in config["observables"] and not config["tensor_model"]["shieldings"]:
+        raise InputError("observables.reference_shielding_ppm needs tensor_model.shieldings: there is nothing to refer")
     observed = config["observables"]["temperatures_K"]
     sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
     asked = [
@@ -90,6 +92,7 @@ def check_files():
     named = ["material.dataset", "material.structure", "material.literature"]
     named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
     named += ["potential.eos", "potential.snapshots", "neb.paths.labelled"]
+    named += ["observables.measured_echoes", "observables.measured_spectra"]
     for name in named:
         *sections, key = name.split(".")
         paths = reduce(lambda part, section: part.get(section, {}), sections, config).get(key) or []
@@ -347,6 +350,13 @@ WITH_INTERVALS += ["diffusion"]
 
 # MD above this temperature is drawn, and takes no part in the rate model.
 MARK = f"--mark-above {config['md']['rates']['mark_above_K']:g}"
+
+# Curves that the user measured, by the figure that they go into.
+MEASURED_CURVES = {
+    figure: config["observables"][key]
+    for figure, key in {"echo": "measured_echoes", "spectra": "measured_spectra"}.items()
+    if key in config["observables"]
+}
 
 LITERATURE_FLAGS = {
     "rates": MARK,

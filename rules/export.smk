@@ -25,9 +25,10 @@ rule export_spins:
         runtime=10,
     params:
         isotope=flags("material", isotope="isotope"),
+        reference=flags("observables", reference_ppm="reference_shielding_ppm"),
     shell:
         "python {input.code[0]} {input.tensors} --sites {input.sites} --propagator {input.propagator} {params.isotope}"
-        " --out-magres {output.magres} --out-mrsim {output.mrsim} --out-csv {output.csv} > {log} 2>&1"
+        " {params.reference} --out-magres {output.magres} --out-mrsim {output.mrsim} --out-csv {output.csv} > {log} 2>&1"
 
 
 rule simulate_mas:
@@ -49,7 +50,8 @@ rule simulate_mas:
         runtime=30,
     params:
         isotope=flags("material", isotope="isotope"),
+        reference=flags("observables", reference_ppm="reference_shielding_ppm"),
         flags=flags("observables/mas", field_T="field_T", spin_rates_kHz="spin_rates_kHz", lorentz_Hz="lorentz_Hz"),
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
-        " {params.flags} --out {output} > {log} 2>&1"
+        " {params.reference} {params.flags} --out {output} > {log} 2>&1"

@@ -9,6 +9,7 @@ rule figure:
         code=lambda wildcards: code(f"plot_{wildcards.figure}"),
         tables=figure_tables,
         literature=config["material"]["literature"],
+        measured=lambda wildcards: MEASURED_CURVES.get(wildcards.figure, []),
     output:
         pdf="{root}/figures/{figure}.pdf",
         png=report("{root}/figures/{figure}.png", caption="../report/figure.rst", category="Figures"),
@@ -32,12 +33,13 @@ rule figure:
             if wildcards.figure in LITERATURE_FLAGS
             else ""
         ),
+        measured=lambda wildcards, input: f"--measured {shlex.quote(input.measured)}" if input.measured else "",
         intervals=lambda wildcards: (
             flags("observables", intervals="intervals") if wildcards.figure in WITH_INTERVALS else ""
         ),
     shell:
-        "python {input.code[0]} {input.tables} {params.compare} {params.intervals} --out-pdf {output.pdf} --out-png {output.png}"
-        " > {log} 2>&1"
+        "python {input.code[0]} {input.tables} {params.compare} {params.intervals} {params.measured}"
+        " --out-pdf {output.pdf} --out-png {output.png} > {log} 2>&1"
 
 
 rule page:

@@ -259,6 +259,7 @@ rule analyse_jumps:
         summary=f"{RESULTS}/rates/jumps.json",
         stays=f"{RESULTS}/tables/stays.csv",
         refills=f"{RESULTS}/tables/refills.csv",
+        jumps=f"{RESULTS}/tables/jumps.csv",
     log:
         f"{RESULTS}/logs/analyse_jumps.log",
     benchmark:
@@ -280,4 +281,4 @@ rule analyse_jumps:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} {params.radius} {params.seed}"
         " {params.neighbours}"
         " --out {output.counts} --member-counts {output.members} --summary {output.summary} --stays {output.stays}"
-        " --refills {output.refills} > {log} 2>&1"
+        " --refills {output.refills} --jumps {output.jumps} > {log} 2>&1"

@@ -12,6 +12,7 @@ rule average_tensors:
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
+        shieldings=SHIELDING_MODEL,
     output:
         f"{RESULTS}/nmr/averages_{{temperature}}K.json",
     log:
@@ -26,12 +27,13 @@ rule average_tensors:
         runtime=60,
     params:
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+        shieldings=f"--shieldings {RESULTS}/shielding_model" if SHIELDING_MODEL else "",
         isotope=flags("material", isotope="isotope"),
         frames=flags("md/tensors", frames="frames"),
         spread=flags("tensor_model", spread_factor="spread_factor", dft_error="dft_error"),
     shell:
-        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} {params.isotope}"
-        " {params.frames} {params.spread} --threads {threads} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} {params.shieldings}"
+        " {params.isotope} {params.frames} {params.spread} --threads {threads} --out {output} > {log} 2>&1"
 
 
 use rule average_tensors as average_still_tensors with:
@@ -45,6 +47,7 @@ use rule average_tensors as average_still_tensors with:
         sites=rules.make_sites.output,
         committee=expand(rules.train_tensors.output.config, member=MEMBERS),
         states=expand(rules.train_tensors.output.state, member=MEMBERS),
+        shieldings=SHIELDING_MODEL,
     output:
         f"{RESULTS}/nmr/still_averages_{{temperature}}K.json",
     log:

@@ -50,6 +50,55 @@ rule train_tensors:
         " --member {wildcards.member} --element {params.element} {params.flags} {params.start} --threads {threads} > {log} 2>&1"
 
 
+SHIELDING_MODEL = []
+
+if config["tensor_model"]["shieldings"]:
+
+    use rule train_tensors as train_shieldings with:
+        input:
+            code=code("train_tensors"),
+            dataset=rules.ingest.output,
+        output:
+            config=f"{RESULTS}/shielding_model/member_{{member}}/config.json",
+            state=f"{RESULTS}/shielding_model/member_{{member}}/state.pt",
+        log:
+            f"{RESULTS}/logs/train_shieldings_{{member}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_shieldings_{{member}}.tsv"
+        params:
+            folder=subpath(output.config, parent=True),
+            resume=lambda wildcards: resume("train_shieldings", wildcards.member),
+            element=config["material"]["mobile"],
+            flags=f"--quantity ms {flags('tensor_model', members='members', patience='patience')} {TENSOR_FLAGS}",
+            start="",
+
+    SHIELDING_MODEL = [*expand(rules.train_shieldings.output, member=MEMBERS)]
+
+    rule evaluate_shieldings:
+        input:
+            code=code("evaluate_shieldings"),
+            dataset=rules.ingest.output,
+            committee=SHIELDING_MODEL,
+        output:
+            f"{RESULTS}/tables/shielding_metrics.csv",
+        log:
+            f"{RESULTS}/logs/evaluate_shieldings.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/evaluate_shieldings.tsv"
+        conda:
+            "../envs/ml.yaml"
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=30,
+        params:
+            folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
+            element=config["material"]["mobile"],
+        shell:
+            "python {input.code[0]} {input.dataset} --model {params.folder} --element {params.element} --out {output}"
+            " > {log} 2>&1"
+
+
 rule evaluate_tensors:
     input:
         code=code("evaluate_tensors"),

@@ -3,8 +3,9 @@
 Several trajectories of one target temperature count as one. Rates are booked at the mean kinetic temperature of those
 runs, rounded to 0.1 K: that is `temperature_K` of the counts and of the summary. The counts are a CSV, one row per
 directed class and temperature; a second one has them for each member of the potential's committee by itself. The
-summary is a JSON with the fraction of time outside all cores, unlisted jumps, replacements, jumps undone at once,
-occupancies and diffusion (by the mean squared displacement, against which a simulation on the sites can be held).
+summary is a JSON by run, and a CSV by temperature, with the fraction of time outside all cores, unlisted jumps,
+replacements, jumps undone at once, occupancies (by run) and diffusion (by the mean squared displacement, against which
+a simulation on the sites can be held).
 
 Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
 counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm
@@ -40,6 +41,23 @@ def joined(runs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.nd
     return np.concatenate(counts), np.concatenate(exposures)
 
 
+def jump_row(temperature_K: float, runs: list[dict]) -> dict:
+    """What the runs of one temperature were like and what the counts leave out, of their summaries (events.py).
+
+    Fractions are means over time or over jumps, diffusion coefficients (m²/s) over runs.
+    """
+    lasted = [run["duration_s"] for run in runs]
+    moved = np.array([run["jumps"] + run["jumps_unlisted"] for run in runs])
+    row = {"temperature_K": temperature_K, "runs": len(runs), "ions": runs[0]["ions"], "followed_s": sum(lasted)}
+    row |= {name: sum(run[name] for run in runs) for name in ("jumps", "jumps_unlisted")}
+    row["outside_fraction"] = np.average([run["outside_fraction"] for run in runs], weights=lasted)
+    for name in ("returned_fraction", "replacement_fraction", "into_occupied_fraction"):
+        row[name] = moved @ [run[name] for run in runs] / max(1, moved.sum())
+    for name in ("sites", "ions", "uncorrelated"):
+        row[f"D_{name}_m2_per_s"] = 1e-8 * np.mean([run["diffusion_A2_per_ps"][name] for run in runs])
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trajectories", type=Path, nargs="+", metavar="TRAJ", help="HDF5 trajectories of run_md.py")
@@ -50,6 +68,7 @@ def main() -> None:
     parser.add_argument("--member-counts", type=Path, required=True, help="counts of each member's runs, CSV")
     parser.add_argument("--stays", type=Path, required=True, help="stays of ions, CSV")
     parser.add_argument("--refills", type=Path, required=True, help="returns and chains, CSV")
+    parser.add_argument("--jumps", type=Path, required=True, help="the summary by temperature, CSV")
     parser.add_argument("--interactions", type=Path, help="of fit_interactions.py, JSON")
     parser.add_argument("--neighbours", type=Path, help="counts sorted by neighbours, CSV: with --interactions")
     parser.add_argument("--summary", type=Path, required=True, help="summary, JSON")
@@ -82,7 +101,7 @@ def main() -> None:
             ),
             file=sys.stderr,
         )
-    tables, member_tables, stays, refills, neighbours = [], [], [], [], []
+    tables, member_tables, stays, refills, neighbours, jump_rows = [], [], [], [], [], []
     for target, runs in sorted(blocks.items()):
         group = summaries[target]
         frames = [found["frames"] for found in group]
@@ -108,6 +127,7 @@ def main() -> None:
             for member, run in zip(members[target], followed[target], strict=True):
                 sorted_counts = count_by_neighbours(*run, interactions, mean_K)
                 neighbours.append(sorted_counts.assign(temperature_K=mean_K, member=member))
+        jump_rows.append(jump_row(mean_K, group))
         seen, exposed = counts.sum(axis=0), exposures.sum(axis=0)
         rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
         stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)
@@ -121,6 +141,8 @@ def main() -> None:
         with atomic_path(path) as temporary:
             table = pd.DataFrame(rows, columns=["temperature_K", *columns])
             table.to_csv(temporary, index=False, float_format="%.4g")
+    with atomic_path(args.jumps) as temporary:
+        pd.DataFrame(jump_rows).to_csv(temporary, index=False, float_format="%.4g")
     for path, parts in ((args.out, tables), (args.member_counts, member_tables)):
         with atomic_path(path) as temporary:
             pd.concat(parts, ignore_index=True).to_csv(temporary, index=False)

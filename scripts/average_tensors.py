@@ -1,4 +1,4 @@
-"""Average the tensor model's field gradients over MD runs of one temperature, site by site of the crystal.
+"""Average the tensor model's field gradients, and shieldings, over MD runs of one temperature, site by site.
 
 Beside the mean, every site gets the tensor of each committee member and replicates by a bootstrap over ions and runs;
 the spread of an observable over the former is the model's error, over the latter the sampling error.
@@ -12,11 +12,26 @@ import torch
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import write_json
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.site_tensors import collect, neighbours_filled, outside_domain, site_tensors
+from insilico_nmr.site_tensors import collect, neighbours_filled, outside_domain, site_means, site_tensors
 from insilico_nmr.sites import read_sites
-from insilico_nmr.tensor_model import load_committee
+from insilico_nmr.tensor_model import TensorModel, load_committee
 from insilico_nmr.tensors import asymmetry, efg_principal
-from insilico_nmr.trajectory import read_trajectory
+from insilico_nmr.trajectory import Trajectory, read_trajectory
+
+
+def add_shieldings(
+    states: list[dict], sites: dict, runs: list[Trajectory], committee: list[TensorModel], frames: int
+) -> None:
+    """Give every state its mean shielding, and say how far members differ."""
+    collected = collect(runs, sites, committee, frames)
+    found = {index: np.concatenate(list(parts.values()), axis=1) for index, parts in collected.items() if parts}
+    means = site_means(sites, {index: tensors.mean(axis=0) for index, tensors in found.items()})
+    for state, mean in zip(states, means, strict=True):
+        state["shielding"] = mean.tolist()
+    for index, tensors in found.items():
+        of_members = np.trace(tensors.mean(axis=1), axis1=1, axis2=2) / 3
+        spread = of_members.std(ddof=1) if len(of_members) > 1 else 0.0
+        print(f"{states[index]['orbit']}: isotropic shielding {of_members.mean():.2f} ppm (members ± {spread:.2f})")
 
 
 def main() -> None:
@@ -24,6 +39,7 @@ def main() -> None:
     parser.add_argument("trajectories", type=Path, nargs="+", help="MD runs at one temperature, HDF5")
     parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models")
+    parser.add_argument("--shieldings", type=Path, help="committee of models of shieldings (default: none)")
     parser.add_argument("--isotope", required=True, help="for example 7Li")
     parser.add_argument("--frames", type=int, required=True, help="frames taken from each run")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="on the committee's spread (default: 1)")
@@ -39,10 +55,12 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(args.isotope)
     sites = read_sites(args.sites)
     runs = [read_trajectory(path) for path in args.trajectories]
-    committee = load_committee(args.model)
+    committee = load_committee(args.model, "efg")
     states = site_tensors(sites, collect(runs, sites, committee, args.frames), args.seed, args.spread_factor)
     for state, parts in zip(states, neighbours_filled(runs, sites, args.frames), strict=True):
         state["filled"] = parts
+    if args.shieldings:
+        add_shieldings(states, sites, runs, load_committee(args.shieldings, "ms"), args.frames)
     outside = outside_domain(runs, sites["mobile"], committee, args.frames)
     write_json(
         args.out,

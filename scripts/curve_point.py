@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
+from insilico_nmr.dataset import keep_labels_of, leave_fold_out, read_dataset
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, keep_state_of, sha256
 from insilico_nmr.learning_curve import TENSOR, learn_and_predict, part_of
@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     frames = read_dataset(args.dataset)
-    keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
+    keep_labels_of(frames, quadrupolar_nucleus(args.isotope).element)
     training, test = leave_fold_out(frames, args.repeats, args.seed, args.member)
     size, schedule = settings(args, TensorArchitecture)
     training, schedule = part_of(training, args.size, schedule, [args.seed, args.member])

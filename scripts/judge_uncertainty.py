@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.dataset import efg, keep_efg_of, labelled, leave_group_out_folds, read_dataset
+from insilico_nmr.dataset import efg, keep_labels_of, labelled, leave_group_out_folds, read_dataset
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -64,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
 
     frames = read_dataset(args.dataset)
-    keep_efg_of(frames, quadrupolar_nucleus(args.isotope).element)
+    keep_labels_of(frames, quadrupolar_nucleus(args.isotope).element)
     where, members, truth, data = [], [], [], sha256(args.dataset)
     for fold, (_, held_out) in enumerate(leave_group_out_folds(frames, len(args.models), args.seed)):
         committee = load_committee(args.models[fold])

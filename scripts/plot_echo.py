@@ -3,6 +3,8 @@
 Curves with jumps during the evolution time are dotted, as far as something is left of them, and have no part in rates;
 those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function has
 no evolution time and no such limit: it goes into the panel of rates, and with its table into a panel of its own.
+
+Measured decays (--measured; measured.py) are drawn as points beside the predicted ones of the same t_p.
 """
 
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import decay_curve
+from insilico_nmr.measured import read_echoes
 from insilico_nmr.predictions import JUMPING
 from insilico_nmr.style import (
     BLACK,
@@ -313,6 +316,14 @@ def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> No
     axes.set_title("tensor correlation function")
 
 
+def draw_measured(axes: Axes, measured: pd.DataFrame, evolution_us: float, colours: dict) -> None:
+    """Points of the decays that were measured at one evolution time."""
+    for temperature, decay in measured[measured["evolution_time_us"] == evolution_us].groupby("temperature_K"):
+        look = {"color": colours[temperature], "marker": "o", "markersize": 2.5, "markeredgewidth": 0.6}
+        axes.plot(decay["mixing_time_s"], decay["normalised"], linestyle="none", markerfacecolor="white", zorder=4,
+                  gid="measured", **look)  # fmt: skip
+
+
 def best_evolution_time(fits: pd.DataFrame) -> float:
     """The t_p (µs) with most echoes that are echoes; of several the middle one."""
     usable = fits[[reason(row) is None for _, row in fits.iterrows()]]
@@ -328,20 +339,25 @@ def draw(
     tensor_fits: pd.DataFrame,
     correlation: pd.DataFrame | None = None,
     evolution_us: float | None = None,
+    measured: pd.DataFrame | None = None,
 ) -> Figure:
-    """Decays at one evolution time (see `best_evolution_time`) and the correlation function above; below them rates
-    and plateaus."""
+    """Decays at one evolution time (see `best_evolution_time`), a measured one if there is one, and the correlation
+    function above; below them rates and plateaus."""
     times = sorted(set(fits["evolution_time_us"]))
-    chosen = best_evolution_time(fits) if evolution_us is None else evolution_us
+    known = set() if measured is None else set(measured["evolution_time_us"])
+    candidates = fits[fits["evolution_time_us"].isin(known)] if known & set(times) else fits
+    chosen = best_evolution_time(candidates) if evolution_us is None else evolution_us
     if chosen not in times:
         raise InputError(f"no echo at t_p = {chosen:g} µs; there are {', '.join(map('{:g}'.format, times))} µs")
-    colours = temperature_colours(fits["temperature_K"])
+    colours = temperature_colours([*fits["temperature_K"], *([] if measured is None else measured["temperature_K"])])
     figure = new_figure(DOUBLE_MM, 165)
     top = ["a", "a"] if correlation is None else ["a", "d"]
     panels = figure.subplot_mosaic([top, ["b", "c"]], height_ratios=[1.05, 1])
 
     draw_decays(panels["a"], curves, fits, chosen, colours)
     a = panels["a"]
+    if measured is not None:
+        draw_measured(a, measured, chosen, colours)
     a.set_xscale("log")
     drawn = [line for line in a.lines if line.get_gid() == "echo"]
     a.set_ylim(min([0, *(line.get_ydata().min() * 1.1 for line in drawn)]), 1.08)
@@ -361,6 +377,9 @@ def draw(
                  Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="continued from here"),
                  Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
                  Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensors" + by_rates)]  # fmt: skip
+    if chosen in known:
+        keys.append(Line2D([], [], color=BLACK, marker="o", markersize=2.5, markerfacecolor="white", linestyle="none",
+                           label="measured"))  # fmt: skip
     figure.legend(handles=keys, loc="outside upper center", ncols=8)
 
     panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")
@@ -368,7 +387,11 @@ def draw(
     # Read left to right, top to bottom.
     for name, axes in zip("abcd", (panels[key] for key in ("a", "d", "b", "c") if key in panels), strict=False):
         letter(axes, name)
-    if text := notes(fits):
+    text = notes(fits)
+    if absent := sorted(known - set(times)):
+        which = ", ".join(map("{:g}".format, absent))
+        text += f"\nMeasured at t$_p$ = {which} µs, which is not simulated: not drawn."
+    if text:
         figure.supxlabel(text, size=SMALL, x=0.01, ha="left")
     return figure
 
@@ -379,12 +402,14 @@ def main() -> None:
     parser.add_argument(
         "--evolution-time-us", type=float, help="t_p of the decays drawn (default: the one with most usable echoes)"
     )
+    parser.add_argument("--measured", type=Path, help="measured decays, CSV (default: none)")
     args = parser.parse_args()
     tables = [only_errors(table, args.intervals) for table in read(args.echo, args.echo_fits)]
     correlation = read_correlation(args.correlation)
     if correlation is not None:
         correlation = only_errors(correlation, args.intervals)
-    save(draw(*tables, correlation, args.evolution_time_us), args.out_pdf, args.out_png)
+    measured = read_echoes(args.measured) if args.measured else None
+    save(draw(*tables, correlation, args.evolution_time_us, measured), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from insilico_nmr.dataset import keep_efg_of, leave_fold_out, read_dataset
+from insilico_nmr.dataset import keep_labels_of, leave_fold_out, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, read_json, sha256
 from insilico_nmr.networks import TensorArchitecture
+from insilico_nmr.quantities import QUANTITIES
 from insilico_nmr.tensor_model import load_model, save_model
 from insilico_nmr.tensor_training import add_network_arguments, train
 from insilico_nmr.training import settings
@@ -27,7 +28,10 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, required=True, help="folder with the state for going on")
     parser.add_argument("--member", type=int, required=True, help="number of this member, from 0")
     parser.add_argument("--members", type=int, required=True, help="committee size, 2 or more")
-    parser.add_argument("--element", required=True, help="element whose field gradients are learnt")
+    parser.add_argument("--element", required=True, help="element whose tensors are learnt")
+    parser.add_argument(
+        "--quantity", choices=sorted(QUANTITIES), default="efg", help="field gradients (default) or shieldings (ms)"
+    )
     parser.add_argument(
         "--leave-out", type=int, metavar="FOLD", help="a fold that no member sees, so that the committee can be judged"
     )
@@ -44,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     frames = read_dataset(args.dataset)
-    keep_efg_of(frames, args.element)
+    keep_labels_of(frames, args.element, args.quantity)
     if args.leave_out is not None:
         frames, _ = leave_fold_out(frames, args.members, args.seed, args.leave_out)
     seen, unseen = leave_fold_out(frames, args.members, args.seed, args.member)
@@ -66,6 +70,7 @@ def main() -> None:
         size,
         schedule,
         args.element,
+        args.quantity,
         args.member,
         args.members,
         args.leave_out,
@@ -74,7 +79,7 @@ def main() -> None:
     )
     model = train(
         seen,
-        "efg",
+        args.quantity,
         args.backbone,
         size,
         schedule,

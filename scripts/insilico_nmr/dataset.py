@@ -260,11 +260,11 @@ def _check_distances(atoms: Atoms, where: str) -> None:
         )
 
 
-def keep_efg_of(frames: list[Atoms], element: str) -> None:
-    """Take the field gradients of all other elements out of the frames."""
+def keep_labels_of(frames: list[Atoms], element: str, name: str = "efg") -> None:
+    """Take the labels `efg` or `ms` of all other elements out of the frames."""
     for atoms in frames:
-        if "efg" in atoms.arrays:
-            atoms.arrays["efg"][~(atoms.symbols == element)] = np.nan
+        if name in atoms.arrays:
+            atoms.arrays[name][~(atoms.symbols == element)] = np.nan
 
 
 def label_names(atoms: Atoms) -> list[str]:

@@ -1,6 +1,6 @@
 """Spins of the sites of mobile ions: field gradients, shieldings where the file has them, and how many ions are where.
 
-A state of a site_tensors.json (site_tensors.py) may have a further key, `shielding`: 3×3, ppm, first index the induced
+A state of a site_tensors.json (site_tensors.py) may have the key `shielding`: 3×3, ppm, first index the induced
 field, antisymmetric part kept. All states have it or none.
 """
 

@@ -24,6 +24,7 @@ run) that it was averaged over. The content of a site_tensors.json:
         histories   number of (run, ion) that visited the orbit; where it is 1 samples are of frames, a lower bound
         filled      part of the time that each neighbouring site is filled, in the order of `surroundings.neighbours`
         spread_within_site  root-mean-square deviation of a component of a single ion's momentary tensor
+        shielding   3×3, ppm, mean over the committee of shieldings, antisymmetric part kept; where there is one
 """
 
 import numpy as np
@@ -82,7 +83,7 @@ def collect(
 def site_means(sites: dict, of_orbits: dict[int, np.ndarray]) -> np.ndarray:
     """Mean tensor of every site, (S, 3, 3), from tensors (k, 3, 3) in the frame of each orbit's representative.
 
-    Symmetric under the site's point group. Raises InputError for an orbit without a tensor.
+    Of any kind of tensor; symmetric under the site's point group. Raises InputError for an orbit without a tensor.
     """
     means = []
     for site in sites["sites"]:

@@ -191,10 +191,11 @@ def load_model(folder: str | Path) -> TensorModel:
     return model
 
 
-def load_committee(folder: str | Path) -> list[TensorModel]:
-    """All members `member_<n>` of a committee folder, in order.
+def load_committee(folder: str | Path, quantity: str | None = None) -> list[TensorModel]:
+    """All members `member_<n>` of a committee folder, in order; `quantity`: what they have to predict.
 
-    Raises InputError where there is none, or another number of them than a member was trained for.
+    Raises InputError where there is none, where they predict something else, and where their number is another one than
+    a member was trained for.
     """
     members = sorted(Path(folder).glob("member_*"), key=lambda path: int(path.name.split("_")[1]))
     if not members:
@@ -203,7 +204,11 @@ def load_committee(folder: str | Path) -> list[TensorModel]:
         expected = read_json(member / "config.json").get("members", len(members))
         if expected != len(members):
             raise InputError(f"{member} is one of {expected} members, but {folder} has {len(members)}: remove old ones")
-    return [load_model(member) for member in members]
+    models = [load_model(member) for member in members]
+    for member, model in zip(members, models, strict=True):
+        if quantity not in (None, model.quantity.name):
+            raise InputError(f"{member} predicts the quantity {model.quantity.name}; expected {quantity}")
+    return models
 
 
 def mostly_outside(committee: list[TensorModel], atoms: Atoms) -> np.ndarray:

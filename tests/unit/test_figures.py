@@ -1,5 +1,6 @@
 """Figures from small synthetic tables: what is drawn is what the tables hold, and broken tables are refused."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ from insilico_nmr import style
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
+from insilico_nmr.measured import read_echoes, read_spectra
 from insilico_nmr.tables import only_errors
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
@@ -462,6 +464,65 @@ def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
     assert "10, 100 µs: not drawn, decay faster than 1/t$_p$: 300 K" in note
     assert "100 µs: dotted, jumps during evolution: 200 K" in note
     assert len(drawn(figure, "echo_rate")) == 3
+
+
+def test_measured_decays_choose_the_evolution_time_and_start_at_one(tmp_path):
+    tables = plot_echo.read(*written(list(synthetic_echoes()), tmp_path))
+    time = np.array([1e-1, 1e-3, 1e-2])  # in any order
+    parts = [
+        pd.DataFrame({"temperature_K": T, "evolution_time_us": evolution, "mixing_time_s": time})
+        for T, evolution in ((150.0, 100.0), (180.0, 100.0), (150.0, 30.0))
+    ]
+    table = pd.concat(parts).assign(S2=lambda rows: 42 * np.exp(-rows["mixing_time_s"]))
+    table.to_csv(tmp_path / "synthetic_measured.csv", index=False)
+    measured = read_echoes(tmp_path / "synthetic_measured.csv")
+    figure = plot_echo.draw(*tables, measured=measured)
+    assert "t$_p$ = 100 µs" in figure.axes[0].get_title()
+    points = drawn(figure, "measured")
+    assert len(points) == 2
+    np.testing.assert_allclose(points[0].get_xdata(), np.sort(time))
+    np.testing.assert_allclose(points[0].get_ydata(), np.exp(1e-3 - np.sort(time)))
+    assert "Measured at t$_p$ = 30 µs, which is not simulated" in figure.get_supxlabel()
+    assert not drawn(plot_echo.draw(*tables), "measured")
+
+
+def test_measured_spectra_are_drawn_over_the_nearest_with_equal_area(tmp_path, capsys):
+    x = np.linspace(-90, 90, 361)
+    tables = [
+        pd.DataFrame({"temperature_K": T, "frequency_kHz": x, "intensity": 1e6 * np.exp(-((x / 20) ** 2))})
+        for T in (154.0, 240.0)
+    ]
+    pd.concat(tables).to_csv(tmp_path / "synthetic_measured.csv", index=False)
+    measured = read_spectra(tmp_path / "synthetic_measured.csv")
+    table = plot_spectra.read(*written([synthetic_spectra()], tmp_path))
+    points = drawn(plot_spectra.draw(table, measured), "measured")
+    assert len(points) == 2  # satellites and centre
+    y = points[1].get_ydata()
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-6)
+    assert y.max() == pytest.approx(1 / (20 * np.sqrt(np.pi)), rel=1e-4)
+    assert "measured at 240 K is not drawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reader", "column", "value", "message"),
+    [
+        (read_echoes, "mixing_time_s", 0.0, "mixing_time_s = 0; expected a positive number"),
+        (read_echoes, "S2", -1.0, "150 K and t_p = 10 µs begins with S2 = -1"),
+        (read_echoes, "S2", np.nan, "S2 = nan; expected a number"),
+        (read_spectra, "intensity", -1.0, "150 K has the area -1; expected a positive one"),
+        (read_spectra, "temperature_K", -150.0, "temperature_K = -150; expected a positive number"),
+    ],
+)
+def test_measured_curves_that_mean_nothing_are_refused(tmp_path, reader, column, value, message):
+    table = pd.DataFrame({"temperature_K": 150.0, "evolution_time_us": 10.0, "mixing_time_s": [0.1, 0.2], "S2": 1.0})
+    table = table.assign(frequency_kHz=[-0.5, 0.5], intensity=1.0)
+    table[column] = value
+    table.to_csv(tmp_path / "synthetic_measured.csv", index=False)
+    with pytest.raises(InputError, match=re.escape(message)):
+        reader(tmp_path / "synthetic_measured.csv")
+    table.drop(columns=column).to_csv(tmp_path / "synthetic_measured.csv", index=False)
+    with pytest.raises(InputError, match=f"column {column} is missing"):
+        reader(tmp_path / "synthetic_measured.csv")
 
 
 def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_path):

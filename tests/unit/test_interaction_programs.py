@@ -132,7 +132,7 @@ def fitted(folder):
     """Interactions fitted to the potential, and the rate model with their strength."""
     fit(folder)
     runs = [folder / f"run_{temperature}.h5" for temperature in (500, 600, 700)]
-    tables = [word for name in ("stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
+    tables = [word for name in ("stays", "refills", "jumps") for word in (f"--{name}", folder / f"{name}.csv")]
     code, said = run(
         "analyse_jumps", *runs, "--sites", folder / "sites.json", "--core-radius", 0.8, "--out", folder / "counts.csv",
         "--member-counts", folder / "members.csv", "--summary", folder / "jumps.json", *tables,

@@ -80,7 +80,8 @@ def test_make_sites_moves_sites_to_where_ions_are(crystal):
 
 def outputs(folder):
     """What analyse_jumps writes."""
-    tables = [word for name in ("member-counts", "stays", "refills") for word in (f"--{name}", folder / f"{name}.csv")]
+    names = ("member-counts", "stays", "refills", "jumps")
+    tables = [word for name in names for word in (f"--{name}", folder / f"{name}.csv")]
     return ["--out", folder / "counts.csv", "--summary", folder / "jumps.json", *tables]
 
 
@@ -117,6 +118,15 @@ def test_rates_are_booked_at_the_temperature_that_the_runs_had(crystal):
         (500, 503.2), (600, 620.0), (600, 620.0)
     ]  # fmt: skip
     assert [round(found["mean_temperature_K"], 2) for found in runs] == [503.21, 610.0, 640.0]
+    # By temperature: all jumps, fractions over all of them.
+    jumps = pd.read_csv(crystal / "jumps.csv").set_index("temperature_K")
+    assert jumps["jumps"].to_dict() == {503.2: 9, 620.0: 13}
+    assert jumps["runs"].to_dict() == {503.2: 1, 620.0: 2}
+    assert jumps.loc[620.0, "returned_fraction"] == pytest.approx((8 + 3) / 13, rel=1e-3)
+    assert jumps.loc[620.0, "followed_s"] == pytest.approx(sum(found["duration_s"] for found in runs[1:]), rel=1e-3)
+    # Nine steps of 1.8 Å of one ion: Σ d²/(6 t)
+    expected = 9 * 1.8**2 * 1e-20 / (6 * runs[0]["duration_s"])
+    assert jumps.loc[503.2, "D_uncorrelated_m2_per_s"] == pytest.approx(expected, rel=1e-3)
     for found in runs:
         assert [row["core_radius_A"] for row in found["other_radii"]] == [pytest.approx(0.45), pytest.approx(0.75)]
         assert [row["jumps"] for row in found["other_radii"]] == [found["jumps"]] * 2

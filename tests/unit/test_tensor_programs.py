@@ -2,6 +2,7 @@
 
 import ase.io
 import average_tensors
+import evaluate_shieldings
 import evaluate_tensors
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from insilico_nmr.dataset import efg, ms, write_dataset, write_frames
+from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, sha256, write_json
 from insilico_nmr.networks import TensorArchitecture
 from insilico_nmr.readers.magres import read as read_magres
@@ -161,6 +163,20 @@ class AxisAlong:
         return (atoms.numbers == 3) & (self.size < 1)
 
 
+class Shielded(AxisAlong):
+    """A shielding of this isotropic value and of no symmetry."""
+
+    def predict(self, atoms: Atoms) -> np.ndarray:
+        found = np.full((len(atoms), 3, 3), np.nan)
+        found[atoms.numbers == 3] = self.size * np.eye(3) + np.array([[0.5, 3, 0], [-3, -1.5, 0.2], [0, 0, 1]])
+        return found
+
+
+def test_a_committee_of_another_quantity_is_refused(crystal, committee):
+    with pytest.raises(InputError, match="member_0 predicts the quantity efg; expected ms"):
+        load_committee(committee, "ms")
+
+
 def test_average_tensors_of_one_temperature(crystal, monkeypatch):
     sites = ["--sites", crystal / "sites.json"]
     assert run("make_sites", crystal / "crystal.cif", "--mobile", "Li", "--jump-cutoff", 4.3, "--out", sites[1])[0] == 0
@@ -171,7 +187,8 @@ def test_average_tensors_of_one_temperature(crystal, monkeypatch):
             positions, np.array([3, 9]), cell, 0.1 * np.arange(4), np.full(4, 310), np.zeros(4), target
         )
         write_trajectory(crystal / f"{name}.h5", trajectory)
-    monkeypatch.setattr(average_tensors, "load_committee", lambda _: [AxisAlong(0.01), AxisAlong(0.03)])
+    committees = {"efg": [AxisAlong(0.01), AxisAlong(0.03)], "ms": [Shielded(89.0), Shielded(93.0)]}
+    monkeypatch.setattr(average_tensors, "load_committee", lambda _, quantity: committees[quantity])
     common = [*sites, "--model", crystal, "--isotope", "7Li", "--out", crystal / "tensors.json"]
     assert run("average_tensors", crystal / "a.h5", crystal / "b.h5", *common, "--frames", 3) == (0, "")
     content = read_json(crystal / "tensors.json")
@@ -186,6 +203,12 @@ def test_average_tensors_of_one_temperature(crystal, monkeypatch):
     (state,) = read_json(crystal / "tensors.json")["states"]
     np.testing.assert_allclose(state["members"], [size * np.diag([-1, -1, 2]) for size in (-0.01, 0.05)], atol=1e-12)
     assert np.shape(state["samples"]) == (8, 3, 3)
+    assert "shielding" not in state
+    code, said = run("average_tensors", crystal / "a.h5", *common, "--frames", 3, "--shieldings", crystal)
+    assert (code, said) == (0, "")
+    (state,) = read_json(crystal / "tensors.json")["states"]
+    # On the fourfold axis what is antisymmetric or of lower symmetry goes out.
+    np.testing.assert_allclose(state["shielding"], np.diag([90.5, 90.5, 92]), atol=1e-12)
     (crystal / "tensors.json").unlink()
     for runs, frames, message in (("ac", 3, "runs at 300 and 400 K"), ("a", 0, "0 frames")):
         code, said = run("average_tensors", *(crystal / f"{name}.h5" for name in runs), *common, "--frames", frames)
@@ -274,6 +297,39 @@ def test_a_member_that_saw_its_held_out_groups_or_other_data_is_refused(folds):
     code, said = run("evaluate_tensors", folder / "data.extxyz", *model, *outputs)
     assert (code, "was trained on other data" in said) == (2, True)
     assert not (folder / "metrics.csv").exists()
+
+
+def test_shieldings_are_judged_on_unseen_groups_beside_the_mean_of_the_others(tmp_path, monkeypatch):
+    frames = snapshots("aabb")
+    rng = np.random.default_rng(2)
+    for atoms in frames:
+        atoms.arrays["ms"] = np.full((2, 3, 3), np.nan)
+        atoms.arrays["ms"][0] = 90 * np.eye(3) + rng.normal(0, 2, (3, 3))
+    write_dataset(tmp_path / "data.extxyz", frames)
+    for number, (held_out, trained) in enumerate(("ab", "ba")):
+        config = {"data_sha256": sha256(tmp_path / "data.extxyz"), "training_groups": [trained]}
+        write_json(tmp_path / f"member_{number}" / "config.json", config | {"held_out_groups": [held_out]})
+
+    class Off(Parrot):
+        """One ppm too much."""
+
+        def predict(self, atoms: Atoms) -> np.ndarray:
+            found = next(a for a in frames if np.allclose(a.positions[1], atoms.positions[1], atol=1e-6))
+            return ms(found) + np.eye(3)
+
+    monkeypatch.setattr(evaluate_shieldings, "load_committee", lambda *_: [Off(frames, "ab"), Off(frames, "ab")])
+    words = ["--model", tmp_path, "--out", tmp_path / "errors.csv"]
+    assert run("evaluate_shieldings", tmp_path / "data.extxyz", "--element", "Li", *words) == (0, "")
+    table = pd.read_csv(tmp_path / "errors.csv").set_index("quantity")
+    assert table["tensors"].eq(4).all()
+    assert table.loc["isotropic_ppm", "model"] == pytest.approx(1, abs=1e-6)
+    assert table.loc["anisotropy_ppm", "model"] == pytest.approx(0, abs=1e-6)
+    labels = np.array([ms(atoms)[0] for atoms in frames])
+    iso = np.trace(labels, axis1=1, axis2=2) / 3
+    expected = np.abs(iso - np.repeat([iso[2:].mean(), iso[:2].mean()], 2)).mean()
+    assert table.loc["isotropic_ppm", "mean_model"] == pytest.approx(expected, rel=1e-5)
+    code, said = run("evaluate_shieldings", tmp_path / "data.extxyz", "--element", "F", *words)
+    assert (code, "no shielding of F" in said) == (2, True)
 
 
 def test_tables_are_joined_in_the_order_given(tmp_path):

@@ -1,17 +1,43 @@
 """The whole chain on a material given as a user would give it: a folder with a config file, a crystal and a dataset."""
 
+import json
+from pathlib import Path
+
+import ase.io
+import numpy as np
 import pandas as pd
 import pytest
+from insilico_nmr.dataset import efg, read_dataset, write_dataset
 from insilico_nmr.files import read_json
 from test_workflow import ROOT, snakemake, workspace
+
+ISO_PPM, PPM_PER_AU = 88.0, 50.0
+
+
+def with_synthetic_shieldings(path: Path) -> None:
+    """The example's snapshots, in which shieldings rise with field gradients."""
+    frames = read_dataset(ROOT / "examples" / "li3n" / "li3n.extxyz")
+    for atoms in frames:
+        atoms.arrays["ms"] = ISO_PPM * np.eye(3) + PPM_PER_AU * efg(atoms)
+    write_dataset(path, frames)
 
 
 @pytest.mark.workflow
 def test_li3n_from_its_folder(tmp_path):
     workspace(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    config = str(ROOT / "examples" / "li3n" / "config.yaml")
-    done = snakemake("--cores", "2", "--configfile", config, folder=tmp_path)
+    with_synthetic_shieldings(tmp_path / "synthetic.extxyz")
+    changes = {"material": {"dataset": "synthetic.extxyz"}, "tensor_model": {"shieldings": True}}
+    changes["observables"] = {"reference_shielding_ppm": 90.0}
+    (tmp_path / "changes.json").write_text(json.dumps(changes))
+    call = [
+        "--cores",
+        "2",
+        "--configfile",
+        str(ROOT / "examples" / "li3n" / "config.yaml"),
+        str(tmp_path / "changes.json"),
+    ]
+    done = snakemake(*call, folder=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     results = tmp_path / "results" / "li3n_example"
     for figure in ("parity", "rates", "echo", "spectra", "diffusion", "dataset"):
@@ -21,8 +47,17 @@ def test_li3n_from_its_folder(tmp_path):
         xx, yy, zz = (state["tensor"][i][i] for i in range(3))
         assert xx == pytest.approx(yy, abs=1e-9)
         assert zz == pytest.approx(-2 * xx, abs=1e-9)
+        # So are shieldings, which went with the field gradients through training and averaging.
+        shielding = np.array(state["shielding"])
+        np.testing.assert_allclose(shielding, np.diag([shielding[0, 0], shielding[0, 0], shielding[2, 2]]), atol=1e-6)
+        assert np.trace(shielding) / 3 == pytest.approx(ISO_PPM, abs=0.5)
+    exported = pd.read_csv(results / "exports" / "sites_300K.csv")
+    assert exported["sigma_iso_ppm"].to_numpy() == pytest.approx(ISO_PPM, abs=0.5)
+    assert ase.io.read(results / "exports" / "sites_300K.magres").arrays["ms"].shape == (len(exported), 3, 3)
+    metrics = pd.read_csv(results / "tables" / "shielding_metrics.csv").set_index("quantity")
+    assert metrics.loc["component_ppm", "model"] < metrics.loc["component_ppm", "mean_model"]
     agreement = pd.read_csv(results / "tables" / "agreement.csv")
     assert len(agreement)
     assert "</html>" in (results / "report.html").read_text()
-    again = snakemake("--cores", "2", "--configfile", config, folder=tmp_path)
+    again = snakemake(*call, folder=tmp_path)
     assert "Nothing to be done" in again.stdout + again.stderr
