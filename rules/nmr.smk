@@ -82,9 +82,10 @@ rule correlate_trajectory:
         gas=GAS,
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),
         flags=flags("kmc", supercell="supercell", seed="seed"),
+        spread=flags("tensor_model", spread_factor="spread_factor"),
     shell:
         "python {input.code[0]} {input.trajectories} --sites {input.sites} --model {params.folder} --rates {input.rates} {params.gas}"
-        " {params.flags} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
+        " {params.flags} {params.spread} --threads {threads} --out {output.correlations} --surroundings {output.surroundings}"
         " > {log} 2>&1"
 
 

@@ -64,9 +64,8 @@ def main() -> None:
     how = arguments.seed, replicas, arguments.max_events // replicas, until_s, arguments.direction
     times, values = fluctuations.simulate(mover, n_ions, states.mean, added, evolution_s, nucleus, *how)
     curves = np.moveaxis(values, 1, -1)
-    found = fluctuations.Fluctuations(
-        times, curves[:, :3], evolution_s, curves[:, 3:], arguments.temperature, arguments.shift, arguments.direction
-    )
+    values = times, curves[:, :3], evolution_s, curves[:, 3:], added.member_scales
+    found = fluctuations.Fluctuations(*values, arguments.temperature, arguments.shift, arguments.direction)
     if not found.decayed:
         left = curves[:, 0, -1].mean() / curves[:, 0, 0].mean()
         print(

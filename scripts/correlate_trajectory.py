@@ -34,6 +34,8 @@ from insilico_nmr.sites import concentration, read_sites
 from insilico_nmr.tensor_model import TensorModel, load_committee
 from insilico_nmr.trajectory import Trajectory, read_runs
 
+EVERY = 10  # frames, of which one is shown to all members of the committee
+
 
 def simulated(
     mover: Mover, n_ions: int, times_s: np.ndarray, seed: int, replicas: int
@@ -53,8 +55,13 @@ def main() -> None:
     parser.add_argument("trajectories", type=Path, nargs="+", help="runs at one temperature, HDF5")
     parser.add_argument("--sites", type=Path, required=True, help="site network, JSON")
     parser.add_argument(
-        "--model", type=Path, required=True, help="committee of tensor models, of which the first is used"
+        "--model",
+        type=Path,
+        required=True,
+        help="committee of tensor models, of which the first is used; the others for what surroundings add, on a tenth "
+        "of the frames",
     )
+    parser.add_argument("--spread-factor", type=float, default=1.0, help="on the committee's spread (default: 1)")
     parser.add_argument("--rates", required=True, help="rate table, CSV; its rows of origin 'model' are used")
     parser.add_argument("--interactions", help="pairs of sites whose ions interact, JSON (default: none)")
     parser.add_argument("--supercell", type=int, nargs=3, required=True, metavar=("N1", "N2", "N3"),
@@ -72,7 +79,7 @@ def main() -> None:
     runs, sites = read_runs(args.trajectories), read_sites(args.sites)
     temperature_K = runs[0].target_temperature_K
     rates = read_rates(args.rates, temperature_K)
-    model, near = load_committee(args.model)[0], surroundings.neighbours(sites)
+    (model, *rest), near = load_committee(args.model, "efg"), surroundings.neighbours(sites)
     frames = min(len(run.time_ps) for run in runs)
     followed = [follow(run.part(slice(frames)), sites, near, model) for run in runs]
     tensors, site, occupied = (np.concatenate(parts, axis=1) for parts in zip(*followed, strict=True))
@@ -80,6 +87,9 @@ def main() -> None:
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
     around = of_other_half(sites, near, site, occupied, tensors)
     explained = [1 - ((tensors - some) ** 2).sum() / (tensors**2).sum() for some in (means[site], around)]
+    scales = member_scales(sites, near, [model, *rest], [run.part(slice(0, frames, EVERY)) for run in runs])
+    scales = np.maximum(0, 1 + args.spread_factor * (scales - 1))
+    print(f"mean squares of what surroundings add, by member: {', '.join(f'{s:.2f}' for s in scales)}", file=sys.stderr)
     write_json(
         args.surroundings,
         {
@@ -87,6 +97,7 @@ def main() -> None:
             "method": "least squares over the ions of MD, obeying the sites' point groups",
             "explained_by_sites": explained[0],
             "explained_by_surroundings": explained[1],
+            "member_scales": scales.tolist(),
             "sites": surroundings.content_of(sites, near, coefficients),
         },
     )
@@ -122,6 +133,20 @@ def follow(
     assignment = assign(run, sites, np.inf)
     occupied = surroundings.filled(near, assignment.repeat, assignment.site, assignment.cell)
     return tensors, assignment.site, occupied
+
+
+def member_scales(
+    sites: dict, near: surroundings.Neighbours, committee: list[TensorModel], runs: list[Trajectory]
+) -> np.ndarray:
+    """Mean square of what filled neighbours add to tensors by each member of a committee, (M,), over their mean."""
+    found = []
+    for model in committee:
+        followed = [follow(run, sites, near, model) for run in runs]
+        tensors, site, occupied = (np.concatenate(parts, axis=1) for parts in zip(*followed, strict=True))
+        coefficients = surroundings.fit(sites, near, site, occupied, tensors)
+        found.append(surroundings.mean_square(sites, coefficients, site, occupied))
+    mean = np.mean(found)
+    return np.array(found) / mean if mean > 0 else np.ones(len(found))
 
 
 def of_other_half(

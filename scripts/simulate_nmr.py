@@ -153,8 +153,10 @@ def main() -> None:
         print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
 
     around = None
+    scales = np.ones((len(states.members), 1))
     if arguments.surroundings:
         around = read_fluctuations(arguments.surroundings, propagator, arguments.direction)
+        scales = around.scales_of_members(len(states.members))
     time_s, joint = propagator.time_s, propagator.joint
     continued = (time_s > propagator.sampled_until_s).astype(int)
     exit_rate = propagator.exit_rate_per_s
@@ -168,7 +170,7 @@ def main() -> None:
     added = by_replica.mean(axis=0)
     correlation = echo.contract(kernel, joint) + added
     replicas = echo.contract(kernel, propagator.replicas) + by_replica
-    members = echo.contract(echo.tensor_kernel(states.members), joint) + added
+    members = echo.contract(echo.tensor_kernel(states.members), joint) + scales * added
     samples = echo.contract(echo.tensor_kernel(states.samples), joint) + added
     scaled = echo.contract(echo.tensor_kernel(states.scaled), joint) + states.scales[:, None] ** 2 * added
     error = sampling_error(replicas, samples)
@@ -249,9 +251,12 @@ def main() -> None:
         left = left_of_decay(signal, limit)
         members, samples, scaled = (
             np.array(
-                [damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) + added) for tensors in sets]
+                [
+                    damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) + scale * added)
+                    for tensors, scale in zip(sets, np.ones(len(sets)) if of_set is None else of_set, strict=True)
+                ]
             ).reshape(len(sets), len(time_s))
-            for sets in (states.members, states.samples, states.scaled)
+            for sets, of_set in ((states.members, scales), (states.samples, None), (states.scaled, None))
         )
         echo_tables.append(
             pd.DataFrame(

@@ -6,7 +6,7 @@ kinetic Monte Carlo (Student's t) and replicates of the site tensors, `sd_model_
 committee, `sd_dft_per_s` that of DFT from experiment. `valid` is 0 where hops are too slow for second-order theory,
 `complete` 0 where kinetic Monte Carlo ended before the tensors had forgotten, so that slow parts of the motion are
 missing. `by_surroundings_per_s` is the part that tensors which depend on filled neighbours add (--surroundings; else
-0); its own error is that of sampling and of DFT only. `shift` is that of the propagator: 0, or the direction along
+0). `shift` is that of the propagator: 0, or the direction along
 which the rate model was moved.
 """
 
@@ -72,7 +72,8 @@ def rows_of(
     of_means, start, end = decays[0], remaining[0, 0, 0], abs(remaining[0, 0, -1])
     if around is not None:
         added = around.correlation_at(around.time_s)
-        squares = np.append(np.ones(len(kernels) - len(states.scales)), states.scales**2)[:, None, None]
+        of_members = around.scales_of_members(len(states.members))[:, 0]
+        squares = np.concatenate([[1.0], of_members, np.ones(len(states.samples)), states.scales**2])[:, None, None]
         decays = whole_decays(decays, squares * added.mean(axis=0), around)
         by_replica = whole_decays(by_replica, added, around)
         start, end = start + added[:, 0, 0].mean(), end + (0 if around.decayed else abs(added[:, 0, -1].mean()))

@@ -46,6 +46,7 @@ CHANGE = 0.1  # of ΔC(0): what may be lost, or left, after an evolution time in
 class Fluctuations:
     """ΔC of m = 0, 1, 2, (R, 3, T) a.u.², and ΔS₂ by evolution time, (R, E, T), of R replicas at times (T,) from 0 on.
 
+    `member_scales` (M,): factors that ΔC and ΔS₂ have by each member of the committee; empty where they are not known.
     `direction` (3,): of the field in a single crystal, None of a powder. `shift`: that of the rate model.
     """
 
@@ -53,6 +54,7 @@ class Fluctuations:
     correlation: np.ndarray
     evolution_s: np.ndarray
     echo: np.ndarray
+    member_scales: np.ndarray
     temperature_K: float
     shift: int
     direction: np.ndarray | None
@@ -71,6 +73,13 @@ class Fluctuations:
         if self.during(evolution_s) != "frozen":
             return np.zeros((len(self.echo), len(time_s)))
         return self._at(self.echo[:, found[0]], time_s)
+
+    def scales_of_members(self, count: int) -> np.ndarray:
+        """`member_scales` of so many members, (count, 1); ones where they are not known. Raises InputError for another
+        number."""
+        if len(self.member_scales) not in (0, count):
+            raise InputError(f"surroundings: fitted to {len(self.member_scales)} members, site tensors have {count}")
+        return (self.member_scales if len(self.member_scales) else np.ones(count))[:, None]
 
     @property
     def decayed(self) -> bool:
@@ -218,6 +227,7 @@ def write_fluctuations(path: str | Path, found: Fluctuations) -> None:
     variables = {
         "correlation": (("replica", "quanta", "time"), found.correlation, {"units": "au^2"}),
         "echo": (("replica", "evolution_time", "time"), found.echo),
+        "member_scales": ("member", found.member_scales),
     }
     coordinates = {
         "time": ("time", found.time_s, {"units": "s"}),
@@ -234,7 +244,7 @@ def read_fluctuations(path: str | Path, propagator: Propagator, direction: list[
     model, number of replicas or direction is another than the propagator's, or the one asked for."""
     try:
         data = xr.load_dataset(path, engine="netcdf4")
-        values = [data[name].to_numpy() for name in ("time", "correlation", "evolution_time", "echo")]
+        values = [data[name].to_numpy() for name in ("time", "correlation", "evolution_time", "echo", "member_scales")]
         facts = float(data.attrs["temperature_K"]), int(data.attrs["shift"]), data.attrs.get("direction")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -6,7 +6,7 @@ and are made to obey the site's point group, which turns neighbours into one ano
 filled, or always empty, gets no tensor of its own: its part is in C₀.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +38,13 @@ class Neighbours:
 @dataclass(frozen=True)
 class Added:
     """What filled neighbours add to the tensors of the sites: `tensor` (S, z, 3, 3) a.u. in the crystal's frame, 0
-    where there is no neighbour; site (S, z) and image (S, z, 3) as of `Neighbours`."""
+    where there is no neighbour; site (S, z) and image (S, z, 3) as of `Neighbours`. `member_scales` (M,): what each
+    member of the committee has in place of the mean square of that, which is 1; empty where it is not known."""
 
     site: np.ndarray
     image: np.ndarray
     tensor: np.ndarray
+    member_scales: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 def neighbours(sites: dict, reach_A: float = REACH_A) -> Neighbours:
@@ -139,6 +141,20 @@ def tensors_of(sites: dict, coefficients: np.ndarray, site: np.ndarray, occupied
     return turn @ own @ np.swapaxes(turn, -1, -2)
 
 
+def mean_square(sites: dict, coefficients: np.ndarray, site: np.ndarray, occupied: np.ndarray) -> float:
+    """Mean |Σ_k (n_k − ⟨n_k⟩) C_k|² over ions on sites (F, N) with filled neighbours (F, N, z), a.u.².
+
+    ⟨n_k⟩ is the mean over the ions of one orbit; coefficients of `fit`.
+    """
+    home = np.array([entry["representative"] for entry in sites["sites"]])[site]
+    total = 0.0
+    for index in np.unique(home):
+        there = occupied[home == index]
+        added = np.einsum("qk,kij->qij", there - there.mean(axis=0), coefficients[index, 1:])
+        total += float((added**2).sum())
+    return total / site.size
+
+
 def content_of(sites: dict, near: Neighbours, coefficients: np.ndarray) -> list[dict]:
     """Sites of a surroundings.json: what each filled neighbour adds to a site's tensor, 3×3 a.u., crystal's frame."""
     turn = np.array([entry["rotation"] for entry in sites["sites"]])[:, None]
@@ -165,7 +181,8 @@ def read_surroundings(path: str | Path, site_count: int) -> Added:
 
     Raises InputError for a file of another number of sites, and for tensors that are not finite.
     """
-    content = read_json(path).get("sites", [])
+    whole = read_json(path)
+    content, scales = whole.get("sites", []), np.array(whole.get("member_scales", []), float)
     numbered = [entry.get("index") for entry in content] == list(range(site_count))
     if not (numbered and all("neighbours" in entry for entry in content)):
         raise InputError(f"{path}: expected sites 0 to {site_count - 1}, in order, each with its neighbours")
@@ -178,4 +195,6 @@ def read_surroundings(path: str | Path, site_count: int) -> Added:
             site[where], image[where], added[where] = neighbour["site"], neighbour["image"], neighbour["adds"]
     if not np.isfinite(added).all() or site.max(initial=-1) >= site_count:
         raise InputError(f"{path}: expected finite tensors of neighbours 0 to {site_count - 1}")
-    return Added(site, image, added)
+    if not (scales >= 0).all():
+        raise InputError(f"{path}: member_scales are {scales.tolist()}; expected numbers of at least 0")
+    return Added(site, image, added, scales)

@@ -431,7 +431,7 @@ def test_what_surroundings_add_is_in_the_curves_where_they_stay(tmp_path, monkey
     correlation = 0.2 * start * np.exp(-np.log(2) * time / 2e-5)
     evolution = 1e-6 * np.array([0.1, 20, 1000])
     added = fluctuations.Fluctuations(
-        time, np.tile(correlation, (3, 3, 1)), evolution, np.full((3, 3, len(time)), 1e-5), 200.0, 0, None
+        time, np.tile(correlation, (3, 3, 1)), evolution, np.full((3, 3, len(time)), 1e-5), np.empty(0), 200.0, 0, None
     )
     fluctuations.write_fluctuations("around.nc", added)
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--surroundings", "around.nc"])

@@ -3,6 +3,7 @@
 A box of many separate rings of six sites; ions see the two neighbours on their ring. Synthetic tensors.
 """
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -164,7 +165,9 @@ def equal_sites(smaller) -> tuple[fluctuations.Fluctuations, Exact]:
     curves, exact = np.moveaxis(values, 1, -1), Exact(lambda a, b: rate, filling, means)
     # Rings keep their numbers of ions, which no lattice does: what that leaves for ever is taken off.
     curves[:, :3] -= exact.added_correlation(np.array([np.inf]))
-    return fluctuations.Fluctuations(times, curves[:, :3], EVOLUTION_S, curves[:, 3:], 300.0, 0, None), exact
+    return fluctuations.Fluctuations(
+        times, curves[:, :3], EVOLUTION_S, curves[:, 3:], np.empty(0), 300.0, 0, None
+    ), exact
 
 
 def one_state_propagator(temperature_K: float = 300.0) -> Propagator:
@@ -197,12 +200,26 @@ def test_equal_sites_relax_by_their_surroundings_alone(equal_sites):
             assert rows.loc[name, "sd_dft_per_s"] == pytest.approx(0.2 * rows.loc[name, "rate_per_s"], rel=0.02)
 
 
+def test_members_differ_by_what_their_surroundings_add(equal_sites):
+    found = replace(equal_sites[0], member_scales=np.array([0.7, 1.3]))
+    states = SiteTensors(
+        MEANS[[0, 0]], MEANS[None, [0, 0]].repeat(2, axis=0), np.empty((0, 2, 3, 3)), 300.0, "7Li", 0.0
+    )
+    (row,) = rows_of(one_state_propagator(), states, Li7, [4.7], None, found)[:1]
+    assert row["sd_model_per_s"] == pytest.approx(0.6 / np.sqrt(2) * row["rate_per_s"], rel=1e-3)
+    three = replace(found, member_scales=np.ones(3))
+    with pytest.raises(InputError, match="fitted to 3 members, site tensors have 2"):
+        rows_of(one_state_propagator(), states, Li7, [4.7], None, three)
+
+
 def test_surroundings_that_change_fast_are_no_part_of_an_echo(equal_sites):
     found, exact = equal_sites
     assert found.decayed
     assert found.during(EVOLUTION_S[0]) == "averaged"
     assert np.abs(found.echo_at(EVOLUTION_S[0], np.array([0.0, 1.0]))).max() == 0
-    slow = fluctuations.Fluctuations(found.time_s * 1e6, found.correlation, EVOLUTION_S, found.echo, 300.0, 0, None)
+    slow = fluctuations.Fluctuations(
+        found.time_s * 1e6, found.correlation, EVOLUTION_S, found.echo, np.empty(0), 300.0, 0, None
+    )
     assert slow.during(EVOLUTION_S[0]) == "frozen"
     start = slow.echo_at(EVOLUTION_S[0], np.zeros(1))[:, 0]
     error = start.std(ddof=1) / np.sqrt(len(start))
