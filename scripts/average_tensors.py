@@ -24,7 +24,7 @@ def add_shieldings(
 ) -> None:
     """Give every state its mean shielding, and say how far members differ."""
     collected = collect(runs, sites, committee, frames)
-    found = {index: np.concatenate(list(parts.values()), axis=1) for index, parts in collected.items() if parts}
+    found = {index: np.concatenate(list(parts.values()), axis=1) for index, parts in collected.items()}
     means = site_means(sites, {index: tensors.mean(axis=0) for index, tensors in found.items()})
     for state, mean in zip(states, means, strict=True):
         state["shielding"] = mean.tolist()

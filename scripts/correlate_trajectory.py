@@ -87,7 +87,9 @@ def main() -> None:
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
     around = of_other_half(sites, near, site, occupied, tensors)
     explained = [1 - ((tensors - some) ** 2).sum() / (tensors**2).sum() for some in (means[site], around)]
-    scales = member_scales(sites, near, [model, *rest], [run.part(slice(0, frames, EVERY)) for run in runs])
+    some = [run.part(slice(0, frames, EVERY)) for run in runs]
+    others = [np.concatenate([momentary_tensors(run, one, sites["mobile"]) for run in some], axis=1) for one in rest]
+    scales = member_scales(sites, near, site[::EVERY], occupied[::EVERY], [tensors[::EVERY], *others])
     scales = np.maximum(0, 1 + args.spread_factor * (scales - 1))
     print(f"mean squares of what surroundings add, by member: {', '.join(f'{s:.2f}' for s in scales)}", file=sys.stderr)
     write_json(
@@ -136,13 +138,11 @@ def follow(
 
 
 def member_scales(
-    sites: dict, near: surroundings.Neighbours, committee: list[TensorModel], runs: list[Trajectory]
+    sites: dict, near: surroundings.Neighbours, site: np.ndarray, occupied: np.ndarray, by_member: list[np.ndarray]
 ) -> np.ndarray:
-    """Mean square of what filled neighbours add to tensors by each member of a committee, (M,), over their mean."""
+    """Mean square of what filled neighbours add to the tensors (F, N, 3, 3) of each member, (M,), over their mean."""
     found = []
-    for model in committee:
-        followed = [follow(run, sites, near, model) for run in runs]
-        tensors, site, occupied = (np.concatenate(parts, axis=1) for parts in zip(*followed, strict=True))
+    for tensors in by_member:
         coefficients = surroundings.fit(sites, near, site, occupied, tensors)
         found.append(surroundings.mean_square(sites, coefficients, site, occupied))
     mean = np.mean(found)

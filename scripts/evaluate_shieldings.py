@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.dataset import keep_labels_of, labelled, ms, read_dataset
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, read_json, sha256
+from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.shielding_metrics import tensor_errors
-from insilico_nmr.tensor_model import check_unseen, load_committee
+from insilico_nmr.tensor_model import load_committee, unseen_groups
 
 
 def main() -> None:
@@ -27,12 +27,10 @@ def main() -> None:
     keep_labels_of(frames, args.element, "ms")
     found: dict[str, list[np.ndarray]] = {"dft": [], "model": [], "mean_model": []}
     for number, member in enumerate(load_committee(args.model, "ms")):
-        folder = args.model / f"member_{number}"
-        held_out = set(read_json(folder / "config.json")["held_out_groups"])
-        check_unseen(folder, data, held_out)
+        held_out = unseen_groups(args.model / f"member_{number}", data)
         seen = [ms(atoms)[labelled(ms(atoms))] for atoms in frames if str(atoms.info["group"]) not in held_out]
         if not sum(map(len, seen)):
-            raise InputError(f"{args.dataset}: no shielding of {args.element} in the groups that {folder.name} saw")
+            raise InputError(f"{args.dataset}: no shielding of {args.element} in the groups that member_{number} saw")
         mean = np.concatenate(seen).mean(axis=0)
         for atoms in frames:
             known = labelled(ms(atoms))

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.dataset import efg, labelled, read_dataset
 from insilico_nmr.errors import run_script
-from insilico_nmr.files import atomic_path, read_json, sha256
+from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.linear_model import fit_linear
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tensor_metrics import MeanModel, metrics, parameters
-from insilico_nmr.tensor_model import check_unseen, load_committee
+from insilico_nmr.tensor_model import load_committee, unseen_groups
 from insilico_nmr.tensors import axis_angle_deg, to_components
 
 LINEAR_CUTOFF_A = 5.0
@@ -38,9 +38,7 @@ def main() -> None:
     data = sha256(args.dataset)
     known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
     for number, member in enumerate(committee):
-        folder = args.model / f"member_{number}"
-        held_out = set(read_json(folder / "config.json")["held_out_groups"])
-        check_unseen(folder, data, held_out)
+        held_out = unseen_groups(args.model / f"member_{number}", data)
         seen = [number for number, atoms in enumerate(frames) if str(atoms.info["group"]) not in held_out]
         simple = fit_linear(
             [frames[n] for n in seen], [efg(frames[n]) for n in seen], [known[n] for n in seen], LINEAR_CUTOFF_A

@@ -153,7 +153,7 @@ def main() -> None:
         print("fewer than two committee members: the *_sd_model columns stay empty", file=sys.stderr)
 
     around = None
-    scales = np.ones((len(states.members), 1))
+    scales = np.ones(len(states.members))
     if arguments.surroundings:
         around = read_fluctuations(arguments.surroundings, propagator, arguments.direction)
         scales = around.scales_of_members(len(states.members))
@@ -170,7 +170,7 @@ def main() -> None:
     added = by_replica.mean(axis=0)
     correlation = echo.contract(kernel, joint) + added
     replicas = echo.contract(kernel, propagator.replicas) + by_replica
-    members = echo.contract(echo.tensor_kernel(states.members), joint) + scales * added
+    members = echo.contract(echo.tensor_kernel(states.members), joint) + scales[:, None] * added
     samples = echo.contract(echo.tensor_kernel(states.samples), joint) + added
     scaled = echo.contract(echo.tensor_kernel(states.scaled), joint) + states.scales[:, None] ** 2 * added
     error = sampling_error(replicas, samples)
@@ -253,10 +253,14 @@ def main() -> None:
             np.array(
                 [
                     damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) + scale * added)
-                    for tensors, scale in zip(sets, np.ones(len(sets)) if of_set is None else of_set, strict=True)
+                    for tensors, scale in zip(sets, of_set, strict=True)
                 ]
             ).reshape(len(sets), len(time_s))
-            for sets, of_set in ((states.members, scales), (states.samples, None), (states.scaled, None))
+            for sets, of_set in (
+                (states.members, scales),
+                (states.samples, np.ones(len(states.samples))),
+                (states.scaled, np.ones(len(states.scaled))),
+            )
         )
         echo_tables.append(
             pd.DataFrame(

@@ -72,7 +72,7 @@ def rows_of(
     of_means, start, end = decays[0], remaining[0, 0, 0], abs(remaining[0, 0, -1])
     if around is not None:
         added = around.correlation_at(around.time_s)
-        of_members = around.scales_of_members(len(states.members))[:, 0]
+        of_members = around.scales_of_members(len(states.members))
         squares = np.concatenate([[1.0], of_members, np.ones(len(states.samples)), states.scales**2])[:, None, None]
         decays = whole_decays(decays, squares * added.mean(axis=0), around)
         by_replica = whole_decays(by_replica, added, around)

@@ -75,11 +75,11 @@ class Fluctuations:
         return self._at(self.echo[:, found[0]], time_s)
 
     def scales_of_members(self, count: int) -> np.ndarray:
-        """`member_scales` of so many members, (count, 1); ones where they are not known. Raises InputError for another
+        """`member_scales` of so many members, (count,); ones where they are not known. Raises InputError for another
         number."""
         if len(self.member_scales) not in (0, count):
             raise InputError(f"surroundings: fitted to {len(self.member_scales)} members, site tensors have {count}")
-        return (self.member_scales if len(self.member_scales) else np.ones(count))[:, None]
+        return self.member_scales if len(self.member_scales) else np.ones(count)
 
     @property
     def decayed(self) -> bool:

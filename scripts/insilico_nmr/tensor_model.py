@@ -216,6 +216,13 @@ def mostly_outside(committee: list[TensorModel], atoms: Atoms) -> np.ndarray:
     return np.mean([model.outside(atoms) for model in committee], axis=0) > 0.5
 
 
+def unseen_groups(member: Path, data_sha256: str) -> set[str]:
+    """The groups that a member holds out, once it is checked as in `check_unseen` that it may be judged on them."""
+    held_out = set(read_json(member / "config.json")["held_out_groups"])
+    check_unseen(member, data_sha256, held_out)
+    return held_out
+
+
 def check_unseen(member: Path, data_sha256: str, groups: set[str]) -> None:
     """Raise InputError unless a member was trained on the data of this hash, and on none of these groups of them."""
     config = read_json(member / "config.json")

@@ -119,13 +119,12 @@ def test_halves_of_a_run_do_not_see_themselves(sites, near):
     assert np.abs(found - tensors).max() < 0.01 * np.abs(tensors).max()
 
 
-def test_members_are_laid_beside_their_mean(sites, near, monkeypatch):
+def test_members_are_laid_beside_their_mean(sites, near):
     """Charges as large as 1, 2 and 3: squares as 1, 4, 9, over 14/3."""
     site, cell = arrangements(sites, 40)
     occupied = surroundings.filled(near, REPEAT, site, cell)
     tensors = pair_tensors(sites, near, site, occupied)
-    monkeypatch.setattr(correlate_trajectory, "follow", lambda run, a, b, charge: (charge * tensors, site, occupied))
-    found = correlate_trajectory.member_scales(sites, near, [1, 2, 3], [None])
+    found = correlate_trajectory.member_scales(sites, near, site, occupied, [tensors, 2 * tensors, 3 * tensors])
     assert found == pytest.approx(np.array([1, 4, 9]) * 3 / 14)
     # Independent neighbours: n_k − ⟨n_k⟩ has the variance c(1 − c), and squares of unit charges add up.
     coefficients = surroundings.fit(sites, near, site, occupied, tensors)
