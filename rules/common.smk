@@ -346,15 +346,16 @@ def page_figures():
 
 # Figures whose intervals can be chosen.
 WITH_INTERVALS = ["summary", "couplings", "echo", "spectra", "relaxation", "linewidth", "mas", "paths", "surroundings"]
-WITH_INTERVALS += ["diffusion"]
+WITH_INTERVALS += ["diffusion", "exchange"]
 
 # MD above this temperature is drawn, and takes no part in the rate model.
 MARK = f"--mark-above {config['md']['rates']['mark_above_K']:g}"
 
-# Curves that the user measured, by the figure that they go into.
+# Curves that the user measured, by the figure that they go into; decays with their fits.
+MEASURED_ECHO_FITS = [f"{RESULTS}/tables/measured_echo_fits.csv"] if "measured_echoes" in config["observables"] else []
 MEASURED_CURVES = {
-    figure: config["observables"][key]
-    for figure, key in {"echo": "measured_echoes", "spectra": "measured_spectra"}.items()
+    figure: [config["observables"][key], *fits]
+    for figure, key, fits in [("echo", "measured_echoes", MEASURED_ECHO_FITS), ("spectra", "measured_spectra", [])]
     if key in config["observables"]
 }
 

@@ -33,7 +33,11 @@ rule figure:
             if wildcards.figure in LITERATURE_FLAGS
             else ""
         ),
-        measured=lambda wildcards, input: f"--measured {shlex.quote(input.measured)}" if input.measured else "",
+        measured=lambda wildcards: (
+            f"--measured {shlex.join(MEASURED_CURVES[wildcards.figure])}"
+            if wildcards.figure in MEASURED_CURVES
+            else ""
+        ),
         intervals=lambda wildcards: (
             flags("observables", intervals="intervals") if wildcards.figure in WITH_INTERVALS else ""
         ),

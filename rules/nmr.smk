@@ -478,6 +478,7 @@ rule simulate_exchange:
     input:
         code=code("simulate_exchange"),
         propagator=expand(rules.run_kmc.output, temperature=temperatures_of("exchange")),
+        moved=expand(rules.run_kmc_shift.output, temperature=temperatures_of("exchange"), shift=SHIFTS),
         tensors=expand(SITE_TENSORS, temperature=temperatures_of("exchange")),
     output:
         f"{RESULTS}/tables/exchange.csv",
@@ -495,8 +496,8 @@ rule simulate_exchange:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables/exchange", mixing_times_s="mixing_times_s"),
     shell:
-        "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
-        " {params.flags} --out {output} > {log} 2>&1"
+        "python {input.code[0]} --propagator {input.propagator} --moved {input.moved} --site-tensors {input.tensors}"
+        " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
 
 
 rule gather_table:
@@ -612,9 +613,30 @@ if not INTERACT:
             " --rate-model {input.model} {params.vacancies} --out {output} > {log} 2>&1"
 
 
+rule fit_measured_echoes:
+    input:
+        code=code("fit_measured_echoes"),
+        decays=config["observables"].get("measured_echoes", without("observables.measured_echoes")),
+    output:
+        f"{RESULTS}/tables/measured_echo_fits.csv",
+    log:
+        f"{RESULTS}/logs/fit_measured_echoes.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_measured_echoes.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.code[0]} {input.decays} --out {output} > {log} 2>&1"
+
+
 rule compare_with_literature:
     input:
         code=code("compare_with_literature"),
+        measured=MEASURED_ECHO_FITS,
         rates=rules.fit_rates.output.rates,
         diffusion=rules.diffusion_table.output,
         fits=f"{RESULTS}/tables/echo_fits.csv",
@@ -635,6 +657,8 @@ rule compare_with_literature:
     params:
         material=flags("material", material="name", phase="phase", isotope="isotope"),
         reference=flags("observables", reference_temperature="reference_temperature_K"),
+        measured=f"--measured-echoes {shlex.join(MEASURED_ECHO_FITS)}" if MEASURED_ECHO_FITS else "",
     shell:
         "python {input.code[0]} --rates {input.rates} --diffusion {input.diffusion} --echo-fits {input.fits}"
-        " --couplings {input.couplings} --literature {input.literature} {params.material} {params.reference} --out {output} > {log} 2>&1"
+        " --couplings {input.couplings} --literature {input.literature} {params.material} {params.reference}"
+        " {params.measured} --out {output} > {log} 2>&1"

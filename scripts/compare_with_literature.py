@@ -8,11 +8,13 @@ value whose note in the literature table says "to be confirmed" gets no verdict.
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
 so that there is none, with that of the tensors' correlation function; local energies with that of the mean exit rate;
-couplings with that of the nearest site. Predictions without a measured value are listed as well.
+couplings with that of the nearest site. Predictions without a measured value are listed as well. Echoes that the user
+measured (--measured-echoes) are compared by their 1/τ at the same t_p, fitted in the same way.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.literature import read_literature
+from insilico_nmr.measured import read_echo_fits
 from insilico_nmr.predictions import (
     COUPLINGS,
     DIFFUSION,
@@ -31,7 +34,7 @@ from insilico_nmr.predictions import (
     shown_interval,
     span,
 )
-from insilico_nmr.significant_figures import last_digit, plain
+from insilico_nmr.significant_figures import last_digit, plain, shown
 from insilico_nmr.tables import read_table
 
 TELLING = 100.0  # upper over lower end of an interval
@@ -78,9 +81,27 @@ def table_row(quantity: str, temperature_K: float | None, unit: str, predicted: 
     }
 
 
-def agreement(study: Study, literature: pd.DataFrame, reference_K: float) -> pd.DataFrame:
-    """The table: measured values first, then predictions alone. All cells are text."""
+def echo_rows(study: Study, fits: pd.DataFrame) -> list[dict]:
+    """Rows of the echoes that the user measured: 1/τ with its standard error beside the study's at the same t_p."""
     rows = []
+    for fit in fits[fits["status"] == "ok"].itertuples():
+        predicted = study.echo_rate(fit.temperature_K, fit.evolution_time_us)
+        error = fit.rate_per_s * fit.tau_se_s / fit.tau_s
+        text = shown(fit.rate_per_s, 3)
+        row = table_row("echo_decay_rate", fit.temperature_K, "1/s", predicted) | {"verdict": "no prediction"}
+        row |= {"measured": text, "measured_uncertainty": shown(error, 2), "reference": "own measurement"}
+        row |= {"method": f"SAE, t_p {fit.evolution_time_us:g} µs", "note": f"fit with β = {fit.beta:.2f}"}
+        if predicted is None:
+            row["basis"] = "no usable echo at this t_p at two temperatures or more, or none this slow"
+        else:
+            row["ratio"], row["verdict"] = verdict(predicted, fit.rate_per_s, error, text, energy=False)
+        rows.append(row)
+    return rows
+
+
+def agreement(study: Study, literature: pd.DataFrame, reference_K: float, own: Sequence[dict] = ()) -> pd.DataFrame:
+    """The table: rows of the user's `own` curves and measured values first, then predictions alone. Cells are text."""
+    rows = list(own)
     for value in literature.itertuples():
         energy = value.unit == "eV"
         timeless = value.quantity in ("activation_energy", "attempt_frequency")
@@ -152,6 +173,7 @@ def main() -> None:
     parser.add_argument("--literature", type=Path, required=True, help="measured values, CSV")
     parser.add_argument("--material", required=True, help="its rows of this material")
     parser.add_argument("--phase", required=True, help="and this phase")
+    parser.add_argument("--measured-echoes", type=Path, help="fits of fit_measured_echoes.py, CSV (default: none)")
     parser.add_argument("--reference-temperature", type=float, required=True, help="K, where rates are given")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
@@ -166,9 +188,12 @@ def main() -> None:
     )
     literature = read_literature(args.literature, args.material, args.phase)
     literature = literature[(literature["quantity"] != "abs_CQ") | (literature["nucleus"] == args.isotope)]
-    if literature.empty:
+    own = []
+    if args.measured_echoes:
+        own = echo_rows(study, read_echo_fits(args.measured_echoes))
+    if literature.empty and not own:
         print(f"{args.literature}: no value of {args.material} {args.phase} to compare with", file=sys.stderr)
-    table = agreement(study, literature, args.reference_temperature)
+    table = agreement(study, literature, args.reference_temperature, own)
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False)
     print(table.drop(columns=["basis", "interval", "reference"]).to_string(index=False))

@@ -4,7 +4,8 @@ Curves with jumps during the evolution time are dotted, as far as something is l
 those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function has
 no evolution time and no such limit: it goes into the panel of rates, and with its table into a panel of its own.
 
-Measured decays (--measured; measured.py) are drawn as points beside the predicted ones of the same t_p.
+Measured decays (--measured; measured.py) are drawn as points beside the predicted ones of the same t_p, with their
+fits; 1/τ and plateaus of these, of all t_p, are stars.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import decay_curve
-from insilico_nmr.measured import read_echoes
+from insilico_nmr.measured import read_echo_fits, read_echoes
 from insilico_nmr.predictions import JUMPING
 from insilico_nmr.style import (
     BLACK,
@@ -65,6 +66,7 @@ WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says n
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
 LEAST_SIGNAL = 0.01  # S2(t_m→0), of which 9/20 is the most, of curves with jumps during the evolution time
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STAR = {"marker": "*", "markersize": 7, "markeredgecolor": BLACK, "markeredgewidth": 0.5, "linestyle": "none"}
 
 
 def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -316,12 +318,31 @@ def draw_correlation(axes: Axes, correlation: pd.DataFrame, colours: dict) -> No
     axes.set_title("tensor correlation function")
 
 
-def draw_measured(axes: Axes, measured: pd.DataFrame, evolution_us: float, colours: dict) -> None:
-    """Points of the decays that were measured at one evolution time."""
+def draw_measured(
+    axes: Axes, measured: pd.DataFrame, measured_fits: pd.DataFrame, evolution_us: float, colours: dict
+) -> None:
+    """Points of the decays that were measured at one evolution time, and their fits."""
+    fits = measured_fits.set_index(["temperature_K", "evolution_time_us"])
     for temperature, decay in measured[measured["evolution_time_us"] == evolution_us].groupby("temperature_K"):
         look = {"color": colours[temperature], "marker": "o", "markersize": 2.5, "markeredgewidth": 0.6}
         axes.plot(decay["mixing_time_s"], decay["normalised"], linestyle="none", markerfacecolor="white", zorder=4,
                   gid="measured", **look)  # fmt: skip
+        row = fits.loc[(temperature, evolution_us)]
+        if row["status"] == "ok":
+            time = np.geomspace(decay["mixing_time_s"].min(), decay["mixing_time_s"].max(), 200)
+            t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
+            curve = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q)
+            axes.plot(time, curve, "-.", color=BLACK, linewidth=0.6, gid="measured_fit")
+
+
+def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFrame, colours: dict) -> None:
+    """1/τ against 1000/T and plateaus against t_p of measured decays."""
+    for _, row in measured_fits[measured_fits["status"] == "ok"].iterrows():
+        look = STAR | {"color": colours[row["temperature_K"]], "zorder": 5, "elinewidth": 0.7, "gid": "measured"}
+        bars = [[row["rate_per_s"] - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - row["rate_per_s"]]]
+        rates.errorbar(1000 / row["temperature_K"], row["rate_per_s"], bars, **look)
+        if 1.96 * row["plateau_ratio_se"] < WIDEST_PLATEAU:
+            plateaus.errorbar(row["evolution_time_us"], row["plateau_ratio"], 1.96 * row["plateau_ratio_se"], **look)
 
 
 def best_evolution_time(fits: pd.DataFrame) -> float:
@@ -340,9 +361,10 @@ def draw(
     correlation: pd.DataFrame | None = None,
     evolution_us: float | None = None,
     measured: pd.DataFrame | None = None,
+    measured_fits: pd.DataFrame | None = None,
 ) -> Figure:
     """Decays at one evolution time (see `best_evolution_time`), a measured one if there is one, and the correlation
-    function above; below them rates and plateaus."""
+    function above; below them rates and plateaus. Measured decays (`read_echoes`) come with their fits."""
     times = sorted(set(fits["evolution_time_us"]))
     known = set() if measured is None else set(measured["evolution_time_us"])
     candidates = fits[fits["evolution_time_us"].isin(known)] if known & set(times) else fits
@@ -357,7 +379,7 @@ def draw(
     draw_decays(panels["a"], curves, fits, chosen, colours)
     a = panels["a"]
     if measured is not None:
-        draw_measured(a, measured, chosen, colours)
+        draw_measured(a, measured, measured_fits, chosen, colours)
     a.set_xscale("log")
     drawn = [line for line in a.lines if line.get_gid() == "echo"]
     a.set_ylim(min([0, *(line.get_ydata().min() * 1.1 for line in drawn)]), 1.08)
@@ -380,10 +402,15 @@ def draw(
     if chosen in known:
         keys.append(Line2D([], [], color=BLACK, marker="o", markersize=2.5, markerfacecolor="white", linestyle="none",
                            label="measured"))  # fmt: skip
-    figure.legend(handles=keys, loc="outside upper center", ncols=8)
+        keys.append(Line2D([], [], color=BLACK, linewidth=0.6, linestyle="-.", label="fit to measured"))
+    if measured is not None and (measured_fits["status"] == "ok").any():
+        keys.append(Line2D([], [], color="white", label="its 1/τ, plateau", **STAR))
+    figure.legend(handles=keys, loc="outside upper center", ncols=8 if measured is None else 6)
 
     panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")
     draw_plateaus(panels["c"], fits, colours)
+    if measured is not None:
+        draw_measured_numbers(panels["b"], panels["c"], measured_fits, colours)
     # Read left to right, top to bottom.
     for name, axes in zip("abcd", (panels[key] for key in ("a", "d", "b", "c") if key in panels), strict=False):
         letter(axes, name)
@@ -402,14 +429,15 @@ def main() -> None:
     parser.add_argument(
         "--evolution-time-us", type=float, help="t_p of the decays drawn (default: the one with most usable echoes)"
     )
-    parser.add_argument("--measured", type=Path, help="measured decays, CSV (default: none)")
+    parser.add_argument("--measured", type=Path, nargs=2, metavar=("DECAYS.csv", "FITS.csv"),
+                        help="measured decays and the table of fit_measured_echoes.py (default: none)")  # fmt: skip
     args = parser.parse_args()
     tables = [only_errors(table, args.intervals) for table in read(args.echo, args.echo_fits)]
     correlation = read_correlation(args.correlation)
     if correlation is not None:
         correlation = only_errors(correlation, args.intervals)
-    measured = read_echoes(args.measured) if args.measured else None
-    save(draw(*tables, correlation, args.evolution_time_us, measured), args.out_pdf, args.out_png)
+    measured = (read_echoes(args.measured[0]), read_echo_fits(args.measured[1])) if args.measured else ()
+    save(draw(*tables, correlation, args.evolution_time_us, *measured), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.style import DOUBLE_MM, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-COLUMNS = ["temperature_K", "mixing_time_s", "elsewhere", "first_kHz", "second_kHz", "intensity_per_kHz2"]
+ELSEWHERE = ["elsewhere", "elsewhere_sd_rates"]
+COLUMNS = ["temperature_K", "mixing_time_s", *ELSEWHERE]
+COLUMNS += ["first_kHz", "second_kHz", "intensity_per_kHz2"]
 
 
 def duration(seconds: float) -> str:
@@ -19,6 +21,12 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def part(elsewhere: float, sd: float) -> str:
+    """The part of the ions that is elsewhere after mixing, in words, with one standard deviation where it is known."""
+    error = f" ± {100 * sd:.0f}" if np.isfinite(sd) else ""
+    return f"{100 * elsewhere:.0f}{error} % elsewhere"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -32,8 +40,7 @@ def draw(table: pd.DataFrame) -> Figure:
             index="second_kHz", columns="first_kHz", values="intensity_per_kHz2"
         )
         image = axes.pcolormesh(grid.columns, grid.index, grid, norm=norm, cmap="magma_r", rasterized=True)
-        elsewhere = table.loc[table["mixing_time_s"] == time, "elsewhere"].iloc[0]
-        axes.set_title(f"{duration(time)}, {100 * elsewhere:.0f} % elsewhere")
+        axes.set_title(f"{duration(time)}, {part(*table.loc[table['mixing_time_s'] == time, ELSEWHERE].iloc[0])}")
         axes.set(xlabel="before mixing (kHz)", aspect="equal")
         letter(axes, name)
     panels[0].set_ylabel(f"after mixing at {table['temperature_K'].iloc[0]:g} K (kHz)")
@@ -51,8 +58,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["exchange"]).parse_args()
-    save(draw(read(args.exchange)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["exchange"], intervals=True).parse_args()
+    save(draw(only_errors(read(args.exchange), args.intervals)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

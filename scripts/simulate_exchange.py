@@ -1,4 +1,9 @@
-"""Two-dimensional exchange spectra of the satellites of a powder at one temperature, for several mixing times."""
+"""Two-dimensional exchange spectra of the satellites of a powder at one temperature, for several mixing times.
+
+`elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_sd_rates`: its standard
+deviation by the rate model, from propagators of that model moved (--moved), empty without. Beyond the last time of a
+moved propagator its part stays what it is there.
+"""
 
 import argparse
 
@@ -14,6 +19,7 @@ from insilico_nmr.nuclei import quadrupolar_nucleus
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
+    parser.add_argument("--moved", nargs="*", default=[], help="those of the rate model moved by one s.d. (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
     parser.add_argument("--mixing-times-s", type=float, nargs="+", required=True, help="s")
@@ -32,18 +38,22 @@ def main() -> None:
     if nucleus.spin != 1.5:
         raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: these are satellites of spin 3/2")
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
+    moved = [load_observed(path, arguments.site_tensors, nucleus.isotope)[0] for path in arguments.moved]
     axis = frequency_axis(states.mean, nucleus, arguments.points)
     first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
     tables = []
     for time in arguments.mixing_times_s:
         joint = joint_at(propagator, time)
+        elsewhere = 1 - np.trace(joint)
+        changes = [1 - np.trace(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
         spectrum = exchange_spectrum(joint, states.mean, nucleus, axis, arguments.gauss_Hz)
         tables.append(
             pd.DataFrame(
                 {
                     "temperature_K": propagator.temperature_K,
                     "mixing_time_s": time,
-                    "elsewhere": 1 - np.trace(joint),
+                    "elsewhere": elsewhere,
+                    "elsewhere_sd_rates": np.linalg.norm(changes) if moved else np.nan,
                     "first_kHz": first,
                     "second_kHz": second,
                     "intensity_per_kHz2": spectrum.ravel() * 1e6,

@@ -19,6 +19,9 @@ BETA_RANGE = (0.1, 2.0)
 # which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
 RELATIVE_FLOOR = 1e-3
 SLOWER = 5.0  # τ' of a slow stage over τ, at least
+# By how much Akaike's criterion has to fall for another parameter: K. P. Burnham and D. R. Anderson, Sociol. Methods
+# Res. 33, 261 (2004), leave "essentially no support" to a model that is 10 worse.
+CONVINCING = 10.0
 
 
 def error_over_replicas(values: np.ndarray) -> np.ndarray:
@@ -43,7 +46,8 @@ class FitFailed(InputError):
 class DecayFit:
     """{A·exp[−(t/τ)^β] + A'·exp(−t/τ') + B}·exp(−t/T1Q) with standard errors.
 
-    `covariance` (4, 4) of (A, ln τ, β, B), or (6, 6) with (A', ln τ') where there is a slow stage; else A' is 0.
+    `covariance` (4, 4) of (A, ln τ, β, B), or (6, 6) with (A', ln τ') where there is a slow stage; else A' is 0. Where
+    T1Q was fitted, and not given or left out, ln T1Q is the last (5, 5); else `t1q_s` is NaN.
     """
 
     amplitude: float
@@ -54,6 +58,7 @@ class DecayFit:
     reduced_chi_square: float
     slow_amplitude: float = 0.0
     slow_tau_s: float = np.nan
+    t1q_s: float = np.nan
 
     @property
     def stages(self) -> int:
@@ -64,7 +69,9 @@ class DecayFit:
     def parameters(self) -> np.ndarray:
         """What `covariance` is the covariance of."""
         values = [self.amplitude, np.log(self.tau_s), self.beta, self.plateau]
-        return np.array([*values, self.slow_amplitude, np.log(self.slow_tau_s)] if self.stages == 2 else values)
+        if self.stages == 2:
+            values += [self.slow_amplitude, np.log(self.slow_tau_s)]
+        return np.array(values if np.isnan(self.t1q_s) else [*values, np.log(self.t1q_s)])
 
     @property
     def amplitude_se(self) -> float:
@@ -86,6 +93,19 @@ class DecayFit:
     @property
     def plateau_se(self) -> float:
         return float(np.sqrt(self.covariance[3, 3]))
+
+    @property
+    def t1q_se_s(self) -> float:
+        """Of T1Q, NaN where it was not fitted."""
+        return self.t1q_s * float(np.sqrt(self.covariance[-1, -1]))
+
+    @property
+    def plateau_ratio(self) -> tuple[float, float]:
+        """B/(A + A' + B) and its standard error, first order in A and B with their covariance."""
+        decaying = self.amplitude + self.slow_amplitude
+        whole = decaying + self.plateau
+        slope = np.array([-self.plateau, decaying]) / whole**2
+        return self.plateau / whole, float(np.sqrt(slope @ self.covariance[np.ix_([0, 3], [0, 3])] @ slope))
 
     @property
     def rate_interval_per_s(self) -> tuple[float, float]:
@@ -138,25 +158,8 @@ def fit_decay(
     optimiser does not converge, β ends at a bound (0.1, 2), τ lies a decade outside the times, or ln τ is known to
     no better than 1.
     """
-    time_s, signal = np.asarray(time_s, dtype=float), np.asarray(signal, dtype=float)
-    error = np.zeros_like(signal) if standard_error is None else np.asarray(standard_error, dtype=float)
-    if not time_s.shape == signal.shape == error.shape or time_s.ndim != 1 or len(time_s) < 6:
-        raise InputError(f"decay of shape {signal.shape} at times {time_s.shape}: need at least 6 points")
-    if not (np.isfinite(time_s).all() and np.isfinite(signal).all() and np.isfinite(error).all()):
-        raise InputError("decay: times, signal and errors must be finite")
-    if np.any(time_s < 0) or np.any(np.diff(time_s) <= 0) or np.any(error < 0):
-        raise InputError("decay: times must increase from 0 or above, errors must not be negative")
-    # Without relaxation the curve runs from A + B to B: the scale of the signal and the starting values.
-    bare = signal if t1q_s is None else signal * np.exp(np.minimum(time_s / t1q_s, 50.0))
-    sigma = np.hypot(error, RELATIVE_FLOOR * max(abs(signal[0]), np.abs(signal).max()))
-    seen = time_s <= (np.inf if t1q_s is None else 3 * t1q_s)
-    drop = bare[0] - bare[seen][-1]
-    if abs(drop) <= 3 * np.hypot(sigma[0], sigma[seen][-1]):
-        raise FitFailed("the signal does not decay by more than its error", {"S(0)": bare[0], "drop": drop})
-    below = np.nonzero((bare[0] - bare) / drop > 1 - np.exp(-1))[0]
-    start = {"amplitude": drop, "log_tau": np.log(max(time_s[below[0]], time_s[1])), "beta": 0.8}
-    start["plateau"] = bare[seen][-1]
-
+    time_s, signal, sigma = _checked(time_s, signal, standard_error)
+    start = _start(time_s, signal, sigma, t1q_s)
     if stages == 1:
         return _least_squares(time_s, signal, sigma, t1q_s, start)
     double = _two_stages(time_s, signal, sigma, t1q_s, start)
@@ -172,6 +175,72 @@ def fit_decay(
             return double
         raise
     return double if significant and double.reduced_chi_square <= single.reduced_chi_square / 2 else single
+
+
+def fit_measured_decay(time_s: np.ndarray, signal: np.ndarray) -> DecayFit:
+    """Fit of a measured decay: one stage, a plateau, and T1Q too where the decay shows one. Shapes (T,).
+
+    T1Q is there where it lowers Akaike's criterion (of unknown errors) by CONVINCING, ln T1Q is known to better than 1,
+    and T1Q is SLOWER times longer than τ: where a plateau is seen to fall, that is. Else the fit goes without, and what
+    relaxation there is counts as decay. A slow stage of the decay itself, where there is one, counts as T1Q: a curve
+    does not tell them apart. Errors are from the scatter about the curve. Raises what `fit_decay` raises.
+    """
+    time_s, signal, sigma = _checked(time_s, signal, None)
+    try:
+        without = _least_squares(time_s, signal, sigma, None, _start(time_s, signal, sigma, None))
+    except FitFailed as error:
+        without, failure = None, error
+    relaxing = []
+    for t1q_s in np.geomspace(time_s[-1] / 30, 3 * time_s[-1], 5):
+        try:
+            start = _start(time_s, signal, sigma, t1q_s)
+            fit = _least_squares(time_s, signal, sigma, None, start | {"log_t1q": np.log(t1q_s)})
+        except FitFailed:
+            continue
+        if fit.covariance[-1, -1] < 1 and fit.t1q_s > SLOWER * fit.tau_s and fit.plateau > 0:
+            relaxing.append(fit)
+    best = min(relaxing, key=lambda fit: fit.reduced_chi_square, default=None)
+    if best is not None and (without is None or _akaike(without, time_s) - _akaike(best, time_s) > CONVINCING):
+        return best
+    if without is None:
+        raise failure
+    return without
+
+
+def _akaike(fit: DecayFit, time_s: np.ndarray) -> float:
+    """Akaike's criterion of a fit to points whose errors are known but for a common factor."""
+    points, parameters = len(time_s), len(fit.parameters)
+    return points * np.log(fit.reduced_chi_square * (points - parameters) / points) + 2 * parameters
+
+
+def _checked(
+    time_s: np.ndarray, signal: np.ndarray, standard_error: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times, signal and its errors, those with a floor, as arrays (T,). Raises InputError for unusable data."""
+    time_s, signal = np.asarray(time_s, dtype=float), np.asarray(signal, dtype=float)
+    error = np.zeros_like(signal) if standard_error is None else np.asarray(standard_error, dtype=float)
+    if not time_s.shape == signal.shape == error.shape or time_s.ndim != 1 or len(time_s) < 6:
+        raise InputError(f"decay of shape {signal.shape} at times {time_s.shape}: need at least 6 points")
+    if not (np.isfinite(time_s).all() and np.isfinite(signal).all() and np.isfinite(error).all()):
+        raise InputError("decay: times, signal and errors must be finite")
+    if np.any(time_s < 0) or np.any(np.diff(time_s) <= 0) or np.any(error < 0):
+        raise InputError("decay: times must increase from 0 or above, errors must not be negative")
+    return time_s, signal, np.hypot(error, RELATIVE_FLOOR * max(abs(signal[0]), np.abs(signal).max()))
+
+
+def _start(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None) -> dict[str, float]:
+    """Starting values of a fit of one stage. Raises FitFailed where the signal does not decay by more than its error.
+
+    Without relaxation the curve runs from A + B to B: the scale of the signal and the starting values.
+    """
+    bare = signal if t1q_s is None else signal * np.exp(np.minimum(time_s / t1q_s, 50.0))
+    seen = time_s <= (np.inf if t1q_s is None else 3 * t1q_s)
+    drop = bare[0] - bare[seen][-1]
+    if abs(drop) <= 3 * np.hypot(sigma[0], sigma[seen][-1]):
+        raise FitFailed("the signal does not decay by more than its error", {"S(0)": bare[0], "drop": drop})
+    below = np.nonzero((bare[0] - bare) / drop > 1 - np.exp(-1))[0]
+    log_tau = np.log(max(time_s[below[0]], time_s[1]))
+    return {"amplitude": drop, "log_tau": log_tau, "beta": 0.8, "plateau": bare[seen][-1]}
 
 
 def _two_stages(
@@ -195,7 +264,7 @@ def _least_squares(
     time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None, start: dict[str, float]
 ) -> DecayFit:
     """One fit from starting values of amplitude, log_tau, beta, plateau and, of a slow stage, slow_amplitude and
-    log_ratio = ln(τ'/τ). Raises FitFailed as `fit_decay` says."""
+    log_ratio = ln(τ'/τ), or log_t1q where T1Q is fitted. Raises FitFailed as `fit_decay` says."""
     bounds = {"beta": BETA_RANGE, "log_ratio": (np.log(SLOWER), np.inf)}
     parameters = lmfit.Parameters()
     for name, value in start.items():
@@ -205,7 +274,8 @@ def _least_squares(
     def curve(p: dict[str, float]) -> np.ndarray:
         tau_s = np.exp(np.clip(p["log_tau"], -200, 200))
         slow = (p["slow_amplitude"], tau_s * np.exp(min(p["log_ratio"], 200))) if "log_ratio" in p else ()
-        return decay_curve(time_s, p["amplitude"], tau_s, p["beta"], p["plateau"], t1q_s, *slow)
+        relaxation_s = np.exp(np.clip(p["log_t1q"], -200, 200)) if "log_t1q" in p else t1q_s
+        return decay_curve(time_s, p["amplitude"], tau_s, p["beta"], p["plateau"], relaxation_s, *slow)
 
     result = lmfit.minimize(
         lambda p: (signal - curve(p.valuesdict())) / sigma, parameters, method="leastsq", scale_covar=False
@@ -213,6 +283,8 @@ def _least_squares(
     last = {name: float(value.value) for name, value in result.params.items()}
     log_tau, log_ratio = last.pop("log_tau"), last.pop("log_ratio", None)
     last["tau_s"] = float(np.exp(np.clip(log_tau, -200, 200)))
+    if "log_t1q" in last:
+        last["t1q_s"] = float(np.exp(np.clip(last.pop("log_t1q"), -200, 200)))
     if not result.success or getattr(result, "covar", None) is None or not np.isfinite(result.covar).all():
         raise FitFailed("no convergence: " + " ".join(str(result.message).split()), last)
     if min(last["beta"] - BETA_RANGE[0], BETA_RANGE[1] - last["beta"]) < 1e-3:

@@ -10,10 +10,15 @@ import numpy as np
 import pandas as pd
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.fits import FitFailed, fit_measured_decay
 from insilico_nmr.tables import read_table
 
 ECHOES = ["temperature_K", "evolution_time_us", "mixing_time_s", "S2"]
 SPECTRA = ["temperature_K", "frequency_kHz", "intensity"]
+# Of fitted decays; plateaus are parts of S2(t_m → 0).
+FITTED = ["temperature_K", "evolution_time_us", "points", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
+FITTED += ["tau_s", "tau_se_s", "beta", "beta_se", "amplitude", "plateau", "plateau_ratio", "plateau_ratio_se"]
+FITTED += ["t1q_s", "t1q_se_s"]
 
 
 def _read(path: Path, columns: list[str], positive: list[str]) -> pd.DataFrame:
@@ -42,6 +47,32 @@ def read_echoes(path: Path) -> pd.DataFrame:
             f"S2 = {start[row.name]:g}; expected a positive signal at its shortest mixing time"
         )
     return table.assign(normalised=table["S2"] / start)
+
+
+def fit_echoes(decays: pd.DataFrame) -> pd.DataFrame:
+    """Fits (`fits.fit_measured_decay`) of decays as `read_echoes` has them: columns FITTED and `status`, one row each.
+
+    `status` is "ok", or why there is no fit and where it stopped; then there is no number but that of the points.
+    """
+    rows = []
+    for (temperature, evolution_us), decay in decays.groupby(ECHOES[:2]):
+        row = {"temperature_K": temperature, "evolution_time_us": evolution_us, "points": len(decay)}
+        try:
+            fit = fit_measured_decay(decay["mixing_time_s"].to_numpy(), decay["normalised"].to_numpy())
+        except (FitFailed, InputError) as error:
+            rows.append(row | {"status": str(error)})
+            continue
+        low, high = fit.rate_interval_per_s
+        ratio, ratio_se = fit.plateau_ratio
+        row |= {"rate_per_s": 1 / fit.tau_s, "rate_ci_low_per_s": low, "rate_ci_high_per_s": high}
+        row |= {"plateau_ratio": ratio, "plateau_ratio_se": ratio_se, "status": "ok"}
+        rows.append(row | {name: getattr(fit, name) for name in FITTED if name not in row})
+    return pd.DataFrame(rows, columns=[*FITTED, "status"])
+
+
+def read_echo_fits(path: Path) -> pd.DataFrame:
+    """Table of `fit_echoes`. Raises InputError for a missing column or a cell that is no number."""
+    return read_table(path, FITTED, ["status"])
 
 
 def read_spectra(path: Path) -> pd.DataFrame:

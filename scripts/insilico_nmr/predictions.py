@@ -161,8 +161,9 @@ class DecayLine:
     interval: str
 
 
-def echo_line(fits: pd.DataFrame) -> DecayLine:
-    """Line through the usable echoes (`usable_echoes`) of one evolution time: that with most temperatures, the longest.
+def echo_line(fits: pd.DataFrame, evolution_us: float | None = None) -> DecayLine:
+    """Line through the usable echoes (`usable_echoes`) of one evolution time: that with most temperatures, the longest
+    of several, if none is given.
 
     Raises InputError for fewer than two temperatures.
     """
@@ -170,8 +171,9 @@ def echo_line(fits: pd.DataFrame) -> DecayLine:
     base = good[good["shift"] == 0]
     if base.empty:
         raise InputError("no usable echo fit")
-    number = base.groupby("evolution_time_us")["temperature_K"].nunique()
-    evolution_us = float(number[number == number.max()].index.max())
+    if evolution_us is None:
+        number = base.groupby("evolution_time_us")["temperature_K"].nunique()
+        evolution_us = float(number[number == number.max()].index.max())
     basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
     return decay_line(good[good["evolution_time_us"] == evolution_us], evolution_us, basis)
 
@@ -223,6 +225,7 @@ class Study:
         )
         self.conductivity = self._try("conductivity", lambda: conductivity_line(diffusion))
         self.exit = self._try("exit rate", lambda: arrhenius(diffusion, "exit_rate_per_s"))
+        self.fits = fits
         self.echo = self._try("echo", lambda: echo_line(fits))
         self.correlation = self._try("correlation function", lambda: correlation_line(fits))
         model = rates[rates["origin"] == "model"]
@@ -254,12 +257,19 @@ class Study:
         basis = f"slope of the {of_what}, {span(self.temperatures_K)}"
         return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, self.interval)
 
-    def echo_rate(self, temperature_K: float) -> Prediction | None:
-        """1/τ of the echo, 1/s; None where its line says that it decays faster than 1/t_p: there is no echo then."""
-        if self.echo is None:
+    def echo_rate(self, temperature_K: float, evolution_us: float | None = None) -> Prediction | None:
+        """1/τ of the echo, 1/s, at one t_p (µs), or at that of `echo_line`.
+
+        None where echoes of this t_p are usable at fewer than two temperatures, and where their line says that they
+        decay faster than 1/t_p: there is no echo then.
+        """
+        echo = self.echo
+        if evolution_us is not None:
+            echo = self._try(f"echo at t_p {evolution_us:g} µs", lambda: echo_line(self.fits, evolution_us))
+        if echo is None:
             return None
-        decay = at(self.echo.line, temperature_K, self.echo.temperatures_K, self.echo.basis, self.echo.interval)
-        return decay if decay.value * self.echo.evolution_us * 1e-6 < 1 else None
+        decay = at(echo.line, temperature_K, echo.temperatures_K, echo.basis, echo.interval)
+        return decay if decay.value * echo.evolution_us * 1e-6 < 1 else None
 
     def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
         """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate.

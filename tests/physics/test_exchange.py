@@ -1,7 +1,11 @@
 """Two-dimensional exchange spectra: their limits, sums and symmetry."""
 
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
+import simulate_exchange
 from insilico_nmr.echo import Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
@@ -9,6 +13,7 @@ from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import quadrupolar_frequency, zcw
 from insilico_nmr.tensors import from_components
 from scipy.spatial.transform import Rotation
+from test_echo import two_site_study
 
 LITHIUM = quadrupolar_nucleus("7Li")
 AXIAL = 0.01 * np.diag([-0.5, -0.5, 1.0])
@@ -112,3 +117,30 @@ def test_times_between_and_beyond_those_of_the_propagator():
         joint_at(known, 0.1)
     with pytest.raises(InputError, match="the axis ends at"):
         exchange_spectrum(np.diag(SHARES), turned(90), LITHIUM, np.linspace(-10, 10, 20), 0.0)
+
+
+def test_the_rate_model_says_how_well_the_part_elsewhere_is_known(tmp_path, monkeypatch):
+    """(1 − exp(−2kt))/2 of two-site exchange at k = 10, and at 20 and 5 1/s of moved models; the table of k = 20 ends
+    at 0.1 s, and is taken to stay what it is there."""
+    monkeypatch.chdir(tmp_path)
+    for name, rate, longest in (("moved_1.nc", 20.0, 0.1), ("moved_2.nc", 5.0, 0.4), ("P.nc", 10.0, 0.4)):
+        two_site_study(tmp_path, rate, longest)
+        (tmp_path / "P.nc").rename(name)
+    command = ["simulate_exchange.py", "--propagator", "P.nc", "--site-tensors", "T.json", "--points", "16"]
+    times = [0.0, 0.02, 0.3]
+    command += ["--mixing-times-s", *map(str, times), "--out", "exchange.csv"]
+    monkeypatch.setattr(sys, "argv", [*command, "--moved", "moved_1.nc", "moved_2.nc"])
+    simulate_exchange.main()
+    found = pd.read_csv("exchange.csv").groupby("mixing_time_s")[["elsewhere", "elsewhere_sd_rates"]].first()
+
+    def elsewhere(rate, time):
+        return (1 - np.exp(-2 * rate * time)) / 2
+
+    for time in times:
+        assert found.loc[time, "elsewhere"] == pytest.approx(elsewhere(10, time), abs=2e-3)
+        changes = [elsewhere(20, min(time, 0.1)) - elsewhere(10, time), elsewhere(5, time) - elsewhere(10, time)]
+        assert found.loc[time, "elsewhere_sd_rates"] == pytest.approx(np.hypot(*changes), abs=3e-3)
+    assert found.loc[0.02, "elsewhere_sd_rates"] > 0.1
+    monkeypatch.setattr(sys, "argv", command)
+    simulate_exchange.main()
+    assert pd.read_csv("exchange.csv")["elsewhere_sd_rates"].isna().all()

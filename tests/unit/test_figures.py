@@ -32,7 +32,7 @@ from insilico_nmr import style
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
-from insilico_nmr.measured import read_echoes, read_spectra
+from insilico_nmr.measured import fit_echoes, read_echo_fits, read_echoes, read_spectra
 from insilico_nmr.tables import only_errors
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
@@ -466,22 +466,32 @@ def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
     assert len(drawn(figure, "echo_rate")) == 3
 
 
-def test_measured_decays_choose_the_evolution_time_and_start_at_one(tmp_path):
+def test_measured_decays_choose_the_evolution_time_start_at_one_and_are_fitted(tmp_path):
+    """Two decays of 1/τ = 20 1/s and a plateau of a half, in any order, and one of three points, which has no fit."""
     tables = plot_echo.read(*written(list(synthetic_echoes()), tmp_path))
-    time = np.array([1e-1, 1e-3, 1e-2])  # in any order
+    time = np.geomspace(1e-4, 1e1, 20)[::-1]
     parts = [
         pd.DataFrame({"temperature_K": T, "evolution_time_us": evolution, "mixing_time_s": time})
         for T, evolution in ((150.0, 100.0), (180.0, 100.0), (150.0, 30.0))
     ]
-    table = pd.concat(parts).assign(S2=lambda rows: 42 * np.exp(-rows["mixing_time_s"]))
+    parts[1] = parts[1].iloc[:3]
+    table = pd.concat(parts).assign(S2=lambda rows: 21 * (1 + np.exp(-20 * rows["mixing_time_s"])))
     table.to_csv(tmp_path / "synthetic_measured.csv", index=False)
     measured = read_echoes(tmp_path / "synthetic_measured.csv")
-    figure = plot_echo.draw(*tables, measured=measured)
-    assert "t$_p$ = 100 µs" in figure.axes[0].get_title()
-    points = drawn(figure, "measured")
+    fit_echoes(measured).to_csv(tmp_path / "synthetic_fits.csv", index=False)
+    fits = read_echo_fits(tmp_path / "synthetic_fits.csv")
+    assert fits["status"].str.contains("at least 6 points").tolist() == [False, False, True]
+    figure = plot_echo.draw(*tables, measured=measured, measured_fits=fits)
+    decays, rates, plateaus = figure.axes
+    assert "t$_p$ = 100 µs" in decays.get_title()
+    points = [line for line in decays.lines if line.get_gid() == "measured"]
     assert len(points) == 2
     np.testing.assert_allclose(points[0].get_xdata(), np.sort(time))
-    np.testing.assert_allclose(points[0].get_ydata(), np.exp(1e-3 - np.sort(time)))
+    np.testing.assert_allclose(points[0].get_ydata(), (1 + np.exp(-20 * np.sort(time))) / (1 + np.exp(-2e-3)))
+    (line,) = drawn(figure, "measured_fit")
+    assert line.get_ydata()[[0, -1]] == pytest.approx([1, 0.5], abs=2e-3)
+    stars = [line for axes in (rates, plateaus) for line in axes.lines if line.get_marker() == "*"]
+    assert [line.get_ydata()[0] for line in stars] == pytest.approx([20, 20, 0.5, 0.5], rel=1e-2)
     assert "Measured at t$_p$ = 30 µs, which is not simulated" in figure.get_supxlabel()
     assert not drawn(plot_echo.draw(*tables), "measured")
 

@@ -50,6 +50,26 @@ def test_errors_cover_the_truth_as_often_as_they_should():
     assert (spread < 1.3).all()
 
 
+def test_relaxation_of_quadrupolar_order_is_fitted_where_a_plateau_falls():
+    """T1Q five hundred times τ; of what relaxes too slowly, or has no plateau that could fall, T1Q is not told."""
+    rng = np.random.default_rng(5)
+    pulls = []
+    for _ in range(60):
+        signal = fits.decay_curve(TIME_S, 0.7, 1e-3, 0.8, 0.3, 0.5) + 0.01 * rng.normal(size=60)
+        fit = fits.fit_measured_decay(TIME_S, signal)
+        ratio, error = fit.plateau_ratio
+        pulls.append([np.log(fit.t1q_s / 0.5) * fit.t1q_s / fit.t1q_se_s, np.log(fit.tau_s / 1e-3) / fit.log_tau_se,
+                      (ratio - 0.3) / error])  # fmt: skip
+    spread = np.sqrt(np.mean(np.square(pulls), axis=0))
+    assert (spread > 0.7).all()
+    assert (spread < 1.3).all()
+    for plateau, t1q_s in [(0.3, None), (0.3, 1e5), (0.0, 0.5)]:
+        signal = fits.decay_curve(TIME_S, 0.7, 1e-3, 0.8, plateau, t1q_s) + 0.01 * rng.normal(size=60)
+        fit = fits.fit_measured_decay(TIME_S, signal)
+        assert np.isnan(fit.t1q_s)
+        assert fit.tau_s == pytest.approx(1e-3, rel=0.15)
+
+
 def test_mean_decay_time_is_the_area_and_its_error_uses_the_covariance():
     covariance = np.diag([0, 0.03**2, 0.02**2, 0])
     fit = fits.DecayFit(1.0, 2.0, 0.6, 0.0, covariance, 1.0)

@@ -28,7 +28,10 @@ def test_li3n_from_its_folder(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     with_synthetic_shieldings(tmp_path / "synthetic.extxyz")
     changes = {"material": {"dataset": "synthetic.extxyz"}, "tensor_model": {"shieldings": True}}
-    changes["observables"] = {"reference_shielding_ppm": 90.0}
+    changes["observables"] = {"reference_shielding_ppm": 90.0, "measured_echoes": "synthetic_echoes.csv"}
+    time_s = np.geomspace(1e-6, 1e-1, 20)
+    echo = pd.DataFrame({"temperature_K": 300, "evolution_time_us": 10, "mixing_time_s": time_s})
+    echo.assign(S2=np.exp(-1000 * time_s) + 0.2).to_csv(tmp_path / "synthetic_echoes.csv", index=False)
     (tmp_path / "changes.json").write_text(json.dumps(changes))
     call = [
         "--cores",
@@ -57,7 +60,8 @@ def test_li3n_from_its_folder(tmp_path):
     metrics = pd.read_csv(results / "tables" / "shielding_metrics.csv").set_index("quantity")
     assert metrics.loc["component_ppm", "model"] < metrics.loc["component_ppm", "mean_model"]
     agreement = pd.read_csv(results / "tables" / "agreement.csv")
-    assert len(agreement)
+    (echo,) = agreement[agreement["method"] == "SAE, t_p 10 µs"].itertuples()
+    assert float(echo.measured) == pytest.approx(1000, rel=0.02)
     assert "</html>" in (results / "report.html").read_text()
     again = snakemake(*call, folder=tmp_path)
     assert "Nothing to be done" in again.stdout + again.stderr
