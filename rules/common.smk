@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -184,24 +184,28 @@ def temperatures_of(observable):
     return numbers(section.get("temperatures_K", [section["temperature_K"]] if "temperature_K" in section else []))
 
 
-def code(script):
-    """The script's file, first, and the library modules that it imports, found by reading their import statements."""
+@cache
+def imported(path):
+    """Library modules that a file of scripts/ imports, found by reading its import statements; each file is read once."""
     scripts = Path(workflow.basedir) / "scripts"
-    found, queue = [], [scripts / f"{script}.py"]
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("insilico_nmr"):
+            package = node.module.replace(".", "/")
+            names += [f"{package}.py", *[f"{package}/{alias.name}.py" for alias in node.names]]
+        elif isinstance(node, ast.Import):
+            names += [f"{alias.name.replace('.', '/')}.py" for alias in node.names]
+    return [scripts / name for name in names if (scripts / name).is_file()]
+
+
+def code(script):
+    """The script's file, first, and the library modules that it imports, and that these import."""
+    found, queue = [], [Path(workflow.basedir) / "scripts" / f"{script}.py"]
     while queue:
         path = queue.pop(0)
-        if path in found:
-            continue
-        found.append(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("insilico_nmr"):
-                package = node.module.replace(".", "/")
-                names = [f"{package}.py", *[f"{package}/{alias.name}.py" for alias in node.names]]
-            elif isinstance(node, ast.Import):
-                names = [f"{alias.name.replace('.', '/')}.py" for alias in node.names]
-            else:
-                continue
-            queue += [scripts / name for name in names if (scripts / name).is_file()]
+        if path not in found:
+            found.append(path)
+            queue += imported(path)
     return [os.path.relpath(path) for path in found]
 
 
