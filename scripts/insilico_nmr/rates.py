@@ -332,8 +332,13 @@ def fit_rates(
         if np.linalg.cond(curvature * _scale(curvature)) <= 1e10:
             break
     else:
+        jumps = counts.groupby(["class", "from", "to"])["count"].sum()
+        covered = {barrier.directed for barrier in barriers}
+        missing = [" ".join(key) for key in sorted(known - covered) if jumps.get(key, 0) == 0]
         raise InputError(
-            "the data do not determine every site energy and barrier: is an orbit never visited, or without a jump?"
+            "the data do not determine every site energy and barrier; without a jump in the runs that count, and "
+            f"without a barrier, are {', '.join(missing) or 'none'} (class, from, to): longer runs, hotter ones, or a "
+            "higher md.rates.mark_above_K would help"
         )
     assumed = list(dict.fromkeys(keys[row] for at in unseen for row in at))
     covariance = free @ np.linalg.inv(curvature) @ free.T

@@ -375,8 +375,8 @@ def interactions(folder, **changes):
 )
 def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
     file = interactions(inputs, **changes)
-    ended = subprocess.run([*command(inputs, "c", "P.nc"), "--interactions", str(file)], capture_output=True, text=True)
-    assert (ended.returncode, message in ended.stderr, str(file) in ended.stderr) == (2, True, True)
+    code, said = run("run_kmc", *command(inputs, "c", "P.nc")[2:], "--interactions", file)
+    assert (code, message in said, str(file) in said) == (2, True, True)
 
 
 def killed_when(path, arguments, folder):
@@ -505,7 +505,7 @@ def test_species_that_make_no_sense_are_refused(tmp_path, also, message):
 
 @pytest.mark.parametrize("concentration", [0, 1])
 def test_a_full_or_empty_lattice_is_refused(inputs, concentration):
-    ended = subprocess.run(command(inputs, "c", "P.nc", concentration), capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: the concentration is")
+    code, said = run("run_kmc", *command(inputs, "c", "P.nc", concentration)[2:])
+    assert code == 2
+    assert said.startswith("error: the concentration is")
     assert not (inputs / "P.nc").exists()

@@ -215,7 +215,7 @@ def test_undetermined_models_are_refused():
         fit_rates(CLASSES[:3], counts, [], PREFACTOR, 3.0)
     never = counts[(counts["from"] != "C")].copy()
     never.loc[never["to"] == "C", "count"] = 0
-    with pytest.raises(InputError, match="never visited"):
+    with pytest.raises(InputError, match="are ac A C, ac C A, bc B C, bc C B"):
         fit_rates(CLASSES, never, [], PREFACTOR, 3.0)
 
 

@@ -1,8 +1,6 @@
 """Static and motional powder spectra against closed forms, limits and mrsimulator."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from programs import run
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
@@ -240,7 +239,7 @@ def test_bad_input_is_refused():
         spectra.motional_spectra(np.array([[-1.0, 1.0], [2.0, -2.0]]), HALVES, states, LITHIUM, 500.0)
 
 
-def test_command_lines(tmp_path):
+def test_command_lines(tmp_path, monkeypatch):
     """Both programs on a two-site crystal: tables complete, a missing tensor said in one line."""
     import xarray as xr
     from scipy.linalg import expm
@@ -274,14 +273,11 @@ def test_command_lines(tmp_path):
     tensors = {"temperature_K": 150.0, "isotope": "7Li", "states": record, "method": "test"}
     (tmp_path / "T.json").write_text(json.dumps(tensors))
 
-    def run(script: str, *flags: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "scripts" / script), *flags]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
+    monkeypatch.chdir(tmp_path)
     inputs = ("--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "10", "500")
     outputs = ("--out-echo", "E.csv", "--out-correlation", "C.csv", "--out-fits", "F.csv")
-    done = run("simulate_nmr.py", *inputs, *outputs, "--t1q-s", "5")
-    assert done.returncode == 0, done.stderr
+    code, said = run("simulate_nmr", *inputs, *outputs, "--t1q-s", "5")
+    assert code == 0, said
     table, fits = pd.read_csv(tmp_path / "E.csv"), pd.read_csv(tmp_path / "F.csv")
     assert len(table) == 2 * len(time_s)
     assert table[["S2", "S2_se_sampling", "S2_sd_model"]].notna().all(axis=None)
@@ -295,8 +291,8 @@ def test_command_lines(tmp_path):
     assert correlation.normalised[0] == pytest.approx(1)
 
     flags = ("--propagator", "P.nc", "--site-tensors", "T.json", "--lorentz-Hz", "1000", "--out", "S.csv")
-    done = run("simulate_spectra.py", *flags)
-    assert done.returncode == 0, done.stderr
+    code, said = run("simulate_spectra", *flags)
+    assert code == 0, said
     drawn = pd.read_csv(tmp_path / "S.csv")
     step_kHz = np.ptp(drawn.frequency_kHz) / (len(drawn) - 1)
     for motion in ("rigid", "exchange", "fast"):
@@ -313,15 +309,13 @@ def test_command_lines(tmp_path):
     data.assign_coords(time=data["time"] / 1000, lag=data["lag"] / 1000).assign_attrs(shift=1).to_netcdf(
         tmp_path / "Q.nc"
     )
-    assert run("simulate_spectra.py", *flags, "--moved", "P.nc", "Q.nc").returncode == 0
+    assert run("simulate_spectra", *flags, "--moved", "P.nc", "Q.nc")[0] == 0
     found = pd.read_csv(tmp_path / "S.csv")["exchange_sd_rates_per_kHz"]
     np.testing.assert_allclose(found, 1e3 * np.abs(known["exchange"] - faster["exchange"]), atol=2e-3 * found.max())
 
     tensors["states"] = record[:1]
     (tmp_path / "T.json").write_text(json.dumps(tensors))
-    done = run("simulate_nmr.py", *inputs, *outputs)
-    assert done.returncode == 2
-    assert done.stderr == "error: T.json: no tensor for state 1\n"
+    assert run("simulate_nmr", *inputs, *outputs) == (2, "error: T.json: no tensor for state 1\n")
 
 
 def test_a_process_with_memory_is_replaced_by_the_one_of_its_half_decay():
