@@ -12,26 +12,23 @@ import torch
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import write_json
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from insilico_nmr.site_tensors import collect, neighbours_filled, outside_domain, site_means, site_tensors
+from insilico_nmr.site_tensors import collect, neighbours_filled, outside_domain, site_tensors
 from insilico_nmr.sites import read_sites
-from insilico_nmr.tensor_model import TensorModel, load_committee
+from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.tensors import asymmetry, efg_principal
-from insilico_nmr.trajectory import Trajectory, read_trajectory
+from insilico_nmr.trajectory import read_trajectory
 
 
-def add_shieldings(
-    states: list[dict], sites: dict, runs: list[Trajectory], committee: list[TensorModel], frames: int
-) -> None:
-    """Give every state its mean shielding, and say how far members differ."""
-    collected = collect(runs, sites, committee, frames)
-    found = {index: np.concatenate(list(parts.values()), axis=1) for index, parts in collected.items()}
-    means = site_means(sites, {index: tensors.mean(axis=0) for index, tensors in found.items()})
-    for state, mean in zip(states, means, strict=True):
-        state["shielding"] = mean.tolist()
-    for index, tensors in found.items():
-        of_members = np.trace(tensors.mean(axis=1), axis1=1, axis2=2) / 3
-        spread = of_members.std(ddof=1) if len(of_members) > 1 else 0.0
-        print(f"{states[index]['orbit']}: isotropic shielding {of_members.mean():.2f} ppm (members ± {spread:.2f})")
+def add_shieldings(states: list[dict], of_shieldings: list[dict]) -> None:
+    """Give every state its shielding, those of members and replicates of the mean, and say how far members differ."""
+    spreads = {}
+    for state, found in zip(states, of_shieldings, strict=True):
+        state["shielding"] = found["tensor"]
+        state |= {f"shielding_{name}": found[name] for name in ("members", "samples")}
+        isotropic = np.trace(found["members"], axis1=1, axis2=2) / 3
+        spreads[state["orbit"]] = isotropic.mean(), isotropic.std(ddof=1) if len(isotropic) > 1 else 0.0
+    for orbit, (mean, spread) in spreads.items():
+        print(f"{orbit}: isotropic shielding {mean:.2f} ppm (members ± {spread:.2f})")
 
 
 def main() -> None:
@@ -60,7 +57,8 @@ def main() -> None:
     for state, parts in zip(states, neighbours_filled(runs, sites, args.frames), strict=True):
         state["filled"] = parts
     if args.shieldings:
-        add_shieldings(states, sites, runs, load_committee(args.shieldings, "ms"), args.frames)
+        collected = collect(runs, sites, load_committee(args.shieldings, "ms"), args.frames)
+        add_shieldings(states, site_tensors(sites, collected, args.seed))
     outside = outside_domain(runs, sites["mobile"], committee, args.frames)
     write_json(
         args.out,

@@ -48,7 +48,8 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         reference_ppm = float(spins.populations @ isotropic) if shieldings is not None else 0.0
     largest = 0.0
     if shieldings is not None:
-        symmetric = (shieldings + shieldings.swapaxes(1, 2)) / 2 - reference_ppm * np.eye(3)
+        shifted = np.concatenate([shieldings[None], spins.shielding_members, spins.shielding_samples])
+        symmetric = (shifted + shifted.swapaxes(-1, -2)) / 2 - reference_ppm * np.eye(3)
         largest = np.abs(np.linalg.eigvalsh(symmetric)).max()
     sets = {"mean": spins.tensors.mean[None], "members": spins.tensors.members, "samples": spins.tensors.samples}
     if len(sets[arguments.tensors]) == 0:
@@ -87,17 +88,15 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
             "fast_per_kHz": np.mean(fast, axis=0),
         }
     )
-    for error, some in (
-        ("sd_model", spins.tensors.members),
-        ("se_sampling", spins.tensors.samples),
-        ("sd_dft", spins.tensors.scaled),
-    ):
+    for error, several in spins.sets.items():
         others = {"rigid": [], "fast": []}
-        for tensors in some:
-            others["rigid"].append(sum(spectrum(spins.populations, tensors, shieldings).values()))
-            others["fast"].append(sum(spectrum(np.ones(1), mean_tensor(spins.populations, tensors), shift).values()))
-        for motion, several in others.items():
-            spread = np.std(several, axis=0, ddof=1) if len(several) > 1 else np.nan
+        for tensors, shifted in several:
+            others["rigid"].append(sum(spectrum(spins.populations, tensors, shifted).values()))
+            mean = None if shifted is None else mean_tensor(spins.populations, shifted)
+            fast_tensor = mean_tensor(spins.populations, tensors)
+            others["fast"].append(sum(spectrum(np.ones(1), fast_tensor, mean).values()))
+        for motion, curves in others.items():
+            spread = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.nan
             table[f"{motion}_{error}_per_kHz"] = spread
     return table
 

@@ -1,7 +1,8 @@
 """Spins of the sites of mobile ions: field gradients, shieldings where the file has them, and how many ions are where.
 
 A state of a site_tensors.json (site_tensors.py) may have the key `shielding`: 3×3, ppm, first index the induced
-field, antisymmetric part kept. All states have it or none.
+field, antisymmetric part kept, and `shielding_members` and `shielding_samples`, as many as of field gradients or none.
+All states have them or none.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from insilico_nmr.files import read_json
 class SiteSpins:
     """Populations (S,) of sum 1, field gradients, and shieldings (S, 3, 3) in ppm or None.
 
+    `shielding_members` (M, S, 3, 3) and `shielding_samples` (N, S, 3, 3): of the committee and replicates of the mean,
+    place by place beside those of field gradients; empty where the file has none.
     `half_decay_s`: after it the tensor of an ion has forgotten half of what it forgets; NaN where that is not known.
     """
 
@@ -25,6 +28,21 @@ class SiteSpins:
     tensors: SiteTensors
     shieldings: np.ndarray | None
     half_decay_s: float
+    shielding_members: np.ndarray
+    shielding_samples: np.ndarray
+
+    @property
+    def sets(self) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
+        """Pairs of field gradients and shieldings, by the error that their scatter is."""
+        every = {
+            "sd_model": (self.tensors.members, self.shielding_members),
+            "se_sampling": (self.tensors.samples, self.shielding_samples),
+            "sd_dft": (self.tensors.scaled, []),
+        }
+        return {
+            error: list(zip(tensors, shieldings if len(shieldings) else [self.shieldings] * len(tensors), strict=True))
+            for error, (tensors, shieldings) in every.items()
+        }
 
 
 def load_site_spins(
@@ -49,7 +67,29 @@ def load_site_spins(
         if tensors.isotope != isotope:
             raise InputError(f"{tensors_path} is of {tensors.isotope}, --isotope is {isotope}")
         populations, half_decay_s = np.full(count, 1 / count), np.nan
-    return SiteSpins(populations, tensors, _shieldings(tensors_path, len(populations)), half_decay_s)
+    members, samples = (
+        _shielding_sets(tensors_path, len(populations), name, len(of_gradients))
+        for name, of_gradients in (("members", tensors.members), ("samples", tensors.samples))
+    )
+    return SiteSpins(populations, tensors, _shieldings(tensors_path, len(populations)), half_decay_s, members, samples)
+
+
+def _shielding_sets(path: str | Path, count: int, name: str, expected: int) -> np.ndarray:
+    """Key `shielding_…` of the states 0..count−1, shape (n, count, 3, 3); n is 0 where no state has it.
+
+    Raises InputError unless all have as many as there are of field gradients, or none.
+    """
+    states = {state["index"]: state for state in read_json(path)["states"]}
+    found = [states[index].get(f"shielding_{name}", []) for index in range(count)]
+    numbers = {len(tensors) for tensors in found}
+    if numbers == {0}:
+        return np.empty((0, count, 3, 3))
+    if numbers != {expected}:
+        raise InputError(
+            f"{path}: states have {', '.join(map(str, sorted(numbers)))} shielding_{name}; expected {expected}, as "
+            "many as of field gradients, or none"
+        )
+    return _sound([tensor for tensors in found for tensor in tensors], path).reshape(count, -1, 3, 3).swapaxes(0, 1)
 
 
 def _shieldings(path: str | Path, count: int) -> np.ndarray | None:
@@ -61,7 +101,12 @@ def _shieldings(path: str | Path, count: int) -> np.ndarray | None:
     without = sorted(set(range(count)) - set(found))
     if without:
         raise InputError(f"{path}: no shielding for state {', '.join(map(str, without))}, but others have one")
-    tensors = [np.array(found[index], dtype=float) for index in range(count)]
-    if any(tensor.shape != (3, 3) or not np.isfinite(tensor).all() for tensor in tensors):
+    return _sound([found[index] for index in range(count)], path)
+
+
+def _sound(tensors: list, path: str | Path) -> np.ndarray:
+    """Shieldings (n, 3, 3) of nested lists. Raises InputError for another shape, and where they are not finite."""
+    arrays = [np.array(tensor, dtype=float) for tensor in tensors]
+    if any(array.shape != (3, 3) or not np.isfinite(array).all() for array in arrays):
         raise InputError(f"{path}: shieldings must be finite and 3×3")
-    return np.array(tensors)
+    return np.array(arrays)

@@ -24,7 +24,9 @@ run) that it was averaged over. The content of a site_tensors.json:
         histories   number of (run, ion) that visited the orbit; where it is 1 samples are of frames, a lower bound
         filled      part of the time that each neighbouring site is filled, in the order of `surroundings.neighbours`
         spread_within_site  root-mean-square deviation of a component of a single ion's momentary tensor
-        shielding   3×3, ppm, mean over the committee of shieldings, antisymmetric part kept; where there is one
+        shielding, shielding_members, shielding_samples
+                    likewise of shieldings, ppm, antisymmetric part kept; where there is a committee of them. Replicates
+                    are of the same draws
 """
 
 import numpy as np

@@ -258,6 +258,24 @@ def test_shieldings_of_some_states_only_are_refused(tmp_path):
     assert (code, said) == (2, f"error: {path}: no shielding for state 0, but others have one\n")
 
 
+def test_members_that_differ_in_shielding_move_the_line(tmp_path):
+    """Members of one field gradient, 2 ppm apart: the standard deviation of two spectra is their difference over √2."""
+    gradient, sigma = field_gradient(1e5, 0.3), 90 * np.eye(3)
+    of_members = {"members": 2 * [gradient.tolist()], "shielding": sigma.tolist()}
+    of_members["shielding_members"] = [(sigma + shift * np.eye(3)).tolist() for shift in (-1, 1)]
+    path = site_tensors(tmp_path, [gradient], **of_members)
+    flags = ("--spin-rates-kHz", 0, "--transitions", "central", "--reference-ppm", 90)
+    assert simulate(tmp_path, path, *flags)[0] == 0
+    table = pd.read_csv(tmp_path / "S.csv")
+    x, step = table["frequency_kHz"], table["frequency_kHz"].diff().mean()
+    one_ppm_kHz = mas.larmor_Hz(LITHIUM, 9.4) * 1e-9
+    for motion in ("rigid", "fast"):
+        left, right = (np.interp(x + shift, x, table[f"{motion}_per_kHz"]) for shift in (-one_ppm_kHz, one_ppm_kHz))
+        expected = np.abs(left - right) / np.sqrt(2)
+        assert expected.max() > 0.2 * table[f"{motion}_per_kHz"].max()
+        assert (np.abs(table[f"{motion}_sd_model_per_kHz"] - expected)).sum() * step < 0.05 * expected.sum() * step
+
+
 def test_integer_spins_have_no_central_line():
     deuterium = quadrupolar_nucleus("2H")
     tensor = field_gradient(1e5, 0.0, "2H")

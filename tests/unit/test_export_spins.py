@@ -47,6 +47,7 @@ def study(tmp_path):
     states = [
         {"index": i, "orbit": o, "tensor": v.tolist(), "shielding": s.tolist()}
         | {"members": [(0.9 * v).tolist(), (1.1 * v).tolist()], "samples": [v.tolist(), (1.2 * v).tolist()]}
+        | {"shielding_members": [(s - np.eye(3)).tolist(), (s + np.eye(3)).tolist()]}
         for i, (o, v, s) in enumerate(zip(ORBITS, tensors(), shieldings(), strict=True))
     ]
     write_json(tmp_path / "T.json", {"temperature_K": 300.0, "isotope": "7Li", "method": "by hand", "states": states})
@@ -164,7 +165,11 @@ def test_the_table_rebuilds_the_tensors_and_holds_both_errors(study):
     np.testing.assert_allclose(table["C_Q_ci_high_kHz"] - coupling, 1.96 * 0.2 * np.abs(coupling), rtol=1e-6)
     np.testing.assert_allclose(table[["same_sign"]], 1)
     np.testing.assert_allclose(table[["eta_sd_model", "z_axis_se_sampling_deg"]], 0, atol=1e-5)
-    np.testing.assert_allclose(table["sigma_iso_ppm"], np.trace(shieldings(), axis1=1, axis2=2) / 3, rtol=1e-6)
+    isotropic = np.trace(shieldings(), axis1=1, axis2=2) / 3
+    np.testing.assert_allclose(table["sigma_iso_ppm"], isotropic, rtol=1e-6)
+    np.testing.assert_allclose(table["sigma_iso_sd_model_ppm"], np.sqrt(2), rtol=1e-6)  # members are 1 ppm to each side
+    assert table["sigma_iso_se_sampling_ppm"].isna().all()
+    np.testing.assert_allclose(table["sigma_iso_ci_high_ppm"] - isotropic, 1.96 * np.sqrt(2), rtol=1e-6)
 
 
 def test_a_sign_that_members_disagree_on_is_said(study):
@@ -174,7 +179,7 @@ def test_a_sign_that_members_disagree_on_is_said(study):
         for state in content["states"]:
             state["tensor"] = (0.01 * np.diag([-1.0, 0.02, 0.98])).tolist()
             state["members"] = [(0.01 * np.diag([-1.0, x, 1.0 - x])).tolist() for x in (0.04, 0.02, -0.02, -0.04)]
-            state["samples"] = []
+            state["samples"] = state["shielding_members"] = []
 
     change(study / "T.json", near_one)
     assert export(study, out=("csv",)) == (0, "")
@@ -227,6 +232,14 @@ def too_many(content):
         (lambda content: content.update(isotope="6Li"), "is of 6Li, --isotope is 7Li"),
         (lambda content: content["states"][0].pop("shielding"), "no shielding for state 0, but others have one"),
         (lambda content: content["states"][1].update(shielding=[1, 2]), "shieldings must be finite and 3×3"),
+        (
+            lambda content: content["states"][1]["shielding_members"].pop(),
+            "states have 1, 2 shielding_members; expected 2, as many as of field gradients",
+        ),
+        (
+            lambda content: content["states"][1].update(shielding_members=2 * [[[1, 2], [3, 4]]]),
+            "shieldings must be finite and 3×3",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(study, edit, message):

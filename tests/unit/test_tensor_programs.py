@@ -209,6 +209,9 @@ def test_average_tensors_of_one_temperature(crystal, monkeypatch):
     (state,) = read_json(crystal / "tensors.json")["states"]
     # On the fourfold axis what is antisymmetric or of lower symmetry goes out.
     np.testing.assert_allclose(state["shielding"], np.diag([90.5, 90.5, 92]), atol=1e-12)
+    members = [size * np.eye(3) + np.diag([-0.5, -0.5, 1]) for size in (89, 93)]
+    np.testing.assert_allclose(state["shielding_members"], members, atol=1e-12)
+    assert np.shape(state["shielding_samples"]) == np.shape(state["samples"])
     (crystal / "tensors.json").unlink()
     for runs, frames, message in (("ac", 3, "runs at 300 and 400 K"), ("a", 0, "0 frames")):
         code, said = run("average_tensors", *(crystal / f"{name}.h5" for name in runs), *common, "--frames", frames)

@@ -56,6 +56,7 @@ def test_li3n_from_its_folder(tmp_path):
         assert np.trace(shielding) / 3 == pytest.approx(ISO_PPM, abs=0.5)
     exported = pd.read_csv(results / "exports" / "sites_300K.csv")
     assert exported["sigma_iso_ppm"].to_numpy() == pytest.approx(ISO_PPM, abs=0.5)
+    assert exported["sigma_iso_sd_model_ppm"].between(1e-6, 0.5).all()
     assert ase.io.read(results / "exports" / "sites_300K.magres").arrays["ms"].shape == (len(exported), 3, 3)
     metrics = pd.read_csv(results / "tables" / "shielding_metrics.csv").set_index("quantity")
     assert metrics.loc["component_ppm", "model"] < metrics.loc["component_ppm", "mean_model"]
