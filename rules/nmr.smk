@@ -629,8 +629,10 @@ rule fit_measured_echoes:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        flags=flags("observables", t1q_s="t1q_s"),
     shell:
-        "python {input.code[0]} {input.decays} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.decays:q} {params.flags} --out {output} > {log} 2>&1"
 
 
 rule compare_with_literature:

@@ -90,7 +90,8 @@ def echo_rows(study: Study, fits: pd.DataFrame) -> list[dict]:
         text = shown(fit.rate_per_s, 3)
         row = table_row("echo_decay_rate", fit.temperature_K, "1/s", predicted) | {"verdict": "no prediction"}
         row |= {"measured": text, "measured_uncertainty": shown(error, 2), "reference": "own measurement"}
-        row |= {"method": f"SAE, t_p {fit.evolution_time_us:g} µs", "note": f"fit with β = {fit.beta:.2f}"}
+        more = f", T1Q {fit.t1q_s:.2g} s" if np.isfinite(fit.t1q_s) else ", slow stage" if fit.slow_amplitude else ""
+        row |= {"method": f"SAE, t_p {fit.evolution_time_us:g} µs", "note": f"fit with β = {fit.beta:.2f}{more}"}
         if predicted is None:
             row["basis"] = "no usable echo at this t_p at two temperatures or more, or none this slow"
         else:
@@ -101,7 +102,7 @@ def echo_rows(study: Study, fits: pd.DataFrame) -> list[dict]:
 
 def agreement(study: Study, literature: pd.DataFrame, reference_K: float, own: Sequence[dict] = ()) -> pd.DataFrame:
     """The table: rows of the user's `own` curves and measured values first, then predictions alone. Cells are text."""
-    rows = list(own)
+    rows = []
     for value in literature.itertuples():
         energy = value.unit == "eV"
         timeless = value.quantity in ("activation_energy", "attempt_frequency")
@@ -121,12 +122,13 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float, own: S
         if not value.given.startswith(f"{value.value_text} "):
             row["basis"] = f"{row['basis']}; measured value given as {value.given}"
         rows.append(row)
+    # The user's own echoes, of any t_p, do not stand for the study's.
     listed = {(row["quantity"], row["temperature_K"]) for row in rows}
     for quantity, temperature, unit, predicted in always(study, reference_K):
         row = table_row(quantity, temperature, unit, predicted)
         if (row["quantity"], row["temperature_K"]) not in listed:
             rows.append(row | {"verdict": "prediction only" if predicted else "no prediction"})
-    return pd.DataFrame([{name: row.get(name, "") for name in COLUMNS} for row in rows])
+    return pd.DataFrame([{name: row.get(name, "") for name in COLUMNS} for row in [*own, *rows]])
 
 
 def always(study: Study, reference_K: float) -> list[tuple[str, float | None, str, Prediction | None]]:

@@ -1,12 +1,12 @@
-"""Fit spin-alignment echoes that were measured: 1/τ, β, plateau, and T1Q where a decay shows it, with errors.
+"""Fit spin-alignment echoes that were measured: 1/τ, β, plateau, and T1Q or a slow stage where a decay shows one.
 
-The same stretched exponential as of simulated echoes, so that numbers of both mean the same thing.
+The stretched exponential of simulated echoes; 1/τ is of the first stage here as there.
 """
 
 import argparse
 from pathlib import Path
 
-from insilico_nmr.errors import run_script
+from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.measured import fit_echoes, read_echoes
 
@@ -16,11 +16,14 @@ def main() -> None:
     parser.add_argument(
         "decays", type=Path, help="CSV with the columns temperature_K, evolution_time_us, mixing_time_s, S2"
     )
+    parser.add_argument("--t1q-s", type=float, help="quadrupolar relaxation time, s, held fixed (default: fitted)")
     parser.add_argument("--out", type=Path, required=True, help="table of fits, CSV")
     args = parser.parse_args()
-    table = fit_echoes(read_echoes(args.decays))
+    if args.t1q_s is not None and not args.t1q_s > 0:
+        raise InputError(f"--t1q-s is {args.t1q_s:g}; a relaxation time must be positive")
+    table = fit_echoes(read_echoes(args.decays), args.t1q_s)
     with atomic_path(args.out) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        table.to_csv(temporary, index=False, float_format="%.10g")
     print(table.drop(columns=["amplitude", "plateau"]).to_string(index=False))
 
 

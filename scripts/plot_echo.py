@@ -331,18 +331,28 @@ def draw_measured(
         if row["status"] == "ok":
             time = np.geomspace(decay["mixing_time_s"].min(), decay["mixing_time_s"].max(), 200)
             t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
-            curve = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q)
+            slow = row["slow_amplitude"], row["slow_tau_s"]
+            curve = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q, *slow)
             axes.plot(time, curve, "-.", color=BLACK, linewidth=0.6, gid="measured_fit")
 
 
 def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFrame, colours: dict) -> None:
-    """1/τ against 1000/T and plateaus against t_p of measured decays."""
-    for _, row in measured_fits[measured_fits["status"] == "ok"].iterrows():
+    """1/τ against 1000/T, with t_p in µs beside it, and plateaus against t_p of measured decays; axes hold them all."""
+    fitted = measured_fits[measured_fits["status"] == "ok"]
+    (left, right), (bottom, top) = rates.get_xlim(), rates.get_ylim()
+    for _, row in fitted.iterrows():
+        x, rate, evolution_us = 1000 / row["temperature_K"], row["rate_per_s"], row["evolution_time_us"]
         look = STAR | {"color": colours[row["temperature_K"]], "zorder": 5, "elinewidth": 0.7, "gid": "measured"}
-        bars = [[row["rate_per_s"] - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - row["rate_per_s"]]]
-        rates.errorbar(1000 / row["temperature_K"], row["rate_per_s"], bars, **look)
-        if 1.96 * row["plateau_ratio_se"] < WIDEST_PLATEAU:
-            plateaus.errorbar(row["evolution_time_us"], row["plateau_ratio"], 1.96 * row["plateau_ratio_se"], **look)
+        bars = [[rate - row["rate_ci_low_per_s"]], [row["rate_ci_high_per_s"] - rate]]
+        rates.errorbar(x, rate, bars, **look)
+        rates.annotate(f"{evolution_us:g}", (x, rate), (4, 2), textcoords="offset points", size=SMALL, zorder=6)
+        left, right, bottom, top = min(left, x - 0.1), max(right, x + 0.1), min(bottom, rate / 5), max(top, rate * 5)
+        half = 1.96 * row["plateau_ratio_se"]
+        if half < WIDEST_PLATEAU:
+            plateaus.errorbar(evolution_us, row["plateau_ratio"], half, **look)
+            low, high = plateaus.get_xlim()
+            plateaus.set_xlim(min(low, evolution_us / 1.3), max(high, evolution_us * 1.3))
+    rates.set(xlim=(left, right), ylim=(bottom, top))
 
 
 def best_evolution_time(fits: pd.DataFrame) -> float:
@@ -417,7 +427,12 @@ def draw(
     text = notes(fits)
     if absent := sorted(known - set(times)):
         which = ", ".join(map("{:g}".format, absent))
-        text += f"\nMeasured at t$_p$ = {which} µs, which is not simulated: not drawn."
+        text += f"\nMeasured at t$_p$ = {which} µs, which is not simulated: decay not drawn."
+    for _, row in [] if measured is None else measured_fits[measured_fits["status"] != "ok"].iterrows():
+        where = rf"{row['temperature_K']:g} K, t$_p$ = {row['evolution_time_us']:g} µs"
+        text += (
+            f"\nMeasured at {where}: no fit, {row['status'].removeprefix('fit failed: ').partition(' (stopped')[0]}."
+        )
     if text:
         figure.supxlabel(text, size=SMALL, x=0.01, ha="left")
     return figure

@@ -25,8 +25,8 @@ def duration(seconds: float) -> str:
 
 def part(elsewhere: float, sd: float) -> str:
     """The part of the ions that is elsewhere after mixing, in words, with one standard deviation where it is known."""
-    error = f" ± {100 * sd:.0f}" if np.isfinite(sd) else ""
-    return f"{100 * elsewhere:.0f}{error} % elsewhere"
+    error = f" ± {100 * sd:.2g}" if np.isfinite(sd) else ""
+    return f"{100 * elsewhere:.2g}{error} % elsewhere"
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -1,7 +1,8 @@
 """Ship a finished study's tables: copy them to resources/published/<study>/ and list them, with checksums.
 
 After it, `snakemake figures` draws the study's figures in a fresh clone without computing anything. What `snakemake
-uncertainty` and `snakemake curves` made goes with them where it is there.
+uncertainty` and `snakemake curves` made goes with them where it is there. A study with measured curves of the user's
+own is refused: these are in its tables, and not this repository's to ship.
 """
 
 import argparse
@@ -31,6 +32,9 @@ def main() -> None:
     if not tables:
         raise InputError(f"{args.results}: no tables; run the study first")
     study = read_json(args.results / "config.json")
+    own = sorted({"measured_echoes", "measured_spectra"} & set(study.get("observables", {})))
+    if own:
+        raise InputError(f"{args.results}: run the study without observables.{own[0]} to ship it")
     root = args.registry.parent
     folder = root / "published" / args.results.name
     targets = [folder / (t.name if t.parent.name == "tables" else f"{t.parent.name}_{t.name}") for t in tables]

@@ -51,10 +51,11 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         shifted = np.concatenate([shieldings[None], spins.shielding_members, spins.shielding_samples])
         symmetric = (shifted + shifted.swapaxes(-1, -2)) / 2 - reference_ppm * np.eye(3)
         largest = np.abs(np.linalg.eigvalsh(symmetric)).max()
-    sets = {"mean": spins.tensors.mean[None], "members": spins.tensors.members, "samples": spins.tensors.samples}
+    sets = {"mean": [(spins.tensors.mean, shieldings)]}
+    sets |= {"members": spins.sets["sd_model"], "samples": spins.sets["se_sampling"]}
     if len(sets[arguments.tensors]) == 0:
         raise InputError(f"{arguments.site_tensors}: its states have no {arguments.tensors}")
-    every = np.concatenate([*sets.values(), spins.tensors.scaled])
+    every = np.array([tensors for some in [*sets.values(), spins.sets["sd_dft"]] for tensors, _ in some])
     axis_Hz = frequency_axis(every, nucleus, arguments.field_T, spin_rate_Hz, *widths, largest, central)
 
     def spectrum(populations, tensors, shifted):
@@ -71,11 +72,13 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         )
         return {name: 1e3 * broaden(part, axis_Hz, *widths) for name, part in parts.items()}
 
-    found = [spectrum(spins.populations, tensors, shieldings) for tensors in sets[arguments.tensors]]
+    def in_the_fast_limit(tensors, shifted):
+        mean = None if shifted is None else mean_tensor(spins.populations, shifted)
+        return sum(spectrum(np.ones(1), mean_tensor(spins.populations, tensors), mean).values())
+
+    found = [spectrum(spins.populations, *pair) for pair in sets[arguments.tensors]]
     shares = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
-    means = [mean_tensor(spins.populations, tensors) for tensors in sets[arguments.tensors]]
-    shift = None if shieldings is None else mean_tensor(spins.populations, shieldings)
-    fast = [sum(spectrum(np.ones(1), mean, shift).values()) for mean in means]
+    fast = [in_the_fast_limit(*pair) for pair in sets[arguments.tensors]]
     table = pd.DataFrame(
         {
             "temperature_K": spins.tensors.temperature_K,
@@ -89,12 +92,10 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         }
     )
     for error, several in spins.sets.items():
-        others = {"rigid": [], "fast": []}
-        for tensors, shifted in several:
-            others["rigid"].append(sum(spectrum(spins.populations, tensors, shifted).values()))
-            mean = None if shifted is None else mean_tensor(spins.populations, shifted)
-            fast_tensor = mean_tensor(spins.populations, tensors)
-            others["fast"].append(sum(spectrum(np.ones(1), fast_tensor, mean).values()))
+        others = {
+            "rigid": [sum(spectrum(spins.populations, *pair).values()) for pair in several],
+            "fast": [in_the_fast_limit(*pair) for pair in several],
+        }
         for motion, curves in others.items():
             spread = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.nan
             table[f"{motion}_{error}_per_kHz"] = spread

@@ -19,9 +19,9 @@ BETA_RANGE = (0.1, 2.0)
 # which also keeps a point of zero sampling error, such as t_m = 0, from ruling the fit.
 RELATIVE_FLOOR = 1e-3
 SLOWER = 5.0  # τ' of a slow stage over τ, at least
-# By how much Akaike's criterion has to fall for another parameter: K. P. Burnham and D. R. Anderson, Sociol. Methods
-# Res. 33, 261 (2004), leave "essentially no support" to a model that is 10 worse.
-CONVINCING = 10.0
+# A richer model of a measured decay is taken where chance would make it that much better in fewer cases than this.
+BY_CHANCE = 1e-3
+EVALUATIONS = 1000  # of a curve, in a fit to a measured decay; those that converge take a few hundred
 
 
 def error_over_replicas(values: np.ndarray) -> np.ndarray:
@@ -177,40 +177,69 @@ def fit_decay(
     return double if significant and double.reduced_chi_square <= single.reduced_chi_square / 2 else single
 
 
-def fit_measured_decay(time_s: np.ndarray, signal: np.ndarray) -> DecayFit:
-    """Fit of a measured decay: one stage, a plateau, and T1Q too where the decay shows one. Shapes (T,).
+def fit_measured_decay(time_s: np.ndarray, signal: np.ndarray, t1q_s: float | None = None) -> DecayFit:
+    """Fit of a measured decay, whose errors are its scatter about the curve. Shapes (T,).
 
-    T1Q is there where it lowers Akaike's criterion (of unknown errors) by CONVINCING, ln T1Q is known to better than 1,
-    and T1Q is SLOWER times longer than τ: where a plateau is seen to fall, that is. Else the fit goes without, and what
-    relaxation there is counts as decay. A slow stage of the decay itself, where there is one, counts as T1Q: a curve
-    does not tell them apart. Errors are from the scatter about the curve. Raises what `fit_decay` raises.
+    One stage and a plateau; with T1Q as a parameter, unless `t1q_s` is given and held fixed, or with a slow stage,
+    where that is better by more than chance would have it (F-test, BY_CHANCE), does not only fit what is known to no
+    better than RELATIVE_FLOOR, and what is added is there: A' by three standard errors as in `fit_decay`, ln T1Q known
+    to better than 1, a plateau of two standard errors that falls, and T1Q SLOWER times τ. What falls once more at late
+    times may be either; T1Q is the simpler of the two. Intervals are widened by Student's t for few points.
+
+    Raises what `fit_decay` raises, and FitFailed where the curve is no better than a constant by the same test, or its
+    amplitude less than three standard errors.
     """
     time_s, signal, sigma = _checked(time_s, signal, None)
+    start = _start(time_s, signal, sigma, t1q_s)
     try:
-        without = _least_squares(time_s, signal, sigma, None, _start(time_s, signal, sigma, None))
+        best = _least_squares(time_s, signal, sigma, t1q_s, start, EVALUATIONS)
     except FitFailed as error:
-        without, failure = None, error
-    relaxing = []
+        best, failure = None, error
+    double = _two_stages(time_s, signal, sigma, t1q_s, start, EVALUATIONS)
+    if double is not None and not double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4]):
+        double = None
+    for richer in (_with_relaxation(time_s, signal, sigma) if t1q_s is None else None, double):
+        if richer is not None and (best is None or _better(richer, best, time_s)):
+            best = richer
+    if best is None:
+        raise failure
+    degrees = len(time_s) - len(best.parameters)
+    weights = sigma**-2
+    constant = weights @ (signal - weights @ signal / weights.sum()) ** 2
+    by_chance = _chance(constant, len(time_s) - 1, best.reduced_chi_square * degrees, degrees)
+    if by_chance > BY_CHANCE or not best.amplitude > 3 * best.amplitude_se:
+        raise FitFailed("no decay that stands out of the scatter", {"amplitude": best.amplitude})
+    few = stats.t.ppf(0.975, degrees) / 1.96
+    return replace(best, covariance=few**2 * best.covariance)
+
+
+def _with_relaxation(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray) -> DecayFit | None:
+    """The best fit with T1Q as a parameter, begun at different T1Q; None where none shows one."""
+    found = []
     for t1q_s in np.geomspace(time_s[-1] / 30, 3 * time_s[-1], 5):
         try:
             start = _start(time_s, signal, sigma, t1q_s)
-            fit = _least_squares(time_s, signal, sigma, None, start | {"log_t1q": np.log(t1q_s)})
+            fit = _least_squares(time_s, signal, sigma, None, start | {"log_t1q": np.log(t1q_s)}, EVALUATIONS)
         except FitFailed:
             continue
-        if fit.covariance[-1, -1] < 1 and fit.t1q_s > SLOWER * fit.tau_s and fit.plateau > 0:
-            relaxing.append(fit)
-    best = min(relaxing, key=lambda fit: fit.reduced_chi_square, default=None)
-    if best is not None and (without is None or _akaike(without, time_s) - _akaike(best, time_s) > CONVINCING):
-        return best
-    if without is None:
-        raise failure
-    return without
+        if fit.covariance[-1, -1] < 1 and fit.t1q_s > SLOWER * fit.tau_s and fit.plateau > 2 * fit.plateau_se:
+            found.append(fit)
+    return min(found, key=lambda fit: fit.reduced_chi_square, default=None)
 
 
-def _akaike(fit: DecayFit, time_s: np.ndarray) -> float:
-    """Akaike's criterion of a fit to points whose errors are known but for a common factor."""
-    points, parameters = len(time_s), len(fit.parameters)
-    return points * np.log(fit.reduced_chi_square * (points - parameters) / points) + 2 * parameters
+def _better(richer: DecayFit, simpler: DecayFit, time_s: np.ndarray) -> bool:
+    """Whether a model with more parameters follows a curve better than chance and the floor of errors would have it."""
+    degrees = [len(time_s) - len(fit.parameters) for fit in (simpler, richer)]
+    squares = [fit.reduced_chi_square * n for fit, n in zip((simpler, richer), degrees, strict=True)]
+    return simpler.reduced_chi_square > 1 and _chance(squares[0], degrees[0], squares[1], degrees[1]) < BY_CHANCE
+
+
+def _chance(square: float, degrees: int, richer_square: float, richer_degrees: int) -> float:
+    """Probability of the F-test of nested models that a fall of χ² as large, or larger, is chance; 1 without a fall."""
+    if not (square > richer_square and degrees > richer_degrees > 0):
+        return 1.0
+    ratio = (square - richer_square) / (degrees - richer_degrees) / max(richer_square / richer_degrees, 1e-300)
+    return float(stats.f.sf(ratio, degrees - richer_degrees, richer_degrees))
 
 
 def _checked(
@@ -235,6 +264,7 @@ def _start(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: flo
     """
     bare = signal if t1q_s is None else signal * np.exp(np.minimum(time_s / t1q_s, 50.0))
     seen = time_s <= (np.inf if t1q_s is None else 3 * t1q_s)
+    seen[:2] = True
     drop = bare[0] - bare[seen][-1]
     if abs(drop) <= 3 * np.hypot(sigma[0], sigma[seen][-1]):
         raise FitFailed("the signal does not decay by more than its error", {"S(0)": bare[0], "drop": drop})
@@ -244,7 +274,12 @@ def _start(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: flo
 
 
 def _two_stages(
-    time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None, start: dict[str, float]
+    time_s: np.ndarray,
+    signal: np.ndarray,
+    sigma: np.ndarray,
+    t1q_s: float | None,
+    start: dict[str, float],
+    evaluations: int | None = None,
 ) -> DecayFit | None:
     """The best of fits with a slow stage that start it at different times; None where none converges to one."""
     found = []
@@ -252,7 +287,7 @@ def _two_stages(
         guess = {**start, "amplitude": 0.7 * start["amplitude"], "slow_amplitude": 0.3 * start["amplitude"]}
         guess["log_ratio"] = np.log(ratio)
         try:
-            fit = _least_squares(time_s, signal, sigma, t1q_s, guess)
+            fit = _least_squares(time_s, signal, sigma, t1q_s, guess, evaluations)
         except FitFailed:
             continue
         if fit.slow_tau_s < time_s[-1] and fit.slow_tau_s > 1.01 * SLOWER * fit.tau_s and fit.amplitude > 0:
@@ -261,10 +296,16 @@ def _two_stages(
 
 
 def _least_squares(
-    time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None, start: dict[str, float]
+    time_s: np.ndarray,
+    signal: np.ndarray,
+    sigma: np.ndarray,
+    t1q_s: float | None,
+    start: dict[str, float],
+    evaluations: int | None = None,
 ) -> DecayFit:
     """One fit from starting values of amplitude, log_tau, beta, plateau and, of a slow stage, slow_amplitude and
-    log_ratio = ln(τ'/τ), or log_t1q where T1Q is fitted. Raises FitFailed as `fit_decay` says."""
+    log_ratio = ln(τ'/τ), or log_t1q where T1Q is fitted. Raises FitFailed as `fit_decay` says, and beyond so many
+    evaluations of the curve (default: lmfit's)."""
     bounds = {"beta": BETA_RANGE, "log_ratio": (np.log(SLOWER), np.inf)}
     parameters = lmfit.Parameters()
     for name, value in start.items():
@@ -278,7 +319,11 @@ def _least_squares(
         return decay_curve(time_s, p["amplitude"], tau_s, p["beta"], p["plateau"], relaxation_s, *slow)
 
     result = lmfit.minimize(
-        lambda p: (signal - curve(p.valuesdict())) / sigma, parameters, method="leastsq", scale_covar=False
+        lambda p: (signal - curve(p.valuesdict())) / sigma,
+        parameters,
+        method="leastsq",
+        scale_covar=False,
+        max_nfev=evaluations,
     )
     last = {name: float(value.value) for name, value in result.params.items()}
     log_tau, log_ratio = last.pop("log_tau"), last.pop("log_ratio", None)
@@ -293,7 +338,7 @@ def _least_squares(
         raise FitFailed("tau lies outside the mixing times", last)
     covariance = result.covar * max(1.0, result.redchi)
     if covariance[1, 1] > 1:
-        raise FitFailed(f"tau is known within a factor {np.exp(np.sqrt(covariance[1, 1])):.3g} only", last)
+        raise FitFailed(f"tau is known within a factor {np.exp(min(np.sqrt(covariance[1, 1]), 700)):.3g} only", last)
     if log_ratio is not None:
         last["slow_tau_s"] = float(last["tau_s"] * np.exp(log_ratio))
         # From ln(τ'/τ) to ln τ'.

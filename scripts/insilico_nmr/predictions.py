@@ -175,7 +175,7 @@ def echo_line(fits: pd.DataFrame, evolution_us: float | None = None) -> DecayLin
         number = base.groupby("evolution_time_us")["temperature_K"].nunique()
         evolution_us = float(number[number == number.max()].index.max())
     basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
-    return decay_line(good[good["evolution_time_us"] == evolution_us], evolution_us, basis)
+    return decay_line(good[np.isclose(good["evolution_time_us"], evolution_us)], evolution_us, basis)
 
 
 def correlation_line(fits: pd.DataFrame) -> DecayLine:
@@ -225,7 +225,7 @@ class Study:
         )
         self.conductivity = self._try("conductivity", lambda: conductivity_line(diffusion))
         self.exit = self._try("exit rate", lambda: arrhenius(diffusion, "exit_rate_per_s"))
-        self.fits = fits
+        self.fits, self.echoes = fits, {}
         self.echo = self._try("echo", lambda: echo_line(fits))
         self.correlation = self._try("correlation function", lambda: correlation_line(fits))
         model = rates[rates["origin"] == "model"]
@@ -265,7 +265,10 @@ class Study:
         """
         echo = self.echo
         if evolution_us is not None:
-            echo = self._try(f"echo at t_p {evolution_us:g} µs", lambda: echo_line(self.fits, evolution_us))
+            if evolution_us not in self.echoes:
+                name = f"echo at t_p {evolution_us:g} µs"
+                self.echoes[evolution_us] = self._try(name, lambda: echo_line(self.fits, evolution_us))
+            echo = self.echoes[evolution_us]
         if echo is None:
             return None
         decay = at(echo.line, temperature_K, echo.temperatures_K, echo.basis, echo.interval)

@@ -334,6 +334,7 @@ def fit_rates(
     else:
         jumps = counts.groupby(["class", "from", "to"])["count"].sum()
         covered = {barrier.directed for barrier in barriers}
+        covered |= {(name, end, start) for name, start, end in (b.directed for b in barriers if b.kinetic)}
         missing = [" ".join(key) for key in sorted(known - covered) if jumps.get(key, 0) == 0]
         raise InputError(
             "the data do not determine every site energy and barrier; without a jump in the runs that count, and "

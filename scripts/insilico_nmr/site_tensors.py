@@ -26,7 +26,7 @@ run) that it was averaged over. The content of a site_tensors.json:
         spread_within_site  root-mean-square deviation of a component of a single ion's momentary tensor
         shielding, shielding_members, shielding_samples
                     likewise of shieldings, ppm, antisymmetric part kept; where there is a committee of them. Replicates
-                    are of the same draws
+                    are of the same draws; `spread_factor` is of field gradients and not in these
 """
 
 import numpy as np

@@ -370,15 +370,18 @@ def test_echoes_of_the_user_are_compared_at_their_evolution_time():
     """At 160 K 1e9 exp(−0.2 eV/k_BT) = 501 1/s; measured 480(20) 1/s, and at a t_p that is not simulated."""
     fits = pd.DataFrame({"temperature_K": 160.0, "evolution_time_us": [10.0, 25.0, 10.0], "rate_per_s": 480.0})
     fits = fits.assign(tau_s=1 / 480, tau_se_s=20 / 480**2, beta=0.7, status=["ok", "ok", "fit failed"])
+    fits = fits.assign(t1q_s=[0.3, np.nan, np.nan], slow_amplitude=0.0)
     rows = comparison.echo_rows(study(), fits)
     assert [row["verdict"] for row in rows] == ["agrees", "no prediction"]
     assert rows[0]["ratio"] == "1.0"
     assert (rows[0]["measured"], rows[0]["measured_uncertainty"], rows[0]["method"]) == ("480", "20", "SAE, t_p 10 µs")
     assert "at t_p 10 µs, interpolated" in rows[0]["basis"]
+    assert rows[0]["note"] == "fit with β = 0.70, T1Q 0.3 s"
     faster = comparison.echo_rows(study(), fits.assign(rate_per_s=2000.0))[0]
     assert faster["verdict"] == "4.0 times lower"
     table = comparison.agreement(study(), pd.DataFrame(), 160.0, rows)
-    assert table["quantity"].tolist().count("echo_decay_rate") == 2  # and no third row, of the prediction alone
+    assert table["quantity"].tolist().count("echo_decay_rate") == 3  # the study's own stays
+    assert table["verdict"].tolist()[:2] == ["agrees", "no prediction"]
 
 
 def test_a_value_to_be_confirmed_gets_no_verdict_and_notes_are_shown(tmp_path):

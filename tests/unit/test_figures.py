@@ -32,7 +32,7 @@ from insilico_nmr import style
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
-from insilico_nmr.measured import fit_echoes, read_echo_fits, read_echoes, read_spectra
+from insilico_nmr.measured import read_echo_fits, read_echoes, read_spectra
 from insilico_nmr.tables import only_errors
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
@@ -472,14 +472,14 @@ def test_measured_decays_choose_the_evolution_time_start_at_one_and_are_fitted(t
     time = np.geomspace(1e-4, 1e1, 20)[::-1]
     parts = [
         pd.DataFrame({"temperature_K": T, "evolution_time_us": evolution, "mixing_time_s": time})
-        for T, evolution in ((150.0, 100.0), (180.0, 100.0), (150.0, 30.0))
+        for T, evolution in ((150.0, 100.0), (180.0, 100.0), (140 + 1 / 3, 100 / 3))
     ]
     parts[1] = parts[1].iloc[:3]
     table = pd.concat(parts).assign(S2=lambda rows: 21 * (1 + np.exp(-20 * rows["mixing_time_s"])))
     table.to_csv(tmp_path / "synthetic_measured.csv", index=False)
     measured = read_echoes(tmp_path / "synthetic_measured.csv")
-    fit_echoes(measured).to_csv(tmp_path / "synthetic_fits.csv", index=False)
-    fits = read_echo_fits(tmp_path / "synthetic_fits.csv")
+    assert run("fit_measured_echoes", tmp_path / "synthetic_measured.csv", "--out", tmp_path / "fits.csv") == (0, "")
+    fits = read_echo_fits(tmp_path / "fits.csv")
     assert fits["status"].str.contains("at least 6 points").tolist() == [False, False, True]
     figure = plot_echo.draw(*tables, measured=measured, measured_fits=fits)
     decays, rates, plateaus = figure.axes
@@ -492,8 +492,22 @@ def test_measured_decays_choose_the_evolution_time_start_at_one_and_are_fitted(t
     assert line.get_ydata()[[0, -1]] == pytest.approx([1, 0.5], abs=2e-3)
     stars = [line for axes in (rates, plateaus) for line in axes.lines if line.get_marker() == "*"]
     assert [line.get_ydata()[0] for line in stars] == pytest.approx([20, 20, 0.5, 0.5], rel=1e-2)
-    assert "Measured at t$_p$ = 30 µs, which is not simulated" in figure.get_supxlabel()
+    for star, axes in zip(stars, (rates, rates, plateaus, plateaus), strict=True):
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert left < star.get_xdata()[0] < right
+        assert bottom < star.get_ydata()[0] < top
+    note = figure.get_supxlabel()
+    assert "Measured at t$_p$ = 33.3333 µs, which is not simulated: decay not drawn" in note
+    assert "Measured at 180 K, t$_p$ = 100 µs: no fit, decay of shape (3,)" in note
     assert not drawn(plot_echo.draw(*tables), "measured")
+
+
+def test_points_of_one_mixing_time_are_averaged(tmp_path):
+    table = pd.DataFrame({"temperature_K": 150.0, "evolution_time_us": 10.0, "mixing_time_s": [0.2, 0.1, 0.1]})
+    table.assign(S2=[1.0, 3.0, 5.0]).to_csv(tmp_path / "synthetic_measured.csv", index=False)
+    found = read_echoes(tmp_path / "synthetic_measured.csv")
+    assert found["mixing_time_s"].tolist() == [0.1, 0.2]
+    assert found["normalised"].tolist() == [1.0, 0.25]
 
 
 def test_measured_spectra_are_drawn_over_the_nearest_with_equal_area(tmp_path, capsys):

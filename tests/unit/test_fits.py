@@ -63,11 +63,58 @@ def test_relaxation_of_quadrupolar_order_is_fitted_where_a_plateau_falls():
     spread = np.sqrt(np.mean(np.square(pulls), axis=0))
     assert (spread > 0.7).all()
     assert (spread < 1.3).all()
+    held = fits.fit_measured_decay(TIME_S, signal, 0.5)
+    assert np.isnan(held.t1q_s)
+    assert held.tau_s == pytest.approx(1e-3, rel=0.15)
+    assert held.plateau == pytest.approx(0.3, abs=0.02)
     for plateau, t1q_s in [(0.3, None), (0.3, 1e5), (0.0, 0.5)]:
         signal = fits.decay_curve(TIME_S, 0.7, 1e-3, 0.8, plateau, t1q_s) + 0.01 * rng.normal(size=60)
         fit = fits.fit_measured_decay(TIME_S, signal)
         assert np.isnan(fit.t1q_s)
         assert fit.tau_s == pytest.approx(1e-3, rel=0.15)
+
+
+def test_a_slow_stage_of_a_measured_decay_does_not_move_the_first():
+    signal = fits.decay_curve(TIME_S, 0.5, 1e-4, 0.9, 0.3, None, 0.2, 0.05)
+    fit = fits.fit_measured_decay(TIME_S, signal + 3e-3 * np.random.default_rng(2).normal(size=60))
+    assert fit.stages == 2
+    assert fit.tau_s == pytest.approx(1e-4, rel=0.1)
+    assert fit.plateau == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("points", [6, 8, 12])
+def test_intervals_of_few_points_hold_the_truth_and_show_no_relaxation_that_is_not_there(points):
+    rng = np.random.default_rng(points)
+    time_s = np.geomspace(1e-4, 1e-1, points)
+    held, relaxing, tries = 0, 0, 30
+    for _ in range(tries):
+        signal = fits.decay_curve(time_s, 0.7, 3e-3, 0.9, 0.3) + 0.01 * rng.normal(size=points)
+        try:
+            fit = fits.fit_measured_decay(time_s, signal)
+        except fits.FitFailed:
+            tries -= 1
+            continue
+        low, high = fit.rate_interval_per_s
+        held += low < 1 / 3e-3 < high
+        relaxing += np.isfinite(fit.t1q_s)
+    assert tries > 20
+    assert held / tries > 0.85
+    assert relaxing <= 1
+
+
+def test_scatter_is_no_decay_and_times_may_span_less_than_a_decade():
+    rng = np.random.default_rng(7)
+    found = 0
+    for _ in range(20):
+        try:
+            fits.fit_measured_decay(TIME_S[20:52:4], 1 + 0.03 * rng.normal(size=8))
+            found += 1
+        except fits.FitFailed:
+            pass
+    assert found <= 1
+    time_s = np.linspace(10e-3, 80e-3, 10)
+    fit = fits.fit_measured_decay(time_s, fits.decay_curve(time_s, 1.0, 2e-2, 1.0, 0.1) + 1e-3 * rng.normal(size=10))
+    assert fit.tau_s == pytest.approx(2e-2, rel=0.1)
 
 
 def test_mean_decay_time_is_the_area_and_its_error_uses_the_covariance():
