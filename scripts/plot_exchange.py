@@ -17,7 +17,7 @@ COLUMNS += ["first_kHz", "second_kHz", "intensity_per_kHz2"]
 
 def duration(seconds: float) -> str:
     """In the unit that leaves a number from 1 on."""
-    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
+    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
         if seconds >= size:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
@@ -25,8 +25,8 @@ def duration(seconds: float) -> str:
 
 def part(elsewhere: float, sd: float) -> str:
     """The part of the ions that is elsewhere after mixing, in words, with one standard deviation where it is known."""
-    error = f" ± {100 * sd:.2g}" if np.isfinite(sd) else ""
-    return f"{100 * elsewhere:.2g}{error} % elsewhere"
+    percent, error = (round(100 * value, 6) for value in (elsewhere, sd))  # rounding leaves 1e-14 of nothing
+    return f"{percent:.2g} % elsewhere" if np.isnan(sd) else f"{percent:.2g} ± {error:.2g} % elsewhere"
 
 
 def draw(table: pd.DataFrame) -> Figure:
