@@ -9,7 +9,7 @@ What is compared with what (column basis): energies of long-range transport with
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
 so that there is none, with that of the tensors' correlation function; local energies with that of the mean exit rate;
 couplings with that of the nearest site. Predictions without a measured value are listed as well. Echoes that the user
-measured (--measured-echoes) are compared by their 1/τ at the same t_p, fitted in the same way.
+measured (--measured-echoes) are compared by the 1/τ of their first stage, at the same t_p.
 """
 
 import argparse

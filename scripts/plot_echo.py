@@ -170,6 +170,13 @@ def plateau(row: pd.Series) -> tuple[float, float]:
     return row["plateau"] / total, 1.96 * error
 
 
+def curve_of(row: pd.Series, time_s: np.ndarray) -> np.ndarray:
+    """The curve of a row of fits, of simulated or of measured decays."""
+    t1q_s = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
+    slow = row["slow_amplitude"], row["slow_tau_s"]
+    return decay_curve(time_s, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q_s, *slow)
+
+
 def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_us: float, colours: dict) -> None:
     """S2 over its value at t_m → 0 with bands and fits at one evolution time."""
     for _, row in fits[fits["evolution_time_us"] == evolution_us].sort_values("temperature_K").iterrows():
@@ -196,10 +203,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         axes.plot(time, signal, color=colours[temperature], label=f"{temperature:g} K", gid="echo")
         mark_continued(axes, curve, signal, colours[temperature])
         if fitted(row):
-            t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
-            slow = row["slow_amplitude"], row["slow_tau_s"]
-            fit = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q, *slow) / start
-            axes.plot(time, fit, color=BLACK, linewidth=0.6, linestyle="--")
+            axes.plot(time, curve_of(row, time) / start, color=BLACK, linewidth=0.6, linestyle="--")
 
 
 def mark_continued(axes: Axes, curve: pd.DataFrame, values: np.ndarray, colour: str) -> None:
@@ -330,10 +334,7 @@ def draw_measured(
         row = fits.loc[(temperature, evolution_us)]
         if row["status"] == "ok":
             time = np.geomspace(decay["mixing_time_s"].min(), decay["mixing_time_s"].max(), 200)
-            t1q = row["t1q_s"] if np.isfinite(row["t1q_s"]) else None
-            slow = row["slow_amplitude"], row["slow_tau_s"]
-            curve = decay_curve(time, row["amplitude"], row["tau_s"], row["beta"], row["plateau"], t1q, *slow)
-            axes.plot(time, curve, "-.", color=BLACK, linewidth=0.6, gid="measured_fit")
+            axes.plot(time, curve_of(row, time), "-.", color=BLACK, linewidth=0.6, gid="measured_fit")
 
 
 def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFrame, colours: dict) -> None:

@@ -51,11 +51,12 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         shifted = np.concatenate([shieldings[None], spins.shielding_members, spins.shielding_samples])
         symmetric = (shifted + shifted.swapaxes(-1, -2)) / 2 - reference_ppm * np.eye(3)
         largest = np.abs(np.linalg.eigvalsh(symmetric)).max()
+    of_errors = spins.sets
     sets = {"mean": [(spins.tensors.mean, shieldings)]}
-    sets |= {"members": spins.sets["sd_model"], "samples": spins.sets["se_sampling"]}
+    sets |= {"members": of_errors["sd_model"], "samples": of_errors["se_sampling"]}
     if len(sets[arguments.tensors]) == 0:
         raise InputError(f"{arguments.site_tensors}: its states have no {arguments.tensors}")
-    every = np.array([tensors for some in [*sets.values(), spins.sets["sd_dft"]] for tensors, _ in some])
+    every = np.array([tensors for some in [*sets.values(), of_errors["sd_dft"]] for tensors, _ in some])
     axis_Hz = frequency_axis(every, nucleus, arguments.field_T, spin_rate_Hz, *widths, largest, central)
 
     def spectrum(populations, tensors, shifted):
@@ -91,7 +92,7 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
             "fast_per_kHz": np.mean(fast, axis=0),
         }
     )
-    for error, several in spins.sets.items():
+    for error, several in of_errors.items():
         others = {
             "rigid": [sum(spectrum(spins.populations, *pair).values()) for pair in several],
             "fast": [in_the_fast_limit(*pair) for pair in several],

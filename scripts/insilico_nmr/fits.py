@@ -95,6 +95,11 @@ class DecayFit:
         return float(np.sqrt(self.covariance[3, 3]))
 
     @property
+    def slow_stage_stands_out(self) -> bool:
+        """Whether there is a slow stage whose amplitude is more than three standard errors."""
+        return self.stages == 2 and bool(self.slow_amplitude > 3 * np.sqrt(self.covariance[4, 4]))
+
+    @property
     def t1q_se_s(self) -> float:
         """Of T1Q, NaN where it was not fitted."""
         return self.t1q_s * float(np.sqrt(self.covariance[-1, -1]))
@@ -141,6 +146,18 @@ def decay_curve(
     return (amplitude * np.exp(-((time_s / tau_s) ** beta)) + slow + plateau) * damping
 
 
+@dataclass(frozen=True)
+class _Decay:
+    """What a fit is made to: times, signal, its errors, arrays (T,); T1Q that is held, if any, and how many evaluations
+    of the curve are made at most (default: lmfit's)."""
+
+    time_s: np.ndarray
+    signal: np.ndarray
+    sigma: np.ndarray
+    t1q_s: float | None
+    evaluations: int | None
+
+
 def fit_decay(
     time_s: np.ndarray,
     signal: np.ndarray,
@@ -158,18 +175,18 @@ def fit_decay(
     optimiser does not converge, β ends at a bound (0.1, 2), τ lies a decade outside the times, or ln τ is known to
     no better than 1.
     """
-    time_s, signal, sigma = _checked(time_s, signal, standard_error)
-    start = _start(time_s, signal, sigma, t1q_s)
+    decay = _checked(time_s, signal, standard_error, t1q_s)
+    start = _start(decay)
     if stages == 1:
-        return _least_squares(time_s, signal, sigma, t1q_s, start)
-    double = _two_stages(time_s, signal, sigma, t1q_s, start)
+        return _least_squares(decay, start)
+    double = _two_stages(decay, start)
     if stages == 2:
         if double is None:
             raise FitFailed("no second stage", {})
         return double
-    significant = double is not None and double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4])
+    significant = double is not None and double.slow_stage_stands_out
     try:
-        single = _least_squares(time_s, signal, sigma, t1q_s, start)
+        single = _least_squares(decay, start)
     except FitFailed:
         if significant:
             return double
@@ -189,37 +206,37 @@ def fit_measured_decay(time_s: np.ndarray, signal: np.ndarray, t1q_s: float | No
     Raises what `fit_decay` raises, and FitFailed where the curve is no better than a constant by the same test, or its
     amplitude less than three standard errors.
     """
-    time_s, signal, sigma = _checked(time_s, signal, None)
-    start = _start(time_s, signal, sigma, t1q_s)
+    decay = _checked(time_s, signal, None, t1q_s, EVALUATIONS)
+    start = _start(decay)
     try:
-        best = _least_squares(time_s, signal, sigma, t1q_s, start, EVALUATIONS)
+        best = _least_squares(decay, start)
     except FitFailed as error:
         best, failure = None, error
-    double = _two_stages(time_s, signal, sigma, t1q_s, start, EVALUATIONS)
-    if double is not None and not double.slow_amplitude > 3 * np.sqrt(double.covariance[4, 4]):
+    double = _two_stages(decay, start)
+    if double is not None and not double.slow_stage_stands_out:
         double = None
-    for richer in (_with_relaxation(time_s, signal, sigma) if t1q_s is None else None, double):
-        if richer is not None and (best is None or _better(richer, best, time_s)):
+    for richer in (_with_relaxation(decay) if t1q_s is None else None, double):
+        if richer is not None and (best is None or _better(richer, best, len(decay.time_s))):
             best = richer
     if best is None:
         raise failure
-    degrees = len(time_s) - len(best.parameters)
-    weights = sigma**-2
-    constant = weights @ (signal - weights @ signal / weights.sum()) ** 2
-    by_chance = _chance(constant, len(time_s) - 1, best.reduced_chi_square * degrees, degrees)
+    degrees = len(decay.time_s) - len(best.parameters)
+    weights = decay.sigma**-2
+    constant = weights @ (decay.signal - weights @ decay.signal / weights.sum()) ** 2
+    by_chance = _chance(constant, len(decay.time_s) - 1, best.reduced_chi_square * degrees, degrees)
     if by_chance > BY_CHANCE or not best.amplitude > 3 * best.amplitude_se:
         raise FitFailed("no decay that stands out of the scatter", {"amplitude": best.amplitude})
     few = stats.t.ppf(0.975, degrees) / 1.96
     return replace(best, covariance=few**2 * best.covariance)
 
 
-def _with_relaxation(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray) -> DecayFit | None:
+def _with_relaxation(decay: _Decay) -> DecayFit | None:
     """The best fit with T1Q as a parameter, begun at different T1Q; None where none shows one."""
     found = []
-    for t1q_s in np.geomspace(time_s[-1] / 30, 3 * time_s[-1], 5):
+    for t1q_s in decay.time_s[-1] * np.geomspace(1 / 30, 3, 5):
         try:
-            start = _start(time_s, signal, sigma, t1q_s)
-            fit = _least_squares(time_s, signal, sigma, None, start | {"log_t1q": np.log(t1q_s)}, EVALUATIONS)
+            start = _start(replace(decay, t1q_s=t1q_s))
+            fit = _least_squares(decay, start | {"log_t1q": np.log(t1q_s)})
         except FitFailed:
             continue
         if fit.covariance[-1, -1] < 1 and fit.t1q_s > SLOWER * fit.tau_s and fit.plateau > 2 * fit.plateau_se:
@@ -227,9 +244,9 @@ def _with_relaxation(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray) 
     return min(found, key=lambda fit: fit.reduced_chi_square, default=None)
 
 
-def _better(richer: DecayFit, simpler: DecayFit, time_s: np.ndarray) -> bool:
+def _better(richer: DecayFit, simpler: DecayFit, points: int) -> bool:
     """Whether a model with more parameters follows a curve better than chance and the floor of errors would have it."""
-    degrees = [len(time_s) - len(fit.parameters) for fit in (simpler, richer)]
+    degrees = [points - len(fit.parameters) for fit in (simpler, richer)]
     squares = [fit.reduced_chi_square * n for fit, n in zip((simpler, richer), degrees, strict=True)]
     return simpler.reduced_chi_square > 1 and _chance(squares[0], degrees[0], squares[1], degrees[1]) < BY_CHANCE
 
@@ -243,9 +260,13 @@ def _chance(square: float, degrees: int, richer_square: float, richer_degrees: i
 
 
 def _checked(
-    time_s: np.ndarray, signal: np.ndarray, standard_error: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, signal and its errors, those with a floor, as arrays (T,). Raises InputError for unusable data."""
+    time_s: np.ndarray,
+    signal: np.ndarray,
+    standard_error: np.ndarray | None,
+    t1q_s: float | None,
+    evaluations: int | None = None,
+) -> _Decay:
+    """What is fitted, errors with a floor. Raises InputError for unusable data."""
     time_s, signal = np.asarray(time_s, dtype=float), np.asarray(signal, dtype=float)
     error = np.zeros_like(signal) if standard_error is None else np.asarray(standard_error, dtype=float)
     if not time_s.shape == signal.shape == error.shape or time_s.ndim != 1 or len(time_s) < 6:
@@ -254,14 +275,16 @@ def _checked(
         raise InputError("decay: times, signal and errors must be finite")
     if np.any(time_s < 0) or np.any(np.diff(time_s) <= 0) or np.any(error < 0):
         raise InputError("decay: times must increase from 0 or above, errors must not be negative")
-    return time_s, signal, np.hypot(error, RELATIVE_FLOOR * max(abs(signal[0]), np.abs(signal).max()))
+    sigma = np.hypot(error, RELATIVE_FLOOR * max(abs(signal[0]), np.abs(signal).max()))
+    return _Decay(time_s, signal, sigma, t1q_s, evaluations)
 
 
-def _start(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: float | None) -> dict[str, float]:
+def _start(decay: _Decay) -> dict[str, float]:
     """Starting values of a fit of one stage. Raises FitFailed where the signal does not decay by more than its error.
 
     Without relaxation the curve runs from A + B to B: the scale of the signal and the starting values.
     """
+    time_s, signal, sigma, t1q_s = decay.time_s, decay.signal, decay.sigma, decay.t1q_s
     bare = signal if t1q_s is None else signal * np.exp(np.minimum(time_s / t1q_s, 50.0))
     seen = time_s <= (np.inf if t1q_s is None else 3 * t1q_s)
     seen[:2] = True
@@ -273,39 +296,25 @@ def _start(time_s: np.ndarray, signal: np.ndarray, sigma: np.ndarray, t1q_s: flo
     return {"amplitude": drop, "log_tau": log_tau, "beta": 0.8, "plateau": bare[seen][-1]}
 
 
-def _two_stages(
-    time_s: np.ndarray,
-    signal: np.ndarray,
-    sigma: np.ndarray,
-    t1q_s: float | None,
-    start: dict[str, float],
-    evaluations: int | None = None,
-) -> DecayFit | None:
+def _two_stages(decay: _Decay, start: dict[str, float]) -> DecayFit | None:
     """The best of fits with a slow stage that start it at different times; None where none converges to one."""
     found = []
     for ratio in (10.0, 100.0, 1000.0):
         guess = {**start, "amplitude": 0.7 * start["amplitude"], "slow_amplitude": 0.3 * start["amplitude"]}
         guess["log_ratio"] = np.log(ratio)
         try:
-            fit = _least_squares(time_s, signal, sigma, t1q_s, guess, evaluations)
+            fit = _least_squares(decay, guess)
         except FitFailed:
             continue
-        if fit.slow_tau_s < time_s[-1] and fit.slow_tau_s > 1.01 * SLOWER * fit.tau_s and fit.amplitude > 0:
+        if fit.slow_tau_s < decay.time_s[-1] and fit.slow_tau_s > 1.01 * SLOWER * fit.tau_s and fit.amplitude > 0:
             found.append(fit)
     return min(found, key=lambda fit: fit.reduced_chi_square, default=None)
 
 
-def _least_squares(
-    time_s: np.ndarray,
-    signal: np.ndarray,
-    sigma: np.ndarray,
-    t1q_s: float | None,
-    start: dict[str, float],
-    evaluations: int | None = None,
-) -> DecayFit:
+def _least_squares(decay: _Decay, start: dict[str, float]) -> DecayFit:
     """One fit from starting values of amplitude, log_tau, beta, plateau and, of a slow stage, slow_amplitude and
-    log_ratio = ln(τ'/τ), or log_t1q where T1Q is fitted. Raises FitFailed as `fit_decay` says, and beyond so many
-    evaluations of the curve (default: lmfit's)."""
+    log_ratio = ln(τ'/τ), or log_t1q where T1Q is fitted. Raises FitFailed as `fit_decay` says."""
+    time_s = decay.time_s
     bounds = {"beta": BETA_RANGE, "log_ratio": (np.log(SLOWER), np.inf)}
     parameters = lmfit.Parameters()
     for name, value in start.items():
@@ -315,15 +324,15 @@ def _least_squares(
     def curve(p: dict[str, float]) -> np.ndarray:
         tau_s = np.exp(np.clip(p["log_tau"], -200, 200))
         slow = (p["slow_amplitude"], tau_s * np.exp(min(p["log_ratio"], 200))) if "log_ratio" in p else ()
-        relaxation_s = np.exp(np.clip(p["log_t1q"], -200, 200)) if "log_t1q" in p else t1q_s
+        relaxation_s = np.exp(np.clip(p["log_t1q"], -200, 200)) if "log_t1q" in p else decay.t1q_s
         return decay_curve(time_s, p["amplitude"], tau_s, p["beta"], p["plateau"], relaxation_s, *slow)
 
     result = lmfit.minimize(
-        lambda p: (signal - curve(p.valuesdict())) / sigma,
+        lambda p: (decay.signal - curve(p.valuesdict())) / decay.sigma,
         parameters,
         method="leastsq",
         scale_covar=False,
-        max_nfev=evaluations,
+        max_nfev=decay.evaluations,
     )
     last = {name: float(value.value) for name, value in result.params.items()}
     log_tau, log_ratio = last.pop("log_tau"), last.pop("log_ratio", None)

@@ -67,41 +67,42 @@ def load_site_spins(
         if tensors.isotope != isotope:
             raise InputError(f"{tensors_path} is of {tensors.isotope}, --isotope is {isotope}")
         populations, half_decay_s = np.full(count, 1 / count), np.nan
+    by_index = {state["index"]: state for state in read_json(tensors_path)["states"]}
+    states = [by_index[index] for index in range(len(populations))]
     members, samples = (
-        _shielding_sets(tensors_path, len(populations), name, len(of_gradients))
+        _shielding_sets(states, name, len(of_gradients), tensors_path)
         for name, of_gradients in (("members", tensors.members), ("samples", tensors.samples))
     )
-    return SiteSpins(populations, tensors, _shieldings(tensors_path, len(populations)), half_decay_s, members, samples)
+    return SiteSpins(populations, tensors, _shieldings(states, tensors_path), half_decay_s, members, samples)
 
 
-def _shielding_sets(path: str | Path, count: int, name: str, expected: int) -> np.ndarray:
-    """Key `shielding_…` of the states 0..count−1, shape (n, count, 3, 3); n is 0 where no state has it.
+def _shielding_sets(states: list[dict], name: str, expected: int, path: str | Path) -> np.ndarray:
+    """Key `shielding_…` of the states, shape (n, S, 3, 3); n is 0 where no state has it.
 
     Raises InputError unless all have as many as there are of field gradients, or none.
     """
-    states = {state["index"]: state for state in read_json(path)["states"]}
-    found = [states[index].get(f"shielding_{name}", []) for index in range(count)]
+    found = [state.get(f"shielding_{name}", []) for state in states]
     numbers = {len(tensors) for tensors in found}
     if numbers == {0}:
-        return np.empty((0, count, 3, 3))
+        return np.empty((0, len(states), 3, 3))
     if numbers != {expected}:
         raise InputError(
             f"{path}: states have {', '.join(map(str, sorted(numbers)))} shielding_{name}; expected {expected}, as "
             "many as of field gradients, or none"
         )
-    return _sound([tensor for tensors in found for tensor in tensors], path).reshape(count, -1, 3, 3).swapaxes(0, 1)
+    return (
+        _sound([tensor for tensors in found for tensor in tensors], path).reshape(len(states), -1, 3, 3).swapaxes(0, 1)
+    )
 
 
-def _shieldings(path: str | Path, count: int) -> np.ndarray | None:
-    """Key `shielding` of the states 0..count−1, shape (count, 3, 3), or None where no state has it."""
-    states = {state["index"]: state for state in read_json(path)["states"]}
-    found = {index: states[index]["shielding"] for index in range(count) if "shielding" in states[index]}
-    if not found:
+def _shieldings(states: list[dict], path: str | Path) -> np.ndarray | None:
+    """Key `shielding` of the states, shape (S, 3, 3), or None where no state has it."""
+    without = [state["index"] for state in states if "shielding" not in state]
+    if len(without) == len(states):
         return None
-    without = sorted(set(range(count)) - set(found))
     if without:
         raise InputError(f"{path}: no shielding for state {', '.join(map(str, without))}, but others have one")
-    return _sound([found[index] for index in range(count)], path)
+    return _sound([state["shielding"] for state in states], path)
 
 
 def _sound(tensors: list, path: str | Path) -> np.ndarray:
