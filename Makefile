@@ -35,7 +35,7 @@ study: $(STAMP)  ## the whole study: results/ and its figures (CORES=2)
 	$(VENV)/bin/snakemake --cores $(CORES)
 
 test: $(STAMP)  ## the tests, with the slowest named (CORES=2)
-	$(VENV)/bin/pytest -q --durations=10 -n $(CORES) --dist loadfile
+	$(VENV)/bin/pytest -q --durations=10 -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## style of the programs and of the workflow
 	$(VENV)/bin/ruff check .
