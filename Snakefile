@@ -3,14 +3,19 @@
 Targets: all (default), figures (drawn from tables alone), page (agreement, figures and captions as one HTML file),
 tables, uncertainty (committee spread against errors). Where the config has a section for them: dft (labels of further
 snapshots), convergence (of labels), scale (DFT against measured couplings), label_crystals (its DFT), learn (active
-learning), barriers (in growing supercells), hop_paths (DFT along them), curves (error against the number of snapshots, tensor beside scalar models), silicates (the same on 29Si
-shieldings).
+learning), barriers (in growing supercells), hop_paths (DFT along them), curves (error against the number of snapshots,
+tensor beside scalar models), silicates (the same on 29Si shieldings).
 Configuration: config/README.md.
 """
 
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# Snakemake's limit on jobs per second wakes its scheduler every second, once for each job that has ended so far, to look at
+# all inputs of all ready jobs: a tenth of a study's CPU time. On one machine its cores are limit enough.
+if workflow.scheduling_settings and workflow.local_exec:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
 
 if "study" not in config:
 
