@@ -67,17 +67,12 @@ def draw_relaxation(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(x[part > 0], part[part > 0], "s", color=PALETTE[2], markersize=2.5)
     axes.plot(x[part < 0], -part[part < 0], "s", color=PALETTE[2], markersize=2.5, markerfacecolor="white")
     axes.set(yscale="log", ylabel=f"R$_1$ in {table['field_T'].min():g} T (1/s)")
-    inverse_temperature_axis(axes, rows["temperature_K"])
+    inverse_temperature_axis(axes, rows["temperature_K"], apart=0.14)
     axes.legend(loc="best")
 
 
-def draw_echoes(axes: Axes, table: pd.DataFrame, colours: dict[float, tuple]) -> None:
+def draw_echoes(axes: Axes, frozen: pd.DataFrame, colours: dict[float, tuple]) -> None:
     """Change of the echoes that surroundings are frozen in, in per cent of their start."""
-    frozen = table[table["surroundings"] == "frozen"]
-    if frozen.empty:
-        axes.set_axis_off()
-        axes.annotate("in no echo do surroundings stay", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
-        return
     evolutions = some_of(sorted(frozen["evolution_time_us"].unique()))
     for temperature in some_of(sorted(frozen["temperature_K"].unique())):
         for evolution, dash in zip(evolutions, DASHES, strict=False):
@@ -98,14 +93,16 @@ def draw_echoes(axes: Axes, table: pd.DataFrame, colours: dict[float, tuple]) ->
 
 
 def draw(correlation: pd.DataFrame, relaxation: pd.DataFrame, echo: pd.DataFrame) -> Figure:
-    """Three panels."""
+    """Three panels, or two where surroundings stay in no echo."""
     colours = temperature_colours(np.unique(correlation["temperature_K"]))
+    frozen = echo[echo["surroundings"] == "frozen"]
     figure = new_figure(DOUBLE_MM, 65)
-    left, middle, right = figure.subplots(1, 3)
+    left, middle, *right = figure.subplots(1, 2 if frozen.empty else 3)
     draw_correlations(left, correlation, colours)
     draw_relaxation(middle, relaxation)
-    draw_echoes(right, echo, colours)
-    for axes, name in ((left, "a"), (middle, "b"), (right, "c")):
+    for axes in right:
+        draw_echoes(axes, frozen, colours)
+    for axes, name in zip((left, middle, *right), "abc", strict=False):
         letter(axes, name)
     return figure
 

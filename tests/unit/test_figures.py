@@ -822,6 +822,8 @@ def test_what_surroundings_change_is_drawn_of_the_model_as_it_is(tmp_path):
     changes = right.lines[:-1]
     assert len(changes) == 3  # of the shorter evolution time
     assert changes[0].get_ydata()[0] == pytest.approx(100 / 6, rel=1e-3)
+    echoes = echoes.assign(surroundings="averaged")
+    assert len(plot_surroundings.draw(correlation, relaxation, echoes).axes) == 2  # in none of them do they stay
 
 
 def test_relaxation_by_vibrations_goes_with_the_square_of_the_temperature():
