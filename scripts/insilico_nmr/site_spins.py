@@ -90,9 +90,8 @@ def _shielding_sets(states: list[dict], name: str, expected: int, path: str | Pa
             f"{path}: states have {', '.join(map(str, sorted(numbers)))} shielding_{name}; expected {expected}, as "
             "many as of field gradients, or none"
         )
-    return (
-        _sound([tensor for tensors in found for tensor in tensors], path).reshape(len(states), -1, 3, 3).swapaxes(0, 1)
-    )
+    every = _sound([tensor for tensors in found for tensor in tensors], path)
+    return every.reshape(len(states), -1, 3, 3).swapaxes(0, 1)
 
 
 def _shieldings(states: list[dict], path: str | Path) -> np.ndarray | None:

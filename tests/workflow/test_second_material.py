@@ -29,7 +29,7 @@ def test_li3n_from_its_folder(tmp_path):
     with_synthetic_shieldings(tmp_path / "synthetic.extxyz")
     changes = {"material": {"dataset": "synthetic.extxyz"}, "tensor_model": {"shieldings": True}}
     changes["observables"] = {
-        "temperatures_K": [300],  # one gives every figure and table too, in half the time
+        "temperatures_K": [300],  # one gives every figure and table too
         "reference_shielding_ppm": 90.0,
         "measured_echoes": "synthetic_echoes.csv",
     }
