@@ -18,6 +18,7 @@ from insilico_nmr.registry import COLUMNS, read_registry
 BESIDE = ("uncertainty/atoms.csv", "uncertainty/coverage.csv", "curves/curves.csv", "curves/ratios.csv")
 BESIDE += ("rates/barriers.csv", "rates/model.json")
 BESIDE += ("silicates/curves.csv", "silicates/ratios.csv", "silicates/random_tensor_0_0.csv")
+PICTURE = "figures/summary.png"  # for those who read and do not run; all figures can be drawn from the tables
 SILICATES = "VASP, as in MPContribs' lsdi_vasp_si29"
 
 
@@ -62,6 +63,8 @@ def main() -> None:
         writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)
+    if (args.results / PICTURE).exists():
+        shutil.copyfile(args.results / PICTURE, folder / Path(PICTURE).name)
     print(f"{len(tables)} tables in {folder}")
 
 

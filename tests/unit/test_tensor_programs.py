@@ -362,6 +362,8 @@ def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
     (results / "tables").mkdir(parents=True)
     (results / "uncertainty").mkdir()
     (results / "uncertainty" / "atoms.csv").write_text("y\n3\n")
+    (results / "figures").mkdir()
+    (results / "figures" / "summary.png").write_bytes(b"a picture")
     write_json(results / "config.json", {"material": {"level_of_theory": "made up"}})
     for content in ("x\n1\n", "x\n2\n"):
         (results / "tables" / "rates.csv").write_text(content)
@@ -373,6 +375,7 @@ def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
         assert shipped.read_text() == content
         assert rows.loc["published/made_up/rates.csv", "sha256"] == sha256(shipped)
         assert rows.loc["published/made_up/rates.csv", "level_of_theory"] == "made up"
+    assert (resources / "published" / "made_up" / "summary.png").read_bytes() == b"a picture"
     # Made by another target on another day: still there, and still listed.
     (results / "uncertainty" / "atoms.csv").unlink()
     assert run(*command)[0] == 0
