@@ -3,16 +3,20 @@
 In kinetic Monte Carlo the ions' occupations alone say what comes next: a jump to an empty site of its class has its
 rate whatever came before. Two consequences can be tested on a trajectory, given the rates counted in it.
 
-Stays: the rates of the jumps that are possible for an ion, summed and integrated from its arrival at a site to its
-departure, are distributed as exp(−u) (time-rescaling theorem: F. Papangelou, Trans. Am. Math. Soc. 165, 483 (1972); E.
-N. Brown, R. Barbieri, V. Ventura, R. E. Kass, L. M. Frank, Neural Comput. 14, 325 (2002)), although the surroundings
-change meanwhile. When within a frame an ion came and went is drawn, lest steps of frames be taken for memory. Stays
-that the end of the run cuts off are completed by random draws, which are harmless: under the hypothesis the rest is
-exp(−u) too.
+Frames are what is seen: an ion leaves from one frame to the next with the probability h, the sum of the rates of the
+jumps that are possible for it times the time between frames. All below holds for such chains of frames, however large
+h is; what happens between two frames is in neither test.
 
-Refills: how often a site that was just left is filled again by the same ion (a return) or by another one (a chain, or
-concerted motion), is on average the integral of the rates of such jumps. Both are counted and expected while the
-integral of all rates into the site is below WINDOW.
+Stays: −ln(1 − h), summed from the frame in which an ion is first seen at a site to the one in which it is last seen
+there, with a random part of the last, is distributed as exp(−u), although the surroundings change meanwhile (discrete
+time-rescaling theorem: R. Haslinger, G. Pipa, E. Brown, Neural Comput. 22, 2477 (2010); in continuous time F.
+Papangelou, Trans. Am. Math. Soc. 165, 483 (1972)). Stays that the end of the run cuts off are completed by random
+draws, which are harmless: under the hypothesis the rest is exp(−u) too.
+
+Refills: how often a site that was just left, and is still vacant in the frame after, is filled again by the same ion (a
+return) or by another one (a chain, or concerted motion), is on average the sum of the probabilities of such jumps.
+Both are counted and expected, frame by frame, until the sum of those of all jumps into the site reaches WINDOW. An ion
+that follows within a frame is a replacement (`events`) and not among them.
 """
 
 from dataclasses import dataclass
@@ -25,6 +29,7 @@ from insilico_nmr.events import Assignment, Jumps, occupation, ordered_pairs
 from insilico_nmr.sites import site_orbits
 
 WINDOW = 0.1
+MOST_LIKELY = 0.99
 STAY_COLUMNS = ["orbit", "stays", "departures", "mean_stay_s", "mean_rescaled", "share_below_0.1"]
 STAY_COLUMNS += ["share_below_0.1_expected", "ks_distance", "ks_p_value"]
 REFILL_COLUMNS = ["kind", "found", "expected", "ratio", "ci_low", "ci_high"]
@@ -62,16 +67,21 @@ def _rates_of_sites(assignment: Assignment, rates: np.ndarray) -> tuple[np.ndarr
     return out, into
 
 
+def _rescaled(hazard: np.ndarray) -> np.ndarray:
+    """−ln(1 − h) of probabilities; of ones that the rates make too large, as of the largest that is sensible."""
+    return -np.log1p(-np.minimum(hazard, MOST_LIKELY))
+
+
 def stays(assignment: Assignment, jumps: Jumps, rates: np.ndarray, seed: int) -> Stays:
     """Stays between the `jumps` of each ion; `rates` (C,) in 1/s in the order of `directed_classes`.
 
-    `seed` draws the moments within frames.
+    `seed` draws the moments within last frames.
     """
     rng = np.random.default_rng(seed)
     out, _ = _rates_of_sites(assignment, rates)
     frames, ions = assignment.site.shape
-    felt = np.take_along_axis(out, assignment.supercell_site, axis=1).astype(float) * assignment.frame_s
-    integral = np.concatenate([np.zeros((1, ions)), felt.cumsum(axis=0)])
+    hazard = np.take_along_axis(out, assignment.supercell_site, axis=1).astype(float) * assignment.frame_s
+    survived = np.concatenate([np.zeros((1, ions)), _rescaled(hazard).cumsum(axis=0)])
     orbit = np.array(site_orbits(assignment.sites))
     arrived = np.round(jumps.time_s / assignment.frame_s).astype(int)  # first frame on the new site
     # A jump to a site that another ion was still assigned to was possible within the frame; see events.
@@ -81,12 +91,13 @@ def stays(assignment: Assignment, jumps: Jumps, rates: np.ndarray, seed: int) ->
         mine = np.flatnonzero(jumps.ion == ion)
         mine = mine[np.argsort(arrived[mine])]
         for place, jump in enumerate(mine):
-            last = place + 1 == len(mine)
-            until = frames if last else arrived[mine[place + 1]]
-            more = 0.0 if last else extra[mine[place + 1]]
-            rescaled = integral[until, ion] - integral[arrived[jump], ion] + more
-            rescaled += rng.random() * felt[until - 1, ion] - rng.random() * felt[arrived[jump], ion]
-            rows.append((jumps.end[jump], (until - arrived[jump]) * assignment.frame_s, max(0.0, rescaled), not last))
+            ended = place + 1 < len(mine)
+            until = arrived[mine[place + 1]] if ended else frames
+            last = until - 1  # frame on the site
+            rescaled = survived[last, ion] - survived[arrived[jump], ion]
+            if ended:
+                rescaled += _rescaled(rng.random() * (hazard[last, ion] + extra[mine[place + 1]]))
+            rows.append((jumps.end[jump], (until - arrived[jump]) * assignment.frame_s, rescaled, ended))
     end, time_s, rescaled, ended = np.array(rows, float).reshape(-1, 4).T
     return Stays(orbit[end.astype(int)], time_s, rescaled, ended.astype(bool))
 
@@ -128,21 +139,18 @@ def _refills(count, into, site_of, frame, ion, vacated, first, source, rate, fra
     """Follow each vacated site until it is filled or the window ends: columns 0 return, 1 chain."""
     for jump in range(len(frame)):
         site, integral = vacated[jump], 0.0
-        for now in range(frame[jump] + 1, len(count)):
-            if count[now, site] > 0:
-                found[0 if site_of[now, ion[jump]] == site else 1] += 1
+        for now in range(frame[jump] + 1, len(count) - 1):
+            if count[now, site] > 0 or integral >= window:
                 break
             own = 0.0
             for pair in range(first[site], first[site + 1]):
                 if source[pair] == site_of[now, ion[jump]]:
                     own += rate[pair]
-            total = into[now, site]
-            part = min(1.0, (window - integral) / max(total * frame_s, 1e-300))
-            expected[0] += own * frame_s * part
-            expected[1] += (total - own) * frame_s * part
-            integral += total * frame_s
-            if integral >= window:
-                break
+            expected[0] += own * frame_s
+            expected[1] += (into[now, site] - own) * frame_s
+            integral += into[now, site] * frame_s
+            if count[now + 1, site] > 0:
+                found[0 if site_of[now + 1, ion[jump]] == site else 1] += 1
 
 
 def refills(assignment: Assignment, jumps: Jumps, rates: np.ndarray) -> np.ndarray:
