@@ -3,6 +3,9 @@
 An ion on i that jumps to a vacant j has a rate in proportion to x^s, ln x = −ΔJ/2kT, ΔJ being what the jump changes the
 energy of interactions by, less what it would change it by if every site held its mean number of ions (`lattice_gas`).
 Counts and exposures are therefore sorted by ln x; `rates.fit_rates` finds the strength s along with the rate model.
+
+A replacement (`events`) is to a lattice gas the second of two jumps: its neighbours are those after the first, in which
+the ion on j has gone to where it is in the next frame.
 """
 
 from pathlib import Path
@@ -85,9 +88,13 @@ def count_by_neighbours(assignment: Assignment, jumps: Jumps, interactions: dict
     for frame, ion, kind, replacement in zip(before, jumps.ion, jumps.kind, jumps.replacement, strict=True):
         if kind >= 0:
             home, target = where[frame : frame + 2, ion]
-            place = _bin(field[frame, home] - field[frame, target] + scaled[home, target])
-            counted[kind, place] += 1
-            exposed[kind, place] += replacement
+            log_x = field[frame, home] - field[frame, target] + scaled[home, target]
+            if replacement:
+                left_for = where[frame + 1, where[frame] == target]
+                gone = left_for[(left_for != target) & (left_for != home)]
+                log_x += (scaled[home, gone] - scaled[target, gone] - scaled[home, target]).sum()
+            counted[kind, _bin(log_x)] += 1
+            exposed[kind, _bin(log_x)] += replacement
     kind, place = np.nonzero(exposed + counted)
     table = pd.DataFrame([classes[n] for n in kind], columns=COLUMNS[:3])
     return table.assign(

@@ -102,6 +102,29 @@ def test_rates_among_interacting_neighbours_are_found(counted, sites):
     assert abs(alone.site_energies_eV["B"] - SITE_EV["B"]) > 5 * error[1]
 
 
+def test_an_ion_that_follows_within_a_frame_met_the_same_neighbours_as_one_that_does_so_a_frame_later(
+    sites, interactions
+):
+    onward = next(jump for jump in sites["jumps"] if jump["from"] == 0)
+    beyond = next(
+        jump
+        for jump in sites["jumps"]
+        if jump["from"] == onward["to"] and jump["image"] != (-np.array(onward["image"])).tolist()
+    )
+    places = [(0, np.zeros(3, int)), (onward["to"], np.array(onward["image"]))]
+    places.append((beyond["to"], places[1][1] + beyond["image"]))
+    met = []
+    for steps in ([(0, 1), (0, 2), (1, 2)], [(0, 1), (1, 2)]):  # places of the follower and of the one ahead
+        site, cell = (np.array([[places[n][part] for n in step] for step in steps]) for part in (0, 1))
+        shape = site.shape
+        run = Assignment(sites, REPEAT, site, cell, np.zeros(shape, bool), np.zeros((*shape, 3), np.float32), 1e-13)
+        found = neighbourhoods.count_by_neighbours(run, find_jumps(run), interactions, 500.0)
+        (row,) = found[(found["count"] > 0) & (found["from"] == "A")].itertuples(index=False)
+        met.append((row[0], row.log_x))
+        assert row.exposure_s > 0
+    assert met[0] == met[1]
+
+
 def test_the_gas_of_the_model_has_the_occupancies_of_the_runs(runs, counted, sites, interactions):
     model = fit_rates(sites["classes"], counted, [], 5e12, 3)
     pairs = [pair | {"energy_eV": model.strength * pair["energy_eV"]} for pair in interactions["pairs"]]
