@@ -148,7 +148,9 @@ def start_in_equilibrium(gas: Gas, numbers: tuple[int, ...], rng: np.random.Gene
     seeds = rng.integers(2**64, dtype=np.uint64, size=2)
     level = gas.levelled or gas
     run_in = start(level, sites, int(seeds[0]), species)
-    run_events(level, run_in, RUN_IN * len(species))
+    run_events(level, run_in, RUN_IN // 2 * len(species))
+    # It ends at a time, not after a number of jumps, or states that are left soon would come more often than they last.
+    run_snapshots(level, run_in, np.array([2 * run_in.time_s]))
     return start(gas, run_in.where, int(seeds[1]), species)
 
 

@@ -186,6 +186,20 @@ def test_two_species_follow_boltzmann_and_their_own_rates(by):
     assert np.all(np.abs(found.mean(axis=0) - exits) < 4 * error)
 
 
+def test_simulations_start_from_occupations_as_common_as_they_last():
+    """Not as common as they are reached: those with ions on C are left 30 times sooner than others."""
+    lattice = build_lattice(three_orbits(), THREE_RATES, (2, 2, 1))
+    gas, rng = lattice_gas.build_gas(lattice, [], 300.0), np.random.default_rng(5)
+    on_orbits = np.zeros((2000, 3))
+    for row in on_orbits:
+        filled = gas_kmc.start_in_equilibrium(gas, (4,), rng).where
+        row[:] = np.bincount(filled % 3, minlength=3) / 4
+    error = on_orbits.std(axis=0, ddof=1) / np.sqrt(len(on_orbits))
+    exact = equilibrium(lattice, 4).occupation
+    assert exact[2] < 0.1
+    np.testing.assert_array_less(np.abs(on_orbits.mean(axis=0) - exact), 4 * error)
+
+
 def test_without_interactions_it_is_the_gas_of_exclusion():
     lattice = build_lattice(three_orbits(), THREE_RATES, (8, 8, 4))
     gas, n_ions = lattice_gas.build_gas(lattice, [], 300.0), 300
