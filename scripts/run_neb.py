@@ -1,8 +1,9 @@
 """Barriers of jump classes by climbing-image NEB on the trained potential, in several arrangements of the other ions.
 
 Each finished class lies in the state folder; a second run takes it from there as long as nothing it depends on has
-changed. A hop without a barrier to trust is a row with its reason, not an error. Where the ends are minima and the
-saddle has one imaginary mode, the row has Vineyard's attempt frequencies too, and else the reason.
+changed. A hop without a barrier to trust is a row with its reason, not an error; so is a path that stays on a ridge, with
+more than one imaginary mode at its top. Where both ends are minima the row has Vineyard's attempt frequencies, and else
+the reason.
 """
 
 import argparse
@@ -12,13 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+from ase.calculators.calculator import Calculator
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
-from insilico_nmr.neb import NebFailed, find_barrier, hop_start, jump_of_class
+from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import read_sites
-from insilico_nmr.vineyard import NoPrefactor, prefactors
+from insilico_nmr.vineyard import NoPrefactor, find_saddle, prefactors
 
 COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
 COLUMNS += ["forward_prefactor_per_s", "backward_prefactor_per_s", "reason"]
@@ -92,13 +94,23 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
             row = {"class": entry["name"], "from": entry["from"], "to": entry["to"]}
             row |= {"arrangement": arrangement, "member": member}
             try:
-                hop = find_barrier(start, calc, args.images, args.max_force)
-                row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
-                row |= prefactor_columns(*prefactors(hop, start.ion, calc))
+                row |= {"status": "converged"} | barriers(start, calc, args)
             except NebFailed as error:
                 row |= {"status": error.status, "reason": str(error)}
             rows.append(row)
     return rows
+
+
+def barriers(start: Start, calc: Calculator, args) -> dict:
+    """Barriers of a hop, up to its saddle where the highest image leads to one, and attempt frequencies."""
+    hop = find_barrier(start, calc, args.images, args.max_force)
+    sides = {"forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
+    try:
+        saddle = find_saddle(hop, start.ion, calc)
+    except NoPrefactor as reason:
+        return sides | prefactor_columns(reason, reason)
+    sides = {side: height + saddle.above_image_eV for side, height in sides.items()}
+    return sides | prefactor_columns(*prefactors(hop, saddle, calc))
 
 
 def prefactor_columns(forward: float | NoPrefactor, backward: float | NoPrefactor) -> dict:

@@ -1,4 +1,4 @@
-"""Attempt frequencies of hops in harmonic transition-state theory, from second derivatives of the potential.
+"""Saddles of hops, and their attempt frequencies in harmonic transition-state theory, from second derivatives.
 
     ν* = Π ν_i(minimum) / Π' ν_i(saddle),
 
@@ -6,6 +6,7 @@ the second product without the one imaginary mode: G. H. Vineyard, J. Phys. Chem
 classical.
 """
 
+from dataclasses import dataclass
 from math import pi
 
 import numpy as np
@@ -15,22 +16,34 @@ from ase.geometry import find_mic
 from ase.optimize import FIRE
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.neb import Hop, bottoms
+from insilico_nmr.neb import Hop, NebFailed, bottoms
 
 DISPLACEMENT_A = 0.01  # of the central differences
 STATIONARY_EV_PER_A = 0.01
 MOST_STEPS = 300
-HESSIANS = 4
+HESSIANS = 6
+PUSH_A = 0.1  # off a ridge, the atom that moves most
 SOFTEST_EV_PER_A2 = 0.3  # softer modes are followed as if they had this curvature
 # Farther than this from the image that NEB found, Å, a saddle is another one.
 LONGEST_WAY_A = 0.5
 
 
 class NoPrefactor(InputError):
-    """Harmonic transition-state theory does not apply to a hop."""
+    """Harmonic transition-state theory does not apply to a hop, whose barrier may be right."""
 
 
-def prefactors(hop: Hop, ion: int, calculator: Calculator) -> tuple[float | NoPrefactor, float | NoPrefactor]:
+@dataclass(frozen=True)
+class Saddle:
+    """Atoms at rest, numbers (n,) of those that vibrate, their `_curvatures` (3n,), one negative; energy above the
+    highest image of the path, eV."""
+
+    atoms: Atoms
+    free: np.ndarray
+    curvatures: np.ndarray
+    above_image_eV: float
+
+
+def prefactors(hop: Hop, saddle: Saddle, calculator: Calculator) -> tuple[float | NoPrefactor, float | NoPrefactor]:
     """Attempt frequencies forward and backward, 1/s, each or the reason why there is none.
 
     The minima are those next to the saddle: where the path dips below an end point on its way, the bottom of the dip,
@@ -38,20 +51,10 @@ def prefactors(hop: Hop, ion: int, calculator: Calculator) -> tuple[float | NoPr
     translations out of both products by one and the same factor. Atoms near the ion alone would not do: with those
     within 6 Å, 59 of 128, one ratio came out at 0.4 of that of the whole cell, for half the time.
     """
-    energies = np.array(hop.energies_eV)
-    top = int(energies.argmax())
-    free = _vibrating(hop.path[top], ion)
-    try:
-        at_saddle = _curvatures(_saddle(hop, top, calculator, free), calculator, free)
-        imaginary = int((at_saddle < 0).sum())
-        if imaginary != 1:
-            raise NoPrefactor(f"{imaginary} imaginary modes at the saddle")
-    except NoPrefactor as reason:
-        return reason, reason
     found: list[float | NoPrefactor] = []
-    for name, image in zip(("start", "end"), bottoms(energies), strict=True):
+    for name, image in zip(("start", "end"), bottoms(np.array(hop.energies_eV)), strict=True):
         try:
-            found.append(_vineyard(_at_minimum(hop.path[image], calculator, free, name), at_saddle))
+            found.append(_vineyard(_at_minimum(hop.path[image], calculator, saddle.free, name), saddle.curvatures))
         except NoPrefactor as reason:
             found.append(reason)
     return found[0], found[1]
@@ -104,30 +107,66 @@ def _at_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: st
     return curvatures
 
 
-def _saddle(hop: Hop, top: int, calculator: Calculator, free: np.ndarray) -> Atoms:
+def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
     """The saddle next to the climbing image: uphill along one mode, downhill along all others.
 
-    NEB leaves forces that move soft modes by a tenth of an Å; signs and sizes of their curvatures hang on that. Steps
-    are Newton's on |curvatures|, the Hessian made anew after a quarter of them: C. J. Cerjan, W. H. Miller, J. Chem.
-    Phys. 75, 2800 (1981). The mode to climb is, of those that go down on both sides, the one most along the path.
+    NEB leaves forces that move soft modes by a tenth of an Å; signs and sizes of their curvatures hang on that. And a
+    path that is mirrored in itself may stay on a ridge, from which its highest image is pushed. Steps are Newton's on
+    |curvatures|, the Hessian made anew after some of them: C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981).
+    The mode to climb is, of those that go down on both sides, the one most along the path. Raises NoPrefactor where the
+    search comes to no end, or to one that is far, and NebFailed where it does so from a ridge: that is no barrier.
     """
+    top = int(np.argmax(hop.energies_eV))
     image = hop.path[top]
+    free = _vibrating(image, ion)
     atoms = image.copy()
     atoms.calc = calculator
+    start_eV = atoms.get_potential_energy()
     along = (hop.path[top + 1].positions - hop.path[top - 1].positions)[free].ravel()
-    for _ in range(HESSIANS):
-        values, vectors = np.linalg.eigh(hessian(atoms, calculator, free))
-        down = max(1, int((values < 0).sum()))
-        uphill = int(np.abs(vectors[:, :down].T @ along).argmax())
-        stiffness = np.maximum(np.abs(values), SOFTEST_EV_PER_A2)
-        stiffness[uphill] *= -1
-        inverse = (vectors / stiffness) @ vectors.T
-        for _ in range(MOST_STEPS // HESSIANS):
-            forces = atoms.get_forces()[free]
-            if np.linalg.norm(forces, axis=1).max() < STATIONARY_EV_PER_A:
-                return atoms
-            step = (inverse @ forces.ravel()).reshape(-1, 3)
-            atoms.positions[free] += step * min(1.0, 0.1 / np.linalg.norm(step, axis=1).max())
-            if np.linalg.norm(atoms.positions - image.positions, axis=1).max() > LONGEST_WAY_A:
-                raise NoPrefactor(f"no saddle within {LONGEST_WAY_A} Å of the highest image")
-    raise NoPrefactor("the search for the saddle does not converge")
+    imaginary = 1
+    try:
+        for _ in range(HESSIANS):
+            values, vectors = np.linalg.eigh(hessian(atoms, calculator, free))
+            down = max(1, int((values < 0).sum()))
+            uphill = int(np.abs(vectors[:, :down].T @ along).argmax())
+            if _largest_force(atoms, free) < STATIONARY_EV_PER_A:
+                imaginary = int((values < 0).sum())
+                if imaginary == 0:
+                    raise NoPrefactor("0 imaginary modes at the saddle")
+                if imaginary == 1:
+                    curvatures = _curvatures(atoms, calculator, free)
+                    return Saddle(atoms, free, curvatures, atoms.get_potential_energy() - start_eV)
+                _push(atoms, free, vectors[:, 1 if uphill == 0 else 0])
+            stiffness = np.maximum(np.abs(values), SOFTEST_EV_PER_A2)
+            stiffness[uphill] *= -1
+            _follow(atoms, image, free, (vectors / stiffness) @ vectors.T)
+        raise NoPrefactor("the search for the saddle does not converge")
+    except NoPrefactor as reason:
+        if imaginary > 1:
+            raise NebFailed("not converged", f"{imaginary} imaginary modes at the top, and from it {reason}") from None
+        raise
+
+
+def _follow(atoms: Atoms, image: Atoms, free: np.ndarray, inverse: np.ndarray) -> None:
+    """Newton's steps with the inverse (3n, 3n) of |curvatures|, until forces are small or the Hessian is too old."""
+    for _ in range(MOST_STEPS // HESSIANS):
+        if _largest_force(atoms, free) < STATIONARY_EV_PER_A:
+            return
+        step = (inverse @ atoms.get_forces()[free].ravel()).reshape(-1, 3)
+        atoms.positions[free] += step * min(1.0, 0.1 / np.linalg.norm(step, axis=1).max())
+        if np.linalg.norm(atoms.positions - image.positions, axis=1).max() > LONGEST_WAY_A:
+            raise NoPrefactor(f"no saddle within {LONGEST_WAY_A} Å of the highest image")
+
+
+def _largest_force(atoms: Atoms, free: np.ndarray) -> float:
+    return float(np.linalg.norm(atoms.get_forces()[free], axis=1).max())
+
+
+def _push(atoms: Atoms, free: np.ndarray, mode: np.ndarray) -> None:
+    """Move along a mode (3n,), to the side on which the energy is lower."""
+    step = mode.reshape(-1, 3) * PUSH_A / np.linalg.norm(mode.reshape(-1, 3), axis=1).max()
+    atoms.positions[free] += step
+    there = atoms.get_potential_energy()
+    atoms.positions[free] -= 2 * step
+    if there < atoms.get_potential_energy():
+        atoms.positions[free] += 2 * step

@@ -5,8 +5,8 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
-from insilico_nmr.neb import Hop, Start, find_barrier
-from insilico_nmr.vineyard import NoPrefactor, hessian, prefactors
+from insilico_nmr.neb import Hop, NebFailed, Start, find_barrier
+from insilico_nmr.vineyard import NoPrefactor, find_saddle, hessian, prefactors
 
 MASS, WALL = 6.94, 3.0  # u; eV/Å² across the path
 TOP, BARRIER = 0.45, 0.3  # Å, eV
@@ -57,13 +57,13 @@ def test_attempt_frequencies_of_a_double_well(wells):
     # Of three modes at each minimum two lie across; the channel is (1 + x)² times as stiff at x as at the start.
     forward = frequency(second(0)) / (1 + TOP) ** 2
     backward = frequency(second(1)) * 4 / (1 + TOP) ** 2
-    found = prefactors(hop, 0, calculator)
+    found = prefactors(hop, find_saddle(hop, 0, calculator), calculator)
     assert found == (pytest.approx(forward, rel=5e-3), pytest.approx(backward, rel=5e-3))
 
 
 def test_there_and_back_rates_balance_the_free_energies_of_the_minima(wells):
     hop, calculator = wells
-    forward, backward = prefactors(hop, 0, calculator)
+    forward, backward = prefactors(hop, find_saddle(hop, 0, calculator), calculator)
     thermal = 600 * units.kB
 
     def free_energy(image: Atoms) -> float:
@@ -91,28 +91,44 @@ def test_a_start_that_is_no_minimum_has_no_forward_frequency_only(wells):
             self.results["forces"][0] += [-2 * x / 0.15**2 * 3 * fade * y * y, 6 * fade * y, 0]
 
     ridge.positions[0] = calculator.home[0]
+    saddle, plain = find_saddle(hop, 0, calculator), hop
     hop = Hop(hop.forward_eV, hop.backward_eV, hop.energies_eV, (ridge, *hop.path[1:]))
-    forward, backward = prefactors(hop, 0, Ridge(calculator.home))
+    forward, backward = prefactors(hop, saddle, Ridge(calculator.home))
     assert isinstance(forward, NoPrefactor)
     assert "1 imaginary modes at the start" in str(forward)
-    assert backward == pytest.approx(prefactors(hop, 0, calculator)[1], rel=1e-2)
+    assert backward == pytest.approx(prefactors(plain, saddle, calculator)[1], rel=1e-2)
 
 
-def test_a_top_with_two_imaginary_modes_has_none(wells):
-    hop, calculator = wells
+class Split(Wells):
+    """About the top a ridge runs along the middle of the channel, with a way on either side of it, or with none."""
 
-    class Split(Wells):
-        """The channel has a ridge along its middle all the way."""
+    sides = 0.3  # Å
 
-        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-            super().calculate(atoms, properties, system_changes)
-            y = self.atoms.positions[0, 1] - self.home[0, 1]
-            self.results["energy"] -= 10 * y * y
-            self.results["forces"][0, 1] += 20 * y
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x, y, _ = self.atoms.positions[0] - self.home[0]
+        fade = 6 * np.exp(-(((x - TOP) / 0.35) ** 2))
+        bend = y * y - (0.5 * y**4 / self.sides**2 if self.sides else 0)
+        slope = 2 * y - (2 * y**3 / self.sides**2 if self.sides else 0)
+        self.results["energy"] -= fade * bend
+        self.results["forces"][0] += [-2 * (x - TOP) / 0.35**2 * fade * bend, fade * slope, 0]
 
-    forward, backward = prefactors(hop, 0, Split(calculator.home))
-    assert isinstance(forward, NoPrefactor)
-    assert str(forward) == str(backward)
+
+def test_a_path_on_a_ridge_is_led_to_the_saddle_beside_it(wells):
+    atoms = wells[0].path[0]
+    calculator = Split(wells[1].home)
+    start = Start(atoms, 0, np.array([1.0, 0, 0]), np.full((1, 3), 11.0))
+    hop = find_barrier(start, calculator, images=5, max_force=0.02)
+    assert hop.forward_eV == pytest.approx(BARRIER, abs=0.01)  # nothing pushes it from the middle
+    saddle = find_saddle(hop, 0, calculator)
+    assert (saddle.curvatures < 0).sum() == 1
+    assert abs(saddle.atoms.positions[0, 1] - calculator.home[0, 1]) > 0.1
+    assert np.abs(saddle.atoms.get_forces()).max() < 0.01
+    assert saddle.above_image_eV == pytest.approx(saddle.atoms.get_potential_energy() - max(hop.energies_eV), abs=1e-6)
+    assert saddle.above_image_eV < -0.03
+    calculator.sides = 0
+    with pytest.raises(NebFailed, match="2 imaginary modes at the top, and from it no saddle within"):
+        find_saddle(hop, 0, calculator)
 
 
 class Bonds(Calculator):

@@ -161,7 +161,7 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
             raise NebFailed("not converged", "made up")
         return SimpleNamespace(forward_eV=0.4, backward_eV=0.3)
 
-    def prefactors(hop, ion, calculator):
+    def prefactors(hop, saddle, calculator):
         return 3e12, NoPrefactor("2 imaginary modes at the end")
 
     (crystal / "potential").write_text("made up")
@@ -169,6 +169,7 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
     monkeypatch.setattr(run_neb, "hop_start", lambda *arguments, calculator: hop_start(*arguments))
     monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
+    monkeypatch.setattr(run_neb, "find_saddle", lambda *arguments: SimpleNamespace(above_image_eV=-0.05))
     monkeypatch.setattr(run_neb, "prefactors", prefactors)
 
     def neb(*more: object) -> pd.DataFrame:
@@ -183,7 +184,7 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     assert found["class"].tolist() == ["Li1-Li2:1.80"] * 4 + ["Li2-Li2:2.40"] * 4
     assert sought == [0, 1] * 4
     assert found["status"].tolist() == ["converged", "not converged"] * 4
-    assert found[["forward_eV", "backward_eV"]].iloc[::2].to_numpy().tolist() == [[0.4, 0.3]] * 4
+    assert found[["forward_eV", "backward_eV"]].iloc[::2].to_numpy() == pytest.approx(np.array([[0.35, 0.25]] * 4))
     assert found[["forward_eV", "backward_eV"]].iloc[1::2].isna().all(axis=None)
     assert found["forward_prefactor_per_s"].iloc[::2].tolist() == [3e12] * 4
     assert found["forward_prefactor_per_s"].iloc[1::2].isna().all()
