@@ -1,9 +1,9 @@
 """Barriers of jump classes by climbing-image NEB on the trained potential, in several arrangements of the other ions.
 
 Each finished class lies in the state folder; a second run takes it from there as long as nothing it depends on has
-changed. A hop without a barrier to trust is a row with its reason, not an error; so is a path that stays on a ridge, with
-more than one imaginary mode at its top. Where both ends are minima the row has Vineyard's attempt frequencies, and else
-the reason.
+changed. A hop without a barrier to trust is a row with its reason, not an error; so is a path that stays on a ridge,
+with more than one imaginary mode at its top. Where both ends are minima the row has Vineyard's attempt frequencies, and
+else the reason.
 """
 
 import argparse
