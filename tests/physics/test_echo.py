@@ -171,32 +171,6 @@ def test_plateau_of_the_two_site_correlation_function():
     assert echo.plateau_short_evolution(HALVES, np.array([a, b])) == pytest.approx(expected)
 
 
-def test_the_amplitude_is_that_of_the_pulses():
-    """90°_x − t_p − 45°_y − t_m − 45°_y − t_p on the density matrix of a spin 3/2: quadrupolar order alone is kept in
-    mixing, and the echo over the signal after the first pulse is (9/20) sin(ω_a t_p) sin(ω_b t_p)."""
-    m = np.arange(1.5, -2, -1)
-    raising = np.diag(np.sqrt(15 / 4 - m[1:] * (m[1:] + 1)), 1)
-    Ix, Iy, Iz = (raising + raising.T) / 2, (raising - raising.T) / 2j, np.diag(m)
-    order = np.diag(3 * m**2 - 15 / 4)
-
-    def pulse(rho, axis, angle):
-        turn = expm(-1j * angle * axis)
-        return turn @ rho @ turn.conj().T
-
-    def evolved(rho, phase):  # satellites at ±ω, the central line at 0
-        turn = expm(-1j * phase / 6 * order)
-        return turn @ rho @ turn.conj().T
-
-    for first, second in ((0.3, 0.3), (1.1, 2.0), (np.pi / 2, np.pi / 2), (2.5, 0.7)):
-        rho = pulse(Iz, Ix, np.pi / 2)
-        start = np.trace(rho @ Iy).real
-        rho = pulse(evolved(rho, first), Iy, np.pi / 4)
-        rho = np.trace(rho @ order).real / np.trace(order @ order) * order
-        rho = evolved(pulse(rho, Iy, np.pi / 4), second)
-        signal = max((np.trace(rho @ axis).real for axis in (Ix, Iy)), key=abs)
-        assert abs(signal / start) == pytest.approx(echo.AMPLITUDE * abs(np.sin(first) * np.sin(second)), rel=1e-9)
-
-
 def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
     evolution_time_s = 2e-5
     for jumps, excess, tolerance in ((0.02, 0.03, 0.005), (0.2, 0.34, 0.01)):
