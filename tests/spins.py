@@ -1,4 +1,4 @@
-"""Density matrices of a spin that jumps among sites: pulses, Hamiltonians and the stochastic Liouville equation.
+"""A spin that jumps among sites: density matrices, pulses, the stochastic Liouville equation, closed forms.
 
 States are (S, d, d): a part of the density matrix a site, d = 2I + 1, the field along z. Nothing here is taken from the
 package, which it is to judge.
@@ -49,3 +49,23 @@ def turned(state: np.ndarray, axis: np.ndarray, degrees: float) -> np.ndarray:
 def signal(state: np.ndarray, operator: np.ndarray) -> float:
     """Tr(ρ·operator) over all sites."""
     return np.einsum("sij,ji->", state, operator).real
+
+
+def _two_sites(frequency: np.ndarray, rate_per_s: float, time_s: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Half the difference δ of frequencies (2, ...), and cosh Rt and sinh(Rt)/R, R² = k² − δ²."""
+    half = (frequency[0] - frequency[1]) / 2
+    root = np.sqrt(rate_per_s**2 - half**2 + 0j)
+    return half, np.cosh(root * time_s).real, (np.sinh(root * time_s) / root).real
+
+
+def two_site_decay(frequency: np.ndarray, rate_per_s: float, time_s: np.ndarray) -> np.ndarray:
+    """Re⟨e^{iφ(t)}⟩ of equally filled sites of frequencies (2, ...), rad/s, with jumps at k both ways."""
+    _, even, odd = _two_sites(frequency, rate_per_s, time_s)
+    return np.cos(frequency.mean(axis=0) * time_s) * np.exp(-rate_per_s * time_s) * (even + rate_per_s * odd)
+
+
+def two_site_echo(frequency: np.ndarray, rate_per_s: float, delay_s: np.ndarray) -> np.ndarray:
+    """⟨cos(φ₂ − φ₁)⟩ likewise, of the phases during the delay before and after the pulse."""
+    half, even, odd = _two_sites(frequency, rate_per_s, delay_s)
+    square = even**2 + 2 * rate_per_s * even * odd + (rate_per_s**2 + half**2) * odd**2
+    return np.exp(-2 * rate_per_s * delay_s) * square

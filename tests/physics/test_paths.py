@@ -77,7 +77,7 @@ def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says
     np.testing.assert_allclose(found, exact, atol=0.006)
     stay = (1 + np.exp(-2 * rate * mixing)) / 4
     joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
-    frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7))
+    frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7), Li7)
     assert (frozen[0] - exact[0]) > 0.05
 
 
