@@ -19,7 +19,7 @@ REGISTRY = str(Path(workflow.basedir) / "resources" / "registry.csv")
 
 
 def check_isotope():
-    """Stop before anything is computed where the isotope is not of the mobile element, or has no echo of spin 3/2."""
+    """Stop before anything is computed where the isotope is not of the mobile element, or its spin not 3/2."""
     isotope, mobile = config["material"]["isotope"], config["material"]["mobile"]
     with open(Path(workflow.basedir) / "resources" / "nuclei.csv", newline="") as handle:
         known = {row["isotope"]: row for row in csv.DictReader(handle)}
@@ -30,7 +30,7 @@ def check_isotope():
     if float(known[isotope]["Q_mb"]) == 0:
         raise InputError(f"material.isotope is {isotope}, which has no quadrupole moment: no field gradient acts on it")
     if float(known[isotope]["spin"]) != 1.5:
-        raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; echoes need spin 3/2")
+        raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; a study needs spin 3/2")
 
 
 def frames_in(path):

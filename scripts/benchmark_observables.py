@@ -47,8 +47,8 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
 
     def contract_all(kernels: list[np.ndarray]) -> None:
         for kernel in kernels:
-            echo.frozen_echo(propagator.joint, kernel)
-        echo.frozen_echo(propagator.replicas, kernels[0])
+            echo.frozen_echo(propagator.joint, kernel, nucleus)
+        echo.frozen_echo(propagator.replicas, kernels[0], nucleus)
 
     def correlation() -> None:
         for tensors in sets:
@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("trajectories", type=Path, nargs="+", help="runs at one temperature, HDF5")
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models, the first is used")
     parser.add_argument("--mobile", required=True, help="element of the ions")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
     parser.add_argument("--evolution-times-us", type=float, nargs="+", default=[5, 20], help="(default: 5 20)")
     parser.add_argument("--average-ps", type=float, default=0.0, help="length of running means (default: none)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")

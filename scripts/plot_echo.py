@@ -64,7 +64,7 @@ CORRELATION = ["temperature_K", "shift", "mixing_time_s", "normalised"]
 CORRELATION += ["normalised_se_sampling", "continued"]
 WIDEST_PLATEAU = 0.3  # half interval of a fitted plateau beyond which it says nothing, and is not drawn
 WINDOW_PER_S = (1.0, 1e4)  # decay rates that spin-alignment echoes measure
-LEAST_SIGNAL = 0.01  # S2(t_m→0), of which 9/20 is the most, of curves with jumps during the evolution time
+LEAST_SIGNAL = 0.01  # S2(t_m→0), of which 9/20 is the most of spin 3/2, of curves with jumps during the evolution time
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STAR = {"marker": "*", "markersize": 7, "markeredgecolor": BLACK, "markeredgewidth": 0.5, "linestyle": "none"}
 

@@ -1,4 +1,4 @@
-"""Tensor correlation function and 7Li spin-alignment echoes at one temperature, with fits.
+"""Tensor correlation function and spin-alignment echoes at one temperature, with fits, of spin 1 or 3/2.
 
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
 the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
     parser.add_argument(
         "--evolution-times-us",
         type=float,
@@ -244,15 +244,15 @@ def main() -> None:
         if jumping and surroundings == "frozen":  # but the ions themselves do not stay
             by_replica, surroundings = 0 * by_replica, "changing"
         added = by_replica.mean(axis=0)
-        signal = echo.frozen_echo(joint, kernel) + added
-        replicas = damping * (echo.frozen_echo(propagator.replicas, kernel) + by_replica)
-        limit = echo.AMPLITUDE * propagator.populations @ kernel @ propagator.populations + added[-1]
+        signal = echo.frozen_echo(joint, kernel, nucleus) + added
+        replicas = damping * (echo.frozen_echo(propagator.replicas, kernel, nucleus) + by_replica)
+        limit = echo.amplitude(nucleus) * propagator.populations @ kernel @ propagator.populations + added[-1]
         ratio = limit / signal[0] if signal[0] > 0 else 1.0
         left = left_of_decay(signal, limit)
         members, samples, scaled = (
             np.array(
                 [
-                    damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how)) + scale * added)
+                    damping * (echo.frozen_echo(joint, spread_kernel_of(tensors, **how), nucleus) + scale * added)
                     for tensors, scale in zip(sets, of_set, strict=True)
                 ]
             ).reshape(len(sets), len(time_s))

@@ -7,9 +7,11 @@ sites         every site has its mean tensor, as in all other observables
 surroundings  the tensor depends on which neighbouring sites are filled; its mean over these is the site's (with
               --surroundings)
 
-Spectra: the transforms of the decay and of the quadrupole echo, which is refocused ideally at twice --echo-delay-us;
-areas are 1 and what is left then. With --dead-time-us the first points of the free-induction decay are lost. Alignment
-echoes: S2 at the evolution times, up to the mixing time that the budget of jumps reaches.
+Spectra: the transforms of the decay and of the quadrupole echo at twice --echo-delay-us; areas are 1 and what is left
+then. That echo is ideal, every coherence refocused whole, which a pulse does to spin 1; of larger spins a 90° pulse
+leaves each line another part (`insilico_nmr.paths.decay`). With --dead-time-us the first points of the free-induction
+decay are lost. Alignment echoes, of spin 1 and 3/2: S2 at the evolution times, up to the mixing time that the budget of
+jumps reaches.
 
 Errors: `se_sampling` over replicas, whose orientations differ too, and over replicates of the site tensors; `sd_model`
 over the committee's tensors; `sd_dft` over tensors scaled by DFT's error. All these sets of tensors go along the first
@@ -28,14 +30,14 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 from insilico_nmr import paths
-from insilico_nmr.echo import SiteTensors, read_site_tensors
+from insilico_nmr.echo import AMPLITUDES, SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
-from insilico_nmr.powder import frequency_unit, transitions
+from insilico_nmr.powder import outermost_unit, transitions
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
@@ -176,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
     parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: %(default)s)")
     parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica, at most (default: 1e7)")
-    parser.add_argument("--evolution-times-us", type=float, nargs="+", required=True, help="of the alignment echo")
+    parser.add_argument("--evolution-times-us", type=float, nargs="+", default=[], help="of the alignment echo")
     parser.add_argument("--echo-delay-us", type=float, required=True, help="τ of the quadrupole echo, which is at 2τ")
     parser.add_argument(
         "--dead-time-us", type=float, default=0.0, help="before the first point of a decay (default: 0)"
@@ -187,7 +189,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
-    if min(arguments.evolution_times_us) <= 0 or arguments.echo_delay_us <= 0 or arguments.dead_time_us < 0:
+    if min([*arguments.evolution_times_us, arguments.echo_delay_us]) <= 0 or arguments.dead_time_us < 0:
         raise InputError("--evolution-times-us and --echo-delay-us must be positive, --dead-time-us not negative")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
@@ -203,14 +205,19 @@ def main() -> None:
     reach_s = arguments.max_events / n_ions / exit_rate(mover, n_ions)
     step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
     evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
-    widest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()
+    if evolution_s and nucleus.spin not in AMPLITUDES:
+        print(
+            f"no alignment echo of {nucleus.isotope}, spin {nucleus.spin:g}: spins 1 and 3/2 have it", file=sys.stderr
+        )
+        evolution_s = []
+    widest_Hz = abs(outermost_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()
     least = int(np.ceil(LEAST_PERIODS / widest_Hz / step_s))
     plan = Plan(reach_s, step_s, count, 1e-6 * arguments.echo_delay_us, evolution_s, least)
     print(f"{n_ions} ions in a supercell {lattice.supercell}, followed for {reach_s:.3g} s", file=sys.stderr)
-    if not plan.mixing_s:
+    if not plan.mixing_s and (evolution_s or not plan.spectra):
         raise InputError(
-            f"--max-events {arguments.max_events}: at {arguments.temperature:g} K they end after {reach_s:.2g} s, "
-            "before any evolution time does; choose a lower temperature or more jumps"
+            f"--max-events {arguments.max_events}: at {arguments.temperature:g} K they end after {reach_s:.2g} s, too "
+            f"soon for {'any evolution time' if evolution_s else 'a spectrum'}; choose a lower temperature, more jumps"
         )
     if not plan.spectra:
         print(

@@ -1,8 +1,9 @@
-"""Correlation functions and spin-alignment echoes of spin 3/2 from the two-time propagator and the states' tensors.
+"""Correlation functions and spin-alignment echoes of spin 1 and 3/2 from the two-time propagator and states' tensors.
 
 P[a, b, t] is the joint probability that an ion is in state a at time 0 and in b at time t. Everything that looks at two
 times only is a contraction of it. Hard ideal pulses; dipolar evolution and spin diffusion are not modelled.
-R. Böhmer, K. R. Jeffrey, M. Vogel, Prog. Nucl. Magn. Reson. Spectrosc. 50, 87 (2007).
+H. W. Spiess, J. Chem. Phys. 72, 6755 (1980), for spin 1; R. Böhmer, K. R. Jeffrey, M. Vogel, Prog. Nucl. Magn. Reson.
+Spectrosc. 50, 87 (2007).
 """
 
 import sys
@@ -17,13 +18,21 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import directions_for_phase, frequency_unit, quadrupolar_frequency, unit_direction, zcw
+from insilico_nmr.powder import (
+    directions_for_phase,
+    frequency_unit,
+    outermost_unit,
+    quadrupolar_frequency,
+    unit_direction,
+    zcw,
+)
 from insilico_nmr.propagator import DECORRELATED, read_propagator
 
 # Largest fraction of ions in another state after one evolution time at which the frozen form is trusted
 # (two sites: S₂(0) is then 3 to 4 % high).
 FROZEN_LIMIT = 0.02
-AMPLITUDE = 9 / 20  # of the optimum sin·sin spin-alignment echo of spin 3/2
+# Of the sin·sin echo of 90°_x − t_p − 45°_y − t_m − 45°_y − t_p by spin, over the signal after the first pulse.
+AMPLITUDES = {1.0: 3 / 4, 1.5: 9 / 20}
 
 
 @dataclass(frozen=True)
@@ -213,32 +222,47 @@ def tensor_kernel(tensors: np.ndarray) -> np.ndarray:
 
 
 def frequency_correlation_factor(nucleus: Nucleus) -> float:
-    """Hz² per a.u.² from ⟨V(0):V(t)⟩ to ⟨ν_Q(0)ν_Q(t)⟩, exact in a powder: (2/15)·(eQ/2h)² for spin 3/2."""
+    """Hz² per a.u.² from ⟨V(0):V(t)⟩ to ⟨ν_Q(0)ν_Q(t)⟩, exact in a powder: (2/15)·(eQ/2h)² for spin 3/2.
+
+    ν_Q is where a satellite of spin 3/2 lies, and the distance of the two lines of spin 1.
+    """
     return 2 / 15 * frequency_unit(nucleus) ** 2
 
 
 def evolution_kernel(
     tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None = None
 ) -> np.ndarray:
-    """Powder average K_ab of sin(ω_a t_p)·sin(ω_b t_p), shape (S, S), of tensors (S, 3, 3) in a.u.; ω = 2πν_Q.
+    """Powder average K_ab of sin(ω_a t_p)·sin(ω_b t_p), shape (S, S), of tensors (S, 3, 3) in a.u.
 
-    The grid grows with the phase (powder.directions_for_phase). With `direction` (3,), a single crystal with the
-    field along it. Raises InputError for a spin other than 3/2, where two satellites at ±ν_Q are not the whole spin.
+    ω is that of `evolution_phases`. The grid grows with the phase (powder.directions_for_phase). With `direction` (3,),
+    a single crystal with the field along it. Raises InputError for a spin other than 1 and 3/2.
     """
     check_echo(nucleus, evolution_time_s)
     directions, weights = orientations(tensors, evolution_time_s, nucleus, direction)
     kernel = np.zeros((len(tensors), len(tensors)))
     for start in range(0, len(directions), 50_000):
         block = slice(start, start + 50_000)
-        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
-        sines = np.sin(phases)
+        sines = np.sin(evolution_phases(tensors, directions[block], evolution_time_s, nucleus))
         kernel += (sines * weights[block, None]).T @ sines
     return kernel
 
 
-def frozen_echo(joint: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """S₂(t_p, t_m) = (9/20) Σ_ab P_ab(t_m)·K_ab(t_p), (T,), of replicas (R, T): no jumps while the phases evolve."""
-    return AMPLITUDE * contract(kernel, joint)
+def evolution_phases(
+    tensors: np.ndarray, directions: np.ndarray, evolution_time_s: float, nucleus: Nucleus
+) -> np.ndarray:
+    """ω t_p in rad, (n, ...), of tensors (..., 3, 3) in a.u., field along (n, 3).
+
+    ω is where the outermost lines lie: ±2πν_Q of spin 3/2, ±πν_Q of spin 1.
+    """
+    return 2 * np.pi * (nucleus.spin - 0.5) * evolution_time_s * quadrupolar_frequency(tensors, directions, nucleus)
+
+
+def frozen_echo(joint: np.ndarray, kernel: np.ndarray, nucleus: Nucleus) -> np.ndarray:
+    """S₂(t_p, t_m) = A Σ_ab P_ab(t_m)·K_ab(t_p), (T,), of replicas (R, T): no jumps while the phases evolve.
+
+    A is 9/20 for spin 3/2, ¾ for spin 1 (`amplitude`).
+    """
+    return amplitude(nucleus) * contract(kernel, joint)
 
 
 def within_the_grid(propagator: Propagator, evolution_time_s: float) -> bool:
@@ -294,7 +318,7 @@ def matrix_kernel(
     kernel = np.zeros((size, size))
     for start in range(0, len(directions), 1024):
         block = slice(start, start + 1024)
-        phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors, directions[block], nucleus)
+        phases = evolution_phases(tensors, directions[block], evolution_time_s, nucleus)
         exponent = np.broadcast_to(generator * evolution_time_s, (len(phases), size, size)).astype(complex)
         exponent[:, diagonal, diagonal] += 1j * phases
         sine = expm(exponent).imag
@@ -312,13 +336,13 @@ def matrix_echo(
     nucleus: Nucleus,
     direction: np.ndarray | None = None,
 ) -> np.ndarray:
-    """S₂ (T,) of the process of `generator` with jumps while the phases evolve: (9/20)⟨1ᵀ S e^{M t_m} S p⟩.
+    """S₂ (T,) of the process of `generator` with jumps while the phases evolve: A⟨1ᵀ S e^{M t_m} S p⟩, A `amplitude`.
 
     Arguments as of `matrix_kernel`.
     """
     kernel = matrix_kernel(generator, populations, tensors, evolution_time_s, nucleus, direction)
     mixing = expm(generator * np.asarray(mixing_times_s, dtype=float)[:, None, None])
-    return frozen_echo(np.einsum("tba,a->abt", mixing, populations), kernel)
+    return frozen_echo(np.einsum("tba,a->abt", mixing, populations), kernel, nucleus)
 
 
 def spin_lattice_damping(mixing_times_s: np.ndarray, t1q_s: float | None) -> np.ndarray:
@@ -376,13 +400,24 @@ def orientations(
     """
     if direction is not None:
         return unit_direction(direction)[None], np.ones(1)
-    largest_Hz = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
+    largest_Hz = abs(outermost_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
     return directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)
 
 
+def amplitude(nucleus: Nucleus) -> float:
+    """Factor of ⟨sin·sin⟩ in S₂ (AMPLITUDES). Raises InputError for a spin other than 1 and 3/2.
+
+    Larger spins have several pairs of lines, and more orders than the quadrupolar one that outlast mixing.
+    """
+    if nucleus.spin not in AMPLITUDES:
+        raise InputError(
+            f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 1 or 3/2"
+        )
+    return AMPLITUDES[nucleus.spin]
+
+
 def check_echo(nucleus: Nucleus, evolution_time_s: float) -> None:
-    """Raises InputError for a spin other than 3/2 and an evolution time that is none."""
-    if nucleus.spin != 1.5:
-        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 3/2")
+    """Raises InputError for a spin other than 1 and 3/2 and an evolution time that is none."""
+    amplitude(nucleus)
     if not (np.isfinite(evolution_time_s) and evolution_time_s > 0):
         raise InputError(f"evolution time {evolution_time_s} s: must be positive")

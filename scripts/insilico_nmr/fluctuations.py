@@ -3,12 +3,12 @@
 An ion's tensor is V = V̄ + δ, with V̄ the mean of its site and δ = Σ_k (n_k − ⟨n_k⟩) A_k over the neighbouring sites
 that are filled (n_k = 1) or not (`surroundings`). Along histories of kinetic Monte Carlo of all ions, from equilibrium,
 
-    ΔC(t) = ⟨V(0):V(t)⟩ − ⟨V̄(0):V̄(t)⟩        ΔS₂(t_p, t) = (9/20)⟨sin ωt_p sin ω′t_p⟩ − the same of V̄
+    ΔC(t) = ⟨V(0):V(t)⟩ − ⟨V̄(0):V̄(t)⟩        ΔS₂(t_p, t) = A⟨sin ωt_p sin ω′t_p⟩ − the same of V̄
 
-are averaged over the same ions, orientations and moments, so that what both terms have in common brings no noise. The
-terms of the means are those that the propagator has, and better: results are its contraction plus these. ΔS₂ is the
-frozen form, right as long as surroundings stay while phases evolve (`during`); where they change many times, phases
-evolve with the means and nothing is to be added.
+are averaged over the same ions, orientations and moments, so that what both terms have in common brings no noise (A and
+ω as in echo.py). The terms of the means are those that the propagator has, and better: results are its contraction plus
+these. ΔS₂ is the frozen form, right as long as surroundings stay while phases evolve (`during`); where they change many
+times, phases evolve with the means and nothing is to be added.
 
 Tensors change by jumps, so averages over all moments of a run are exact for it, however short the lag: what is lost
 from C, ½⟨|V(t) − V(0)|²⟩, is an integral over a function that is constant between changes. Excursions of a tenth of a
@@ -24,12 +24,12 @@ from numba import njit
 from scipy.spatial.transform import Rotation
 
 from insilico_nmr import paths, stages
-from insilico_nmr.echo import AMPLITUDE, Propagator
+from insilico_nmr.echo import Propagator, amplitude
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
 from insilico_nmr.moving import Mover, averages, exit_rate, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, unit_direction, zcw
+from insilico_nmr.powder import outermost_unit, unit_direction, zcw
 from insilico_nmr.relaxation import fluctuation_parts
 from insilico_nmr.surroundings import Added
 
@@ -137,10 +137,11 @@ def simulate(
     """Times (T,) and, of every replica, ΔC of m = 0, 1, 2 and ΔS₂ by evolution time (R, T, 3 + E).
 
     tensors : (m, 3, 3) a.u., means of the sites. Stages of `max_events` jumps a replica go on to `until_s`, or as long
-    as surroundings are not forgotten, where no echo needs more. Raises InputError as `paths.field_of_surroundings`.
+    as surroundings are not forgotten, where no echo needs more. Raises InputError as `paths.field_of_surroundings`
+    and `echo.amplitude`.
     """
     field = paths.field_of_surroundings(mover, n_ions, tensors, added)
-    phase = 2 * np.pi * frequency_unit(nucleus) * np.asarray(evolution_s, float)
+    height, phase = amplitude(nucleus), 2 * np.pi * outermost_unit(nucleus) * np.asarray(evolution_s, float)
     length = max_events / n_ions  # of a run, in mean residence times
     # Each jump changes the tensors of the ion and of those near the sites that it leaves and comes to.
     changes_of_ion = length * (1 + 2 * (n_ions / lattice_of(mover).n_sites) * (added.site >= 0).sum(axis=1).mean())
@@ -160,7 +161,7 @@ def simulate(
             correlations.append([two_time(seen, part, times).sum(axis=-1) for part in parts])
             angles = np.einsum("ni,nij,nj->n", of_ion, kind, of_ion, optimize=True)
             sines.append(two_time(seen, np.sin(np.outer(angles, phase)), times))
-        correlation, echo = np.subtract(*correlations), AMPLITUDE * np.subtract(*sines)
+        correlation, echo = np.subtract(*correlations), height * np.subtract(*sines)
         return np.concatenate([np.broadcast_to(correlation, (3, len(times))), echo.T]).T
 
     def follow(hopping: Mover, times: np.ndarray) -> np.ndarray:

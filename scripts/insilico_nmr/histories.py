@@ -6,10 +6,9 @@ concert. Where a lattice repeats it says whether sites, their mean tensors and k
 
 import numpy as np
 
-from insilico_nmr.echo import AMPLITUDE, check_echo, orientations
+from insilico_nmr.echo import amplitude, check_echo, evolution_phases, orientations
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import quadrupolar_frequency
 from insilico_nmr.tensor_model import TensorModel
 from insilico_nmr.trajectory import Trajectory
 
@@ -53,7 +52,7 @@ def running_mean(tensors: np.ndarray, frames: int) -> np.ndarray:
 
 
 def echo_by_ion(tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus) -> np.ndarray:
-    """S₂(t_p, t) of spin 3/2 = (9/20)⟨sin(ω(0)t_p) sin(ω(t)t_p)⟩ of every ion, (N, F), averaged over a powder.
+    """S₂(t_p, t) = A⟨sin(ω(0)t_p) sin(ω(t)t_p)⟩ of every ion, (N, F), averaged over a powder; A and ω as in echo.py.
 
     tensors : (F, N, 3, 3) a.u., evenly spaced: an ion keeps its tensor of time 0 while phases evolve before mixing, and
     that of t after it.
@@ -64,6 +63,6 @@ def echo_by_ion(tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus) 
     for ion in range(tensors.shape[1]):
         for start in range(0, len(directions), 1000):
             block = slice(start, start + 1000)
-            phases = 2 * np.pi * evolution_time_s * quadrupolar_frequency(tensors[:, ion], directions[block], nucleus)
+            phases = evolution_phases(tensors[:, ion], directions[block], evolution_time_s, nucleus)
             found[ion] += autocorrelation((np.sin(phases) * np.sqrt(weights[block])[:, None]).T[:, None])
-    return AMPLITUDE * found
+    return amplitude(nucleus) * found

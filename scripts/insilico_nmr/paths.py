@@ -5,9 +5,9 @@ The transition m ↔ m−1 of an ion has gathered, up to time t and with the fie
 answers for every orientation, spin and transition, however often the ion jumped in between, and is exact for its path:
 
     free-induction decay    phase(t)
-    quadrupole echo         phase(2τ + t) − 2 phase(τ), ideally refocused   (J. H. Davis et al., Chem. Phys. Lett. 42,
-                            390 (1976))
-    spin-alignment echo     sin of the phase gathered during each of the two evolution times
+    quadrupole echo         phase(2τ + t) − 2 phase(τ), ideally refocused, which a pulse does to spin 1 alone (`decay`;
+                            J. H. Davis et al., Chem. Phys. Lett. 42, 390 (1976))
+    spin-alignment echo     sin of the phase gathered during each of the two evolution times, of spin 1 and 3/2
 
 V is that of the ion's site, or one that depends on which neighbouring sites are filled (`surroundings`), which a
 propagator of sites does not carry. Orientations: every ion has a grid of its own, turned at random, so that lines are
@@ -20,12 +20,12 @@ import numpy as np
 from numba import njit
 from scipy.spatial.transform import Rotation
 
-from insilico_nmr.echo import AMPLITUDE
+from insilico_nmr.echo import amplitude
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import Lattice, sites_reached, widths_of
 from insilico_nmr.moving import Mover, State, lattice_of, neighbours_filled, run_journal
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, lebedev, transitions
+from insilico_nmr.powder import frequency_unit, lebedev, outermost_unit, transitions
 from insilico_nmr.surroundings import Added
 
 JOURNAL = 200_000  # jumps that are held at once
@@ -343,8 +343,12 @@ def _mean_sines(first, second, products, weights, factor, out):
 def decay(integral: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.ndarray:
     """Signal of the transitions that field gradients move (K,), of integrated tensors (K, N, 6) in a.u.·s.
 
-    Real; without a phase it is their part of the whole intensity, 0.6 for spin 3/2. With W(t) the free-induction decay,
-    with W(2τ + t) − 2W(τ) the quadrupole echo, ideally refocused.
+    Real; without a phase it is their part of the whole intensity, 0.6 for spin 3/2 and 1 for spin 1. With W(t) the
+    free-induction decay. With W(2τ + t) − 2W(τ) the quadrupole echo, ideally refocused: at τ every coherence gets the
+    opposite phase. The second pulse of 90°_x − τ − 90°_y does that to spin 1. Of larger spins it does so to a part of
+    each line, which decays as here, but lines have other heights: 3/4 of the satellites and 1/4 of the central line are
+    left of spin 3/2; 5/16, 1/8 and 1/4 of outer and inner satellites and the central line of spin 5/2. The rest is in
+    coherences that are not back in phase at 2τ.
     """
     multipliers, intensities = transitions(nucleus.spin)
     signal, part = np.zeros(len(integral)), np.empty(len(integral))
@@ -357,12 +361,10 @@ def decay(integral: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.nd
 
 
 def alignment_echo(first: np.ndarray, second: np.ndarray, turned: Orientations, nucleus: Nucleus) -> np.ndarray:
-    """S₂ (K,) of spin 3/2 from the tensors integrated over the two evolution times, (N, 6) and (K, N, 6), a.u.·s.
+    """S₂ (K,) of spin 1 or 3/2 from tensors integrated over the two evolution times, (N, 6) and (K, N, 6), a.u.·s.
 
     Raises InputError for another spin.
     """
-    if nucleus.spin != 1.5:
-        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: this spin-alignment echo is that of spin 3/2")
     found = np.empty(len(second))
-    _mean_sines(first, second, turned.products, turned.weights, 2 * np.pi * frequency_unit(nucleus), found)
-    return AMPLITUDE * found
+    _mean_sines(first, second, turned.products, turned.weights, 2 * np.pi * outermost_unit(nucleus), found)
+    return amplitude(nucleus) * found

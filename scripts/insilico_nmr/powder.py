@@ -72,6 +72,11 @@ def frequency_unit(nucleus: Nucleus) -> float:
     return 3 * nucleus.coupling_per_au / (2 * nucleus.spin * (2 * nucleus.spin - 1))
 
 
+def outermost_unit(nucleus: Nucleus) -> float:
+    """Factor from nᵀVn (a.u.) to (I − ½)ν_Q (Hz), where the outermost lines lie: ±ν_Q/2 of spin 1, ±ν_Q of spin 3/2."""
+    return (nucleus.spin - 0.5) * frequency_unit(nucleus)
+
+
 def quadrupolar_frequency(tensors: np.ndarray, directions: np.ndarray, nucleus: Nucleus) -> np.ndarray:
     """First-order ν_Q(n) in Hz, shape (n, ...), of field gradients (..., 3, 3) in a.u., field along (n, 3).
 

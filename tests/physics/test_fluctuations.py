@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr import fluctuations
-from insilico_nmr.echo import AMPLITUDE, Propagator, SiteTensors
+from insilico_nmr.echo import AMPLITUDES, Propagator, SiteTensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
@@ -91,7 +91,7 @@ class Exact:
             sines = np.sin(2 * np.pi * EVOLUTION_S[0] * quadrupolar_frequency(tensors, directions, Li7))
             return self.amplitudes((np.sqrt(weights)[:, None] * sines).T)
 
-        return AMPLITUDE * self.kept(times) @ (of(self.tensors) - of(self.of_site))
+        return AMPLITUDES[1.5] * self.kept(times) @ (of(self.tensors) - of(self.of_site))
 
 
 def in_a_box(sites: dict, rates: dict, filling: float, boxes: int) -> tuple:
@@ -122,6 +122,20 @@ def test_every_lag_is_that_of_the_master_equation():
     lost = (values[:, :1] - values)[..., 0].mean(axis=0)
     assert 1 / times[1] > 10 * up
     np.testing.assert_allclose(lost[1:], (correlation[0] - correlation)[1:], rtol=0.05)
+
+
+def test_spin_1_has_its_own_lines_and_amplitude():
+    """Lines of spin 1 at ±¾C_Q, of spin 3/2 at ±½C_Q of an axial tensor; 3/4 and 9/20 of sin·sin of the same phases."""
+    lattice, n_ions, _ = in_a_box(chain("AA", {"nn": 3.0}), {("nn", "A", "A"): 1e3}, 0.5, 10)
+    echoes = []
+    for isotope, part in (("7Li", 1 / 2), ("6Li", 3 / 4)):
+        one, factor = nucleus(isotope), 1e6 / (part * nucleus(isotope).coupling_per_au)
+        added = replace(ADDED, tensor=factor * ADDED.tensor)
+        how = EVOLUTION_S, one, 3, 2, 20_000, 1.0
+        echoes.append(fluctuations.simulate(lattice, n_ions, factor * MEANS, added, *how)[1][..., 3])
+    np.testing.assert_allclose(echoes[1], echoes[0] / (9 / 20) * (3 / 4), rtol=1e-6)
+    with pytest.raises(InputError, match="spin 1 or 3/2"):
+        fluctuations.simulate(lattice, n_ions, MEANS, ADDED, EVOLUTION_S, nucleus("27Al"), 3, 2, 20_000, 1.0)
 
 
 def test_rare_excursions_far_shorter_than_residences_are_told():

@@ -9,11 +9,12 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
-from insilico_nmr.powder import frequency_unit, zcw
+from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, zcw
 from insilico_nmr.spectra import exchange_fid
 from insilico_nmr.surroundings import Added
 from lattices import isolated_sites, network
 from programs import run
+from spins import two_site_decay, two_site_echo
 
 Li7 = nucleus("7Li")
 SPLITTING_HZ = 20e3
@@ -52,6 +53,37 @@ def test_the_decay_is_that_of_two_site_exchange_from_rest_to_fast(rate):
     assert rate == 1.0 or np.abs(static - exact).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    ("isotope", "lines"),
+    [("6Li", {0.5: 1 / 2}), ("7Li", {1: 3 / 10}), ("27Al", {1: 8 / 35, 2: 5 / 35})],
+)
+def test_decays_and_echoes_of_any_spin_are_those_of_two_sites(isotope, lines):
+    """Closed forms, by the share of the line at each multiple of ν_Q > 0, which has a mirror image."""
+    observed, rate = nucleus(isotope), 3e4
+    tensors = frequency_unit(Li7) / frequency_unit(observed) * TWO
+    lattice, start, state, turned = two_sites(rate)
+    delays, times = 1e-6 * np.array([8, 20, 48]), 4e-6 * np.arange(26)
+    every = np.unique([*times, *delays, *(2 * delays)])
+    fields = [(paths.field_of_sites(lattice, tensors), len(start))]
+    integral = paths.integrated_tensors(lattice, fields, start, state, every)[0]
+
+    def at(wanted) -> np.ndarray:
+        return integral[np.searchsorted(every, wanted)]
+
+    directions, weights = zcw(5000)
+    splitting = 2 * np.pi * quadrupolar_frequency(tensors, directions, observed).T[..., None]
+
+    def exact(closed_form, time: np.ndarray) -> np.ndarray:
+        return sum(2 * share * weights @ closed_form(line * splitting, rate, time) for line, share in lines.items())
+
+    decay, echo = exact(two_site_decay, times), exact(two_site_echo, delays)
+    np.testing.assert_allclose(paths.decay(at(times), turned, observed), decay, atol=0.015)
+    np.testing.assert_allclose(paths.decay(at(2 * delays) - 2 * at(delays), turned, observed), echo, atol=0.015)
+    assert decay[0] == pytest.approx(2 * sum(lines.values()))
+    assert echo[-1] < 0.8 * decay[0]  # neither at rest
+    assert (echo > 1.05 * np.interp(2 * delays, times, decay)).all()  # nor without a pulse
+
+
 def test_an_echo_gives_back_rest_and_not_exchange():
     times = np.array([1e-4, 2e-4])
     for rate, low, high in ((0.01, 0.599, 0.601), (1e4, 0.0, 0.3)):
@@ -77,7 +109,7 @@ def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says
     np.testing.assert_allclose(found, exact, atol=0.006)
     stay = (1 + np.exp(-2 * rate * mixing)) / 4
     joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
-    frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7))
+    frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7), Li7)
     assert (frozen[0] - exact[0]) > 0.05
 
 
@@ -168,19 +200,23 @@ def program(tmp_path):
     write_json(tmp_path / "around.json", {"sites": [{"index": 0, "orbit": "A", "neighbours": adds}]})
     out = tmp_path / "spectra.csv", tmp_path / "echoes.csv"
 
-    def simulated(rate_per_s: float, *flags: object, size: float = 1.0, members: tuple[float, ...] = ()):
+    def simulated(
+        rate_per_s: float, *flags: object, size: float = 1.0, members: tuple[float, ...] = (), isotope: str = "7Li",
+        evolution_us: tuple[float, ...] = (10,),
+    ):  # fmt: skip
         tensor = uniaxial([0, 0, 1])
         state = {"index": 0, "orbit": "A", "tensor": (size * tensor).tolist(), "samples": []}
         state["members"] = [(factor * tensor).tolist() for factor in members]
-        write_json(tmp_path / "tensors.json", {"temperature_K": 300.0, "isotope": "7Li", "states": [state]})
+        write_json(tmp_path / "tensors.json", {"temperature_K": 300.0, "isotope": isotope, "states": [state]})
         header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
         rows = [f"nn,A,A,{T},,,{rate_per_s},,,model" for T in (300, 400)]
         (tmp_path / "rates.csv").write_text("\n".join([header, *rows]) + "\n")
         code, said = run(
             "simulate_paths", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
-            "--site-tensors", tmp_path / "tensors.json", "--surroundings", tmp_path / "around.json", "--isotope", "7Li",
-            "--supercell", 3, 3, 2, "--replicas", 2, "--max-events", 50_000, "--evolution-times-us", 10,
-            "--echo-delay-us", 20, "--lorentz-Hz", 2000, "--out-spectra", out[0], "--out-echoes", out[1], *flags,
+            "--site-tensors", tmp_path / "tensors.json", "--surroundings", tmp_path / "around.json",
+            "--isotope", isotope, "--supercell", 3, 3, 2, "--replicas", 2, "--max-events", 50_000,
+            "--echo-delay-us", 20, "--lorentz-Hz", 2000, "--out-spectra", out[0], "--out-echoes", out[1],
+            *(["--evolution-times-us", *evolution_us] if evolution_us else []), *flags,
         )  # fmt: skip
         return [pd.read_csv(path) for path in out] if code == 0 else said
 
@@ -199,6 +235,32 @@ def test_sites_of_one_tensor_show_motion_by_their_surroundings_alone(program):
     assert area["fid"].to_numpy() == pytest.approx(1, abs=0.02)
     assert area["quadrupole_echo", "sites"] == pytest.approx(1, abs=0.02)  # rest is refocused
     assert area["quadrupole_echo", "surroundings"] < 0.9
+
+
+@pytest.mark.parametrize(("isotope", "highest_kHz", "echoes_at"), [("6Li", 5, {10}), ("27Al", 0, set())])
+def test_other_spins_have_their_spectra_and_spin_1_its_alignment_echo(program, isotope, highest_kHz, echoes_at):
+    """Ions at rest, ν_Q from −10 to 20 kHz: spin 1 has horns at ±5 kHz, and spin 5/2 a central line."""
+    observed = nucleus(isotope)
+    spectra, echoes = program(1e3, size=frequency_unit(Li7) / frequency_unit(observed), isotope=isotope)
+    rest = spectra[(spectra["tensors"] == "sites") & (spectra["experiment"] == "quadrupole_echo")]
+    step = rest["frequency_kHz"].diff().iloc[1]
+    assert rest["intensity_per_kHz"].sum() * step == pytest.approx(1, abs=0.02)
+    highest = rest.loc[rest["intensity_per_kHz"].idxmax(), "frequency_kHz"]
+    assert abs(highest) == pytest.approx(highest_kHz, abs=1)
+    end_kHz = (observed.spin - 0.5) * SPLITTING_HZ / 1e3
+    size = [rest["intensity_per_kHz"][abs(rest["frequency_kHz"].abs() - end_kHz - by) < 1].mean() for by in (-3, 3)]
+    assert size[0] > 3 * size[1]
+    assert set(echoes["evolution_time_us"]) == echoes_at
+    directions, weights = zcw(5000)
+    phases = np.pi * 1e-5 * quadrupolar_frequency(uniaxial([0, 0, 1]), directions, Li7)
+    for value in echoes["S2"][echoes["tensors"] == "sites"].iloc[:1]:
+        assert value == pytest.approx(0.75 * weights @ np.sin(phases) ** 2, rel=0.01)
+
+
+def test_without_evolution_times_there_are_spectra_alone(program):
+    spectra, echoes = program(1e5, evolution_us=())
+    assert (len(spectra) > 0, len(echoes)) == (True, 0)
+    assert "too soon for a spectrum" in program(1e8, evolution_us=())
 
 
 def test_errors_of_tensors_are_what_other_tensors_give(program):

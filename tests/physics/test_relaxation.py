@@ -22,6 +22,7 @@ from insilico_nmr.relaxation import (
 from insilico_nmr.tensors import from_components
 from scipy.linalg import expm
 from scipy.optimize import minimize_scalar
+from spins import evolved, liouvillian, quadrupolar_hamiltonian, signal, spin_operators
 
 LITHIUM = quadrupolar_nucleus("7Li")
 TENSORS = from_components(np.random.default_rng(1).normal(0, 0.005, (2, 5)))
@@ -97,39 +98,22 @@ def test_satellites_lose_phase_as_their_frequency_wanders():
     assert rates["R2_satellites"] == pytest.approx(adiabatic, rel=1e-4)
 
 
-def spin_operators() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """I_x, I_y, I_z of spin 3/2."""
-    m = np.arange(1.5, -2, -1)
-    raising = np.diag(np.sqrt(15 / 4 - m[1:] * (m[1:] + 1)), 1)
-    return (raising + raising.T) / 2, (raising - raising.T) / 2j, np.diag(m)
-
-
 @pytest.mark.parametrize("rate_over_larmor", [0.15, 2.0])
 def test_recovery_of_populations_is_that_of_the_stochastic_liouville_equation(rate_over_larmor):
     """A spin 3/2 that jumps between V and −V at k, field along z; everything but second order is in the equation."""
     larmor, tensor = 1e8, TENSORS[0]
     nucleus = Nucleus("made up", "X", 1.5, -40 * MILLIBARN_M2, larmor, 1)
     jump = rate_over_larmor * larmor
-    operators = spin_operators()
-    pairs = sum(
-        tensor[a, b] * (operators[a] @ operators[b] + operators[b] @ operators[a]) for a in range(3) for b in range(3)
-    )
-    quadrupolar = 2 * np.pi * nucleus.coupling_per_au / 12 * pairs
-    unit = np.eye(4)
-    blocks = []
-    for sign in (1, -1):
-        hamiltonian = larmor * operators[2] + sign * quadrupolar
-        blocks.append(-1j * (np.kron(hamiltonian, unit) - np.kron(unit, hamiltonian.T)))
-    liouvillian = np.block(
-        [[blocks[0] - jump * np.eye(16), jump * np.eye(16)], [jump * np.eye(16), blocks[1] - jump * np.eye(16)]]
-    )
+    zeeman = larmor * spin_operators(1.5)[2]
+    quadrupolar = quadrupolar_hamiltonian(tensor, nucleus.coupling_per_au, 1.5)
+    generator = jump * np.array([[-1.0, 1.0], [1.0, -1.0]])
+    matrix = liouvillian(np.array([zeeman + quadrupolar, zeeman - quadrupolar]), generator)
     square = [kernel[0, 0] for kernel in fluctuation_kernels(tensor[None], np.array([0, 0, 1.0]))]
     rates = relaxation_rates([Decay(np.array([2 * jump]), np.array([c])) for c in square], nucleus, 1.0)
-    start = np.concatenate(2 * [operators[2].ravel()]) / 2
-    observe = np.concatenate(2 * [operators[2].T.ravel()]) / 5
+    start = np.array(2 * [spin_operators(1.5)[2] / 2])
     assert rates["R1_fast"] / rates["R1_slow"] > 1.5 or rates["R1_slow"] / rates["R1_fast"] > 1.5
     for time in np.array([0.3, 1.0, 3.0]) / rates["R1"]:
-        exact = (observe @ expm(liouvillian * time) @ start).real
+        exact = signal(evolved(start, matrix, time), spin_operators(1.5)[2]) / 5
         expected = 0.2 * np.exp(-rates["R1_fast"] * time) + 0.8 * np.exp(-rates["R1_slow"] * time)
         assert exact == pytest.approx(expected, abs=2e-3)
 
