@@ -1,12 +1,14 @@
 """Quadrupolar relaxation rates by hops at one temperature, in each field, of a powder or a single crystal.
 
-One row a field and quantity: R1 (initial slope), R1_fast and R1_slow (weights 1/5 and 4/5 of the recovery), R1Q,
-R2_central, R2_satellites; the last five for spin 3/2. `se_sampling_per_s` is the standard error over replicas of
-kinetic Monte Carlo (Student's t) and replicates of the site tensors, `sd_model_per_s` the standard deviation over the
-committee, `sd_dft_per_s` that of DFT from experiment. `valid` is 0 where hops are too slow for second-order theory,
-`complete` 0 where kinetic Monte Carlo ended before the tensors had forgotten, so that slow parts of the motion are
-missing. `by_surroundings_per_s` is the part that tensors which depend on filled neighbours add (--surroundings; else
-0). `shift` is that of the propagator: 0, or the direction along
+One row a field and quantity: R1 (initial slope of the recovery) and, for spin 3/2, R1_recovery (1/t when 1/e of it is
+left), R1_fast and R1_slow (its exponentials, of weights 1/5 and 4/5), R1Q, R2_central, R2_satellites. Of a powder
+R1_recovery is that of the sum of crystallites, how they differ being taken from the sites' mean tensors; other rates
+are those of spectral densities averaged over the powder, initial slopes of what the crystallites do.
+`se_sampling_per_s` is the standard error over replicas of kinetic Monte Carlo (Student's t) and replicates of the site
+tensors, `sd_model_per_s` the standard deviation over the committee, `sd_dft_per_s` that of DFT from experiment. `valid`
+is 0 where hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended before the tensors
+had forgotten, so that slow parts of the motion are missing. `by_surroundings_per_s` is the part that tensors which
+depend on filled neighbours add (--surroundings; else 0). `shift` is that of the propagator: 0, or the direction along
 which the rate model was moved.
 """
 
@@ -21,8 +23,12 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.fluctuations import Fluctuations, read_fluctuations
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.powder import lebedev
+from scipy.special import eval_legendre
 
 NOTHING = 1e-9  # of ⟨V:V⟩: rounding, where tensors do not fluctuate
+DEGREE = 9  # of Lebedev's rule over crystallites whose decays are fitted: exact for products of rank 4 with rank 4
+EVERY = 41  # of the one over all crystallites
 LEFT = 0.02  # of C(0), that may be left at the last time of a complete correlation function
 
 
@@ -46,6 +52,35 @@ def whole_decays(decays: list, added: np.ndarray, around: Fluctuations) -> list:
         ]
         for of_one, some in zip(decays, added, strict=True)
     ]
+
+
+def crystallites(propagator: Propagator, tensors: np.ndarray) -> list[list[relaxation.Decay]]:
+    """Decays of C for m = 1, 2 of the mean tensors (S, 3, 3), in crystallites along Lebedev's directions of DEGREE."""
+    limit = propagator.limit[..., None]
+    found = []
+    for direction in lebedev(DEGREE)[0]:
+        kernels = relaxation.fluctuation_kernels(tensors, direction)[1:]
+        parts = (
+            contract(kernels, propagator.joint - limit),
+            contract(relaxation.decay_kernel(kernels), propagator.joint),
+            error_over_replicas(contract(kernels, propagator.replicas - limit)),
+        )
+        found.append([relaxation.fit_decay(propagator.time_s, *of_m) for of_m in zip(*parts, strict=True)])
+    return found
+
+
+def later_than_slope(decays: list[list[relaxation.Decay]], nucleus: Nucleus, field_T: float) -> float:
+    """R1_recovery of a powder over its R1, by decays of `crystallites`; 1 where nothing relaxes."""
+    some, weights = lebedev(DEGREE)
+    directions, shares = lebedev(EVERY)
+    # Of m = 0, which populations do not feel, any decay will do.
+    rates = [relaxation.relaxation_rates([of_one[0], *of_one], nucleus, field_T) for of_one in decays]
+    # Spectral densities are of rank 4 in the direction, so that those of a few directions tell all.
+    cosine = directions @ some.T
+    spread = sum((2 * rank + 1) * eval_legendre(rank, cosine) for rank in (0, 2, 4)) * weights
+    fast, slow = (np.maximum(spread @ [of[name] for of in rates], 0) for name in ("R1_fast", "R1_slow"))
+    slope = float(shares @ (0.2 * fast + 0.8 * slow))
+    return relaxation.recovery_rate(fast, slow, shares) / slope if slope > 0 else 1.0
 
 
 def rows_of(
@@ -79,13 +114,23 @@ def rows_of(
         start, end = start + added[:, 0, 0].mean(), end + (0 if around.decayed else abs(added[:, 0, -1].mean()))
     (mean,), *by_set = np.split(np.array(decays, object), np.cumsum([len(tensors) for tensors in sets])[:-1])
     whole = float(np.diag(kernels[0, 0]) @ propagator.populations)
+    apart_Hz = relaxation.satellite_offset_Hz(propagator.populations, states.mean, nucleus, direction)
+    powder = crystallites(propagator, states.mean) if direction is None and nucleus.spin == 1.5 else None
     rows = []
     for field in fields_T:
-        rates = relaxation.relaxation_rates(mean, nucleus, field)
-        by_means = relaxation.relaxation_rates(of_means, nucleus, field)
+        later = None if powder is None else later_than_slope(powder, nucleus, field)
+
+        def rates_of(some: list[relaxation.Decay], field_T=field, later=later) -> dict[str, float]:
+            rates = relaxation.relaxation_rates(some, nucleus, field_T, apart_Hz)
+            if nucleus.spin != 1.5:
+                return rates
+            two = (np.array([rates[name]]) for name in ("R1_fast", "R1_slow"))
+            recovery = relaxation.recovery_rate(*two, np.ones(1)) if later is None else later * rates["R1"]
+            return {"R1": rates.pop("R1"), "R1_recovery": recovery, **rates}
+
+        rates, by_means = rates_of(mean), rates_of(of_means)
         of_replicas, of_members, of_samples, of_scaled = (
-            pd.DataFrame([relaxation.relaxation_rates(some, nucleus, field) for some in fits], columns=list(rates))
-            for fits in (by_replica, *by_set)
+            pd.DataFrame([rates_of(some) for some in fits], columns=list(rates)) for fits in (by_replica, *by_set)
         )
         for name, rate in rates.items():
             model, tensors, dft = (some[name].std(ddof=1) for some in (of_members, of_samples, of_scaled))

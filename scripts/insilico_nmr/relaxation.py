@@ -12,9 +12,13 @@ do not tell a rate, and an error over replicas does not tell how few they are.
 
 In second order (Redfield), with c = (4π²/15)(eQ/h)² and spin 3/2, the populations recover as
 ⅕·exp[−c j(ω₀)t] + ⅘·exp[−c j(2ω₀)t]; quadrupolar order decays at c[j(ω₀) + j(2ω₀)]; the central line at
-(c/2)[j(ω₀) + j(2ω₀)] and the satellites at (c/2)[j(0) + j(ω₀)]: A. Abragam, The Principles of Nuclear Magnetism, VIII;
+(c/2)[j(ω₀) + j(2ω₀)] and the satellites at (c/2)[j(0) + j(ω₀) + j(2ω₀)] where the mean tensor keeps both apart, at
+(c/2)[j(0) + j(ω₀)] where it vanishes and each feeds the other: A. Abragam, The Principles of Nuclear Magnetism, VIII;
 N. C. Pyper, Mol. Phys. 21, 1 (1971); J. R. C. van der Maarel, Concepts Magn. Reson. 19A, 97 (2003). Magnetic dipoles
 and second-order shifts relax nothing here.
+
+These are rates of one crystal. In a powder each crystallite recovers with its own, and nothing but the initial slope is
+an exponential's of mean spectral densities. The recovery is therefore averaged over directions (`recovery_rate`).
 
 Vibrations forget within picoseconds, far faster than any Larmor frequency: all their j(ω) are one number, the integral
 of C over a classical trajectory's first moments (`vibrational_decay`), and rates do not depend on the field. In a
@@ -24,13 +28,13 @@ crystal hotter than its vibrations that is the Raman process, with T² (J. Van K
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
 
 from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import unit_direction
+from insilico_nmr.powder import lebedev, quadrupolar_frequency, unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
 from insilico_nmr.tensors import L2_BASIS, to_components
 
@@ -185,11 +189,14 @@ def fluctuation_kernels(tensors: np.ndarray, direction: np.ndarray | None = None
     return np.array([part @ part.T for part in fluctuation_parts(tensors, direction)])
 
 
-def relaxation_rates(decays: list[Decay], nucleus: Nucleus, field_T: float) -> dict[str, float]:
+def relaxation_rates(
+    decays: list[Decay], nucleus: Nucleus, field_T: float, satellites_apart_Hz: float = np.inf
+) -> dict[str, float]:
     """Rates (1/s) in a field, from the decays of C for m = 0, 1, 2, in a.u.².
 
     `R1` is the initial slope of the recovery of all populations, for any spin above ½. Of spin 3/2 there are also the
-    two exponentials of that recovery, `R1_fast` and `R1_slow`, `R1Q`, `R2_central` and `R2_satellites`.
+    two exponentials of that recovery, `R1_fast` and `R1_slow`, `R1Q`, `R2_central` and `R2_satellites`, whose distance
+    from the central line is `satellites_apart_Hz`.
     """
     if not field_T > 0:
         raise InputError(f"a field of {field_T:g} T; expected more than 0")
@@ -201,9 +208,36 @@ def relaxation_rates(decays: list[Decay], nucleus: Nucleus, field_T: float) -> d
     rates = {"R1": slope * (j1 + 4 * j2)}
     if spin == 1.5:
         c = 4 * np.pi**2 / 15 * squared
-        rates |= {"R1_fast": c * j1, "R1_slow": c * j2, "R1Q": c * (j1 + j2)}
-        rates |= {"R2_central": c / 2 * (j1 + j2), "R2_satellites": c / 2 * (j0 + j1)}
+        rates |= {"R1_fast": c * j1, "R1_slow": c * j2, "R1Q": c * (j1 + j2), "R2_central": c / 2 * (j1 + j2)}
+        # Each satellite feeds the other at c j(2ω₀)/2, to no effect where they turn against each other faster.
+        apart = 2 * np.pi * satellites_apart_Hz > c / 2 * j2
+        rates["R2_satellites"] = c / 2 * (j0 + j1 + (j2 if apart else 0.0))
     return rates
+
+
+def satellite_offset_Hz(
+    populations: np.ndarray, tensors: np.ndarray, nucleus: Nucleus, direction: np.ndarray | None = None
+) -> float:
+    """Distance of satellites from the central line, by the mean of tensors (S, 3, 3); of a powder its r.m.s."""
+    mean = np.einsum("s,sij->ij", populations, tensors)
+    directions, weights = lebedev(5) if direction is None else (unit_direction(direction)[None], np.ones(1))
+    return float(np.sqrt(weights @ quadrupolar_frequency(mean, directions, nucleus) ** 2))
+
+
+def recovery_rate(fast_per_s: np.ndarray, slow_per_s: np.ndarray, weights: np.ndarray) -> float:
+    """1/t, t being when 1/e of Σ_n w_n [⅕ exp(−fast_n t) + ⅘ exp(−slow_n t)] is left, of crystallites (n,).
+
+    0 where too many of them do not relax. Spin diffusion between crystallites is left out.
+    """
+
+    def left(time_s: float) -> float:
+        return float(weights @ (0.2 * np.exp(-fast_per_s * time_s) + 0.8 * np.exp(-slow_per_s * time_s))) - np.exp(-1)
+
+    rates = np.concatenate([fast_per_s, slow_per_s])
+    slowest = rates[rates > 1e-9 * rates.max(initial=0)].min(initial=np.inf)
+    if not (rates > 0).any() or left(100 / slowest) > 0:
+        return 0.0
+    return 1 / brentq(left, 0, 100 / slowest)
 
 
 def vibrational_decay(correlation: np.ndarray, step_s: float, run_s: float) -> Decay:
