@@ -7,47 +7,17 @@ differ at other times.
 """
 
 import argparse
-import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import Propagator, contract, half_decay, load_observed, tensor_kernel
+from insilico_nmr.echo import generator_at_half_decay, load_observed
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.generator import effective_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.spectra import motional_spectra
-from scipy.linalg import expm
 
 # Directions of the spectra of committee members and replicates, of which only the spread is wanted.
 SPREAD_DIRECTIONS = 1000
-
-
-def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
-    """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ has fallen half-way to its plateau.
-
-    Where kinetic Monte Carlo ends before, of its longest lag. Says on stderr how well its correlation function fits.
-    """
-    lag_s = half_decay(propagator, tensors)
-    chosen = len(propagator.time_s) - 1 if np.isnan(lag_s) else int(np.searchsorted(propagator.time_s, lag_s))
-    lag_s = float(propagator.time_s[chosen])
-    generator = effective_generator(propagator.joint[..., chosen], propagator.populations, lag_s)
-    kernel = tensor_kernel(tensors)
-    some = np.flatnonzero(propagator.time_s > 0)[::3]
-    modelled = np.array(
-        [
-            contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0]
-            for t in propagator.time_s[some]
-        ]
-    )
-    measured = contract(kernel, propagator.joint)
-    off = np.abs(modelled - measured[some]).max() / measured[0]
-    print(
-        f"generator at a lag of {lag_s:.3g} s; its correlation function differs from kinetic Monte Carlo's by at most "
-        f"{off:.3f} of the start",
-        file=sys.stderr,
-    )
-    return generator
 
 
 def main() -> None:

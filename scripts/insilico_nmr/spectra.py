@@ -9,10 +9,9 @@ Frequencies are in Hz relative to the Larmor frequency, intensities in 1/Hz with
 
 import numba
 import numpy as np
-from scipy.linalg import expm
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.generator import check_generator, check_populations
+from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, transitions, zcw
 from insilico_nmr.tensors import efg_principal
@@ -143,10 +142,7 @@ def _markov_fid(
     (which is lost at the exceptional points where lines coalesce).
     """
     n, size = omega.shape
-    step = np.broadcast_to(generator * time_step_s, (n, size, size)).astype(complex)
-    diagonal = np.arange(size)
-    step[:, diagonal, diagonal] += 1j * omega * time_step_s
-    power = expm(step)
+    power = evolution(generator, omega, time_step_s)
     columns = np.broadcast_to(populations.astype(complex)[None, :, None], (n, size, 1))
     rows = np.broadcast_to(weights.astype(complex)[:, None, None], (n, 1, size))
     while columns.shape[2] * rows.shape[1] < count:

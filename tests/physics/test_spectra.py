@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import simulate_spectra
 from insilico_nmr import powder, spectra
-from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
+from insilico_nmr.echo import Propagator, contract, generator_at_half_decay, half_decay, tensor_kernel
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -331,7 +330,7 @@ def test_a_process_with_memory_is_replaced_by_the_one_of_its_half_decay():
     kernel = tensor_kernel(states)
     lag = half_decay(propagator, states)
     index = int(np.searchsorted(time_s, lag))
-    generator = simulate_spectra.generator_at_half_decay(propagator, states)
+    generator = generator_at_half_decay(propagator, states)
     at_lag = contract(kernel, (expm(generator * lag) * HALVES)[..., None])[0]
     assert at_lag == pytest.approx(contract(kernel, joint)[index])
     fallen = (stay[index] - 0.25) / 0.25
