@@ -1,4 +1,7 @@
-"""Two-dimensional exchange spectra of the satellites of a powder at one temperature, for several mixing times.
+"""Two-dimensional exchange spectra of the satellites at one temperature, for several mixing times.
+
+Jumps during mixing are kinetic Monte Carlo's. Those during both evolution periods are of the Markov process of
+simulate_spectra.py. Of a powder, or of a single crystal (--direction).
 
 `elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_sd_rates`: its standard
 deviation by the rate model, from propagators of that model moved (--moved), empty without. Beyond the last time of a
@@ -9,9 +12,9 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import load_observed
+from insilico_nmr.echo import generator_at_half_decay, load_observed
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.exchange import exchange_spectrum, frequency_axis, joint_at
+from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.files import atomic_path
 from insilico_nmr.nuclei import quadrupolar_nucleus
 
@@ -27,12 +30,13 @@ def main() -> None:
     parser.add_argument(
         "--gauss-Hz", type=float, default=2000.0, help="full width at half maximum (default: %(default)s)"
     )
+    parser.add_argument(
+        "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"
+    )
     parser.add_argument("--out", required=True, help="CSV: mixing time, both frequencies, intensity")
     arguments = parser.parse_args()
-    if arguments.points < 8 or not arguments.gauss_Hz >= 0:
-        raise InputError(
-            f"--points {arguments.points}, --gauss-Hz {arguments.gauss_Hz:g}: expected 8 or more, and 0 or more"
-        )
+    if arguments.points < 8:
+        raise InputError(f"--points {arguments.points}: expected 8 or more")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     if nucleus.spin != 1.5:
@@ -41,12 +45,15 @@ def main() -> None:
     moved = [load_observed(path, arguments.site_tensors, nucleus.isotope)[0] for path in arguments.moved]
     axis = frequency_axis(states.mean, nucleus, arguments.points)
     first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
+    generator = generator_at_half_decay(propagator, states.mean)
+    joints = np.array([joint_at(propagator, time) for time in arguments.mixing_times_s])
+    spectra = exchange_spectra(
+        generator, propagator.populations, joints, states.mean, nucleus, axis, arguments.gauss_Hz, arguments.direction
+    )
     tables = []
-    for time in arguments.mixing_times_s:
-        joint = joint_at(propagator, time)
+    for time, joint, spectrum in zip(arguments.mixing_times_s, joints, spectra, strict=True):
         elsewhere = 1 - np.trace(joint)
         changes = [1 - np.trace(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
-        spectrum = exchange_spectrum(joint, states.mean, nucleus, axis, arguments.gauss_Hz)
         tables.append(
             pd.DataFrame(
                 {

@@ -37,7 +37,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from simulate_spectra import SPREAD_DIRECTIONS, generator_at_half_decay
+from simulate_spectra import SPREAD_DIRECTIONS
 
 # What may be left of a decay at the last mixing time of a curve that is complete.
 INCOMPLETE_ABOVE = 0.1
@@ -212,7 +212,7 @@ def main() -> None:
 
     @cache
     def generator() -> np.ndarray:
-        return generator_at_half_decay(propagator, states.mean)
+        return echo.generator_at_half_decay(propagator, states.mean)
 
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
     beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]

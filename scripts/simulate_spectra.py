@@ -4,50 +4,38 @@ The exchange spectrum is that of the Markov process whose propagator equals kine
 which the correlation function of the tensors has fallen half-way: it keeps the time scale that narrows lines, ways
 back included, and drops the distribution of times about it. The log says how far the process and kinetic Monte Carlo
 differ at other times.
+
+`exchange_se_sampling_per_kHz` holds the scatter over replicates of the site tensors, and over replicas of kinetic Monte
+Carlo: a jackknife, of generators that each leave one replica out, widened by Student's t as all errors over replicas.
 """
 
 import argparse
-import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import Propagator, contract, half_decay, load_observed, tensor_kernel
+from insilico_nmr.echo import Propagator, generator_at_half_decay, lag_of_generator, load_observed
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
+from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.generator import effective_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.spectra import motional_spectra
-from scipy.linalg import expm
 
-# Directions of the spectra of committee members and replicates, of which only the spread is wanted.
+# Directions of the spectra of committee members, replicates and replicas, of which only the spread is wanted.
 SPREAD_DIRECTIONS = 1000
 
 
-def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
-    """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ has fallen half-way to its plateau.
-
-    Where kinetic Monte Carlo ends before, of its longest lag. Says on stderr how well its correlation function fits.
-    """
-    lag_s = half_decay(propagator, tensors)
-    chosen = len(propagator.time_s) - 1 if np.isnan(lag_s) else int(np.searchsorted(propagator.time_s, lag_s))
-    lag_s = float(propagator.time_s[chosen])
-    generator = effective_generator(propagator.joint[..., chosen], propagator.populations, lag_s)
-    kernel = tensor_kernel(tensors)
-    some = np.flatnonzero(propagator.time_s > 0)[::3]
-    modelled = np.array(
-        [
-            contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0]
-            for t in propagator.time_s[some]
-        ]
-    )
-    measured = contract(kernel, propagator.joint)
-    off = np.abs(modelled - measured[some]).max() / measured[0]
-    print(
-        f"generator at a lag of {lag_s:.3g} s; its correlation function differs from kinetic Monte Carlo's by at most "
-        f"{off:.3f} of the start",
-        file=sys.stderr,
-    )
-    return generator
+def generators_without_one(propagator: Propagator, tensors: np.ndarray) -> list[np.ndarray]:
+    """R column generators (S, S), 1/s: each of the mean over all replicas but one, at the lag that the whole has."""
+    chosen = lag_of_generator(propagator, tensors)
+    return [
+        effective_generator(
+            np.delete(propagator.replicas[..., chosen], left_out, axis=0).mean(axis=0),
+            propagator.populations,
+            propagator.time_s[chosen],
+        )
+        for left_out in range(len(propagator.replicas))
+    ]
 
 
 def main() -> None:
@@ -76,20 +64,26 @@ def main() -> None:
     table = pd.DataFrame({"temperature_K": propagator.temperature_K, "frequency_kHz": axis_Hz / 1e3})
     for motion, intensity in spectra.items():
         table[f"{motion}_per_kHz"] = intensity * 1e3
+
+    def exchanging(process: np.ndarray, populations: np.ndarray, tensors: np.ndarray, *count: int) -> np.ndarray:
+        axis, found = motional_spectra(process, populations, tensors, nucleus, *widths, *count)
+        return np.interp(axis_Hz, axis, found["exchange"], left=0, right=0)
+
     for error, sets in (("sd_model", states.members), ("se_sampling", states.samples), ("sd_dft", states.scaled)):
-        others = []
-        for tensors in sets:
-            axis, found = motional_spectra(
-                generator, propagator.populations, tensors, nucleus, *widths, SPREAD_DIRECTIONS
-            )
-            others.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0))
+        others = [exchanging(generator, propagator.populations, tensors, SPREAD_DIRECTIONS) for tensors in sets]
         table[f"exchange_{error}_per_kHz"] = np.std(others, axis=0, ddof=1) * 1e3 if len(others) > 1 else np.nan
+    fewer = [
+        exchanging(process, propagator.populations, states.mean, SPREAD_DIRECTIONS)
+        for process in generators_without_one(propagator, states.mean)
+    ]
+    of_replicas = (len(fewer) - 1) * error_over_replicas(np.array(fewer)) * 1e3
+    of_tensors = table["exchange_se_sampling_per_kHz"].fillna(0.0)
+    table["exchange_se_sampling_per_kHz"] = np.hypot(of_tensors, of_replicas)
     changes = []
     for path in arguments.moved:
         moved, _ = load_observed(path, arguments.site_tensors, nucleus.isotope)
-        generator = generator_at_half_decay(moved, states.mean)
-        axis, found = motional_spectra(generator, moved.populations, states.mean, nucleus, *widths)
-        changes.append(np.interp(axis_Hz, axis, found["exchange"], left=0, right=0) - spectra["exchange"])
+        process = generator_at_half_decay(moved, states.mean)
+        changes.append(exchanging(process, moved.populations, states.mean) - spectra["exchange"])
     of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
     table["exchange_sd_rates_per_kHz"] = of_rates
     with atomic_path(arguments.out) as temporary:

@@ -8,6 +8,7 @@ Columns are the states jumped from: dp/dt = M p, M = Kᵀ, K_ij = rate(i → j),
 """
 
 import numpy as np
+from scipy.linalg import expm
 from scipy.optimize import brentq
 from scipy.special import expit
 
@@ -61,6 +62,16 @@ def column_generator(rates_ij: np.ndarray) -> np.ndarray:
     np.fill_diagonal(matrix, 0.0)
     np.fill_diagonal(matrix, -matrix.sum(axis=0))
     return matrix
+
+
+def evolution(generator: np.ndarray, omega: np.ndarray, time_s: float) -> np.ndarray:
+    """exp[(M + iΩ_n)t], complex (n, S, S): jumps of a column generator M (S, S), 1/s, while phases evolve at `omega`
+    (n, S), rad/s (A. Abragam, The Principles of Nuclear Magnetism, X)."""
+    count, size = omega.shape
+    exponent = np.broadcast_to(generator * time_s, (count, size, size)).astype(complex)
+    diagonal = np.arange(size)
+    exponent[:, diagonal, diagonal] += 1j * omega * time_s
+    return expm(exponent)
 
 
 def check_generator(generator: np.ndarray, populations: np.ndarray) -> None:

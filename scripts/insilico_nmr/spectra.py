@@ -9,10 +9,9 @@ Frequencies are in Hz relative to the Larmor frequency, intensities in 1/Hz with
 
 import numba
 import numpy as np
-from scipy.linalg import expm
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.generator import check_generator, check_populations
+from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, transitions, zcw
 from insilico_nmr.tensors import efg_principal
@@ -143,10 +142,7 @@ def _markov_fid(
     (which is lost at the exceptional points where lines coalesce).
     """
     n, size = omega.shape
-    step = np.broadcast_to(generator * time_step_s, (n, size, size)).astype(complex)
-    diagonal = np.arange(size)
-    step[:, diagonal, diagonal] += 1j * omega * time_step_s
-    power = expm(step)
+    power = evolution(generator, omega, time_step_s)
     columns = np.broadcast_to(populations.astype(complex)[None, :, None], (n, size, 1))
     rows = np.broadcast_to(weights.astype(complex)[:, None, None], (n, 1, size))
     while columns.shape[2] * rows.shape[1] < count:
@@ -235,6 +231,16 @@ def fast_spectrum(
     return rigid_spectrum(np.ones(1), mean, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)
 
 
+def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) -> int:
+    """Directions of whose lines, `width_Hz` wide, the pattern of tensors (S, 3, 3) in a.u. does not show single ones.
+
+    Ten times as many as side by side fill the widest pattern of one transition.
+    """
+    multipliers, _ = transitions(nucleus.spin)
+    pattern = np.ptp(np.linalg.eigvalsh(tensors), axis=1).max() * abs(frequency_unit(nucleus)) * multipliers.max()
+    return int(np.ceil(10 * pattern / width_Hz))
+
+
 def motional_spectra(
     generator: np.ndarray,
     populations: np.ndarray,
@@ -246,11 +252,11 @@ def motional_spectra(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Axis (Hz, (n,)) and spectra (1/Hz) of the same tensors at rest, exchanging, and in the fast limit.
 
-    The exchange spectrum sums `direction_count` ZCW directions: the broadening should exceed the pattern's width
-    over that number by ten, or single crystallites show.
+    The exchange spectrum sums ZCW directions: `direction_count`, or as many more as its lines need
+    (`directions_needed`). MOST_POINTS bounds that number too, to 85,000: half a minute for 16 states.
     """
     time_step_s, count = acquisition(tensors, nucleus, lorentz_Hz, gauss_Hz)
-    directions, weights = zcw(direction_count)
+    directions, weights = zcw(max(direction_count, directions_needed(tensors, nucleus, max(lorentz_Hz, gauss_Hz))))
     fid = exchange_fid(generator, populations, tensors, nucleus, directions, weights, time_step_s, count)
     axis_Hz, exchange = spectrum_of_fid(fid, time_step_s, lorentz_Hz, gauss_Hz)
     limits = (populations, tensors, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)

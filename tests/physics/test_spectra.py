@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import simulate_spectra
 from insilico_nmr import powder, spectra
-from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
+from insilico_nmr.echo import Propagator, contract, generator_at_half_decay, half_decay, tensor_kernel
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from programs import run
+from scipy import stats
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
+from simulate_spectra import SPREAD_DIRECTIONS
+from test_echo import TWO_SITES, two_site_study
 
 ROOT = Path(__file__).parents[2]
 LITHIUM = quadrupolar_nucleus("7Li")
@@ -228,6 +230,55 @@ def test_spectrum_of_spin_1_has_no_central_line():
     assert peak == pytest.approx(0.75 * 1e5 / 2, rel=0.03)  # horns at ±(3/8)·C_Q
 
 
+def test_directions_are_as_many_as_narrow_lines_on_a_wide_pattern_need():
+    """Patterns 472 and 247 kHz wide, lines of 500 Hz: 9435 directions, whatever fewer are asked for."""
+    states = np.array([field_gradient(6.29e5), field_gradient(3.29e5)])
+    assert spectra.directions_needed(states, LITHIUM, 500.0) == 9435
+    generator = column_generator(np.ones((2, 2)))
+
+    def exchange(states, count):
+        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 500.0, direction_count=count)
+        return axis_Hz, found["exchange"], found["rigid"]
+
+    axis_Hz, few, rigid = exchange(states, 1000)
+    np.testing.assert_array_equal(few, exchange(states, 9435)[1])
+    assert difference(few, rigid, axis_Hz) < 0.02
+    # Of narrow patterns they are those asked for.
+    assert difference(exchange(0.1 * states, 1000)[1], exchange(0.1 * states, 4000)[1], axis_Hz) > 0
+
+
+def test_replicas_of_kinetic_monte_carlo_and_replicates_of_tensors_are_in_the_sampling_error(tmp_path, monkeypatch):
+    """Three replicas with rates k of 0.98, 1 and 1.02: the error is that of the mean k, times the spectrum's slope."""
+    monkeypatch.chdir(tmp_path)
+    rate = 1e5
+    two_site_study(tmp_path, rate, 20 / rate)
+    inputs = ("--propagator", "P.nc", "--site-tensors", "T.json", "--lorentz-Hz", 2000, "--out", "S.csv")
+
+    def said_to_be() -> np.ndarray:
+        assert run("simulate_spectra", *inputs)[0] == 0
+        return pd.read_csv("S.csv")["exchange_se_sampling_per_kHz"].to_numpy()
+
+    def exchange(k: float, states: np.ndarray = TWO_SITES) -> tuple[np.ndarray, np.ndarray]:
+        generator = column_generator(k * rate * np.ones((2, 2)))
+        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 2000.0, 0.0, SPREAD_DIRECTIONS)
+        return axis_Hz, 1e3 * found["exchange"]
+
+    of_replicas = said_to_be()
+    axis_Hz, faster = exchange(1.01)
+    slope = (faster - exchange(0.99)[1]) / 0.02
+    expected = stats.t.ppf(0.975, 2) / 1.96 * 0.02 / np.sqrt(3) * np.abs(slope)
+    np.testing.assert_allclose(of_replicas, expected, atol=0.01 * expected.max())
+    tensors = json.loads((tmp_path / "T.json").read_text())
+    for state, tensor in zip(tensors["states"], TWO_SITES, strict=True):
+        state["samples"] = [tensor.tolist(), (1.02 * tensor).tolist()]
+    (tmp_path / "T.json").write_text(json.dumps(tensors))
+    other = np.interp(axis_Hz, *exchange(1.0, 1.02 * TWO_SITES))
+    of_tensors = np.abs(other - exchange(1.0)[1]) / np.sqrt(2)
+    expected = np.hypot(of_tensors, of_replicas)
+    assert of_tensors.max() > 0.3 * of_replicas.max()
+    np.testing.assert_allclose(said_to_be(), expected, atol=0.01 * expected.max())
+
+
 def test_bad_input_is_refused():
     states = random_tensors(2)
     generator = column_generator(np.ones((2, 2)))
@@ -331,7 +382,7 @@ def test_a_process_with_memory_is_replaced_by_the_one_of_its_half_decay():
     kernel = tensor_kernel(states)
     lag = half_decay(propagator, states)
     index = int(np.searchsorted(time_s, lag))
-    generator = simulate_spectra.generator_at_half_decay(propagator, states)
+    generator = generator_at_half_decay(propagator, states)
     at_lag = contract(kernel, (expm(generator * lag) * HALVES)[..., None])[0]
     assert at_lag == pytest.approx(contract(kernel, joint)[index])
     fallen = (stay[index] - 0.25) / 0.25
