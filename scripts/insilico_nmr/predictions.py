@@ -15,7 +15,7 @@ DIFFUSION = ["temperature_K", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "
 DIFFUSION += ["conductivity_S_per_cm", "conductivity_ci_low_S_per_cm", "conductivity_ci_high_S_per_cm", "diffusive"]
 DIFFUSION += ["arrhenius"]
 ECHO_FITS = ["temperature_K", "shift", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
-ECHO_FITS += ["rate_sd_model_per_s", "exit_rate_per_s"]
+ECHO_FITS += ["rate_sd_model_per_s", "rate_sd_dft_per_s", "exit_rate_per_s"]
 COUPLINGS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kHz", "C_Q_sd_dft_kHz"]
 # A line through values without scatter of their own (exit rates are exact): a part of the value to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
@@ -196,8 +196,8 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
     good = good.sort_values("temperature_K").set_index("temperature_K")
     base = good[good["shift"] == 0]
     relative = np.log(base["rate_ci_high_per_s"] / base["rate_ci_low_per_s"]) / (2 * 1.96)
-    relative = np.hypot(relative, (base["rate_sd_model_per_s"] / base["rate_per_s"]).fillna(0.0))
-    error = np.hypot(relative, LEAST_RELATIVE_ERROR)
+    of_tensors = base[["rate_sd_model_per_s", "rate_sd_dft_per_s"]].div(base["rate_per_s"], axis=0).fillna(0.0)
+    error = np.sqrt(relative**2 + (of_tensors**2).sum(axis=1) + LEAST_RELATIVE_ERROR**2)
     rates = base["rate_per_s"]
     fit = line_of(rates, error)
     covariance, with_model = fit.covariance, False
@@ -208,6 +208,7 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
             moved = line_of(rows["rate_per_s"][both], error[both])
             covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
     interval = "sampling and rate model, tensors" if with_model else "sampling, tensors"
+    interval += ", DFT" if base["rate_sd_dft_per_s"].notna().any() else ""
     return DecayLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), basis, interval)
 
 

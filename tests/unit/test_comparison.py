@@ -65,7 +65,8 @@ def synthetic_rates(energy_sd_eV=0.02) -> pd.DataFrame:
 def synthetic_fits(flag="ok") -> pd.DataFrame:
     rate = arrhenius(1e9, 0.2, SIMULATED_K)
     table = pd.DataFrame({"temperature_K": SIMULATED_K, "evolution_time_us": 10.0, "rate_per_s": rate})
-    table = table.assign(rate_ci_low_per_s=rate / 1.1, rate_ci_high_per_s=rate * 1.1, rate_sd_model_per_s=np.nan)
+    table = table.assign(rate_ci_low_per_s=rate / 1.1, rate_ci_high_per_s=rate * 1.1)
+    table = table.assign(rate_sd_model_per_s=np.nan, rate_sd_dft_per_s=np.nan)
     table = table.assign(exit_rate_per_s=3 * rate, observable="spin_alignment_echo", flag=flag, status="ok")
     return table.assign(shift=0.0)
 
@@ -355,6 +356,17 @@ def test_echoes_with_the_rate_model_moved_widen_the_echo_alone():
     added = ((with_model.high - with_model.low) / 3.92) ** 2 - ((without.high - without.low) / 3.92) ** 2
     assert np.sqrt(added) == pytest.approx(0.04, rel=1e-6)
     assert (with_model.interval, without.interval) == ("sampling and rate model, tensors", "sampling, tensors")
+
+
+def test_errors_of_tensors_and_of_dft_widen_the_echo():
+    fits = synthetic_fits()
+    scattered = fits.assign(rate_sd_model_per_s=0.1 * fits["rate_per_s"], rate_sd_dft_per_s=0.3 * fits["rate_per_s"])
+    lines = [Study(synthetic_rates(), synthetic_diffusion(), some, synthetic_couplings()) for some in (fits, scattered)]
+    narrow, wide = (line.energy("SAE") for line in lines)
+    of_sampling = np.log(1.1 / (1 / 1.1)) / 3.92
+    expected = np.sqrt((of_sampling**2 + 0.1**2 + 0.3**2 + 0.01**2) / (of_sampling**2 + 0.01**2))
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(expected, rel=0.01)
+    assert wide.interval == "sampling, tensors, DFT"
 
 
 def test_incomplete_curves_and_temperatures_without_an_echo_predict_nothing():
