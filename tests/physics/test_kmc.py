@@ -63,6 +63,18 @@ def test_waiting_times_are_exponential_with_the_total_rate():
     assert np.abs(np.corrcoef(scaled[1:], scaled[:-1])[0, 1]) < 4 / np.sqrt(len(scaled))
 
 
+def test_an_ion_by_itself_stays_as_long_as_the_rates_of_all_jumps_from_its_site_say():
+    lattice = build_lattice(three_orbits(), THREE_RATES, (4, 4, 4))
+    _, sites, times = kmc.run_journal(lattice, simulation(lattice, 1), np.inf, 20_000)
+    start, _, rate = lattice.links
+    leaving = np.bincount(start, rate)
+    assert leaving.max() > 5 * leaving.min()
+    for orbit, expected in enumerate(1 / leaving):
+        stays = np.diff(times)[sites[:-1] % 3 == orbit]
+        assert stays.mean() == pytest.approx(expected, rel=4 / np.sqrt(len(stays)))
+        assert stats.kstest(stays, "expon", args=(0, expected)).pvalue > 0.01
+
+
 @pytest.mark.parametrize("n_ions", [1, 100, 512, 900, 999])
 def test_blocked_sites_slow_ions_by_the_share_of_vacant_ones(n_ions):
     lattice = build_lattice(bravais("simple cubic"), ONE_RATE, (10, 10, 10))
