@@ -80,9 +80,8 @@ def main() -> None:
         gas = repelling(lattice, energy_kT) if energy_kT else None
         bare(lattice, gas, 30, 100)
         with_propagator(lattice, gas, 30, 1000)
-    print(
-        "lattice             sites  filling    events/s  with propagator/s  estimators/events  bytes/site  cost over first"
-    )
+    columns = "lattice             sites  filling    events/s  with propagator/s  estimators/events  bytes/site"
+    print(f"{columns}  cost over first")
     for name, rates, filling, energy_kT in cases:
         first = None
         for sites in arguments.sites:

@@ -3,11 +3,14 @@
 `average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign;
 `C_Q_sd_model_kHz` is the standard deviation over the committee, `C_Q_se_sampling_kHz` the standard error over ions and
 runs, and the interval holds both; so for η. `C_Q_sd_dft_kHz` is the standard deviation of DFT from experiment.
+`momentary_sd_kHz` is no error: it is how far single ions are from their site's mean at a moment, the root-mean-square
+deviation of eQV/h along any one direction.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path, read_json
@@ -25,7 +28,11 @@ def rows_of(path: Path, sites: dict, isotope: str, average: str) -> pd.DataFrame
     spins = load_site_spins(path, isotope, site_count=len(sites["sites"]))
     table = site_table(sites, spins, quadrupolar_nucleus(isotope))
     table = table.loc[sorted({site["representative"] for site in sites["sites"]}), KEPT]
-    return table.assign(average=average, temperature_K=spins.tensors.temperature_K)
+    spread = {state["index"]: state.get("spread_within_site", np.nan) for state in read_json(path)["states"]}
+    # Of a tensor whose five components scatter by s, V along a direction scatters by √⅔ s.
+    per_component_kHz = 1e-3 * np.sqrt(2 / 3) * abs(quadrupolar_nucleus(isotope).coupling_per_au)
+    momentary = per_component_kHz * np.array([spread[index] for index in table.index], float)
+    return table.assign(momentary_sd_kHz=momentary, average=average, temperature_K=spins.tensors.temperature_K)
 
 
 def main() -> None:

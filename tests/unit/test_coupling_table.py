@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.tensors import from_components
 from programs import run
 
+MOMENTARY_KHZ = 2 * np.sqrt(2 / 3)
 PER_AU = quadrupolar_nucleus("7Li").coupling_per_au * 1e-3  # kHz
 
 
@@ -19,6 +21,12 @@ def tensors(path, size_kHz: float, temperature_K: float) -> str:
         {"index": n, "orbit": "A", "tensor": (size_kHz * axis).tolist(), "members": members, "samples": []}
         for n in range(2)
     ]
+    if temperature_K == 300:  # momentary tensors about the mean, 2 kHz in each component
+        rng = np.random.default_rng(1)
+        scatter = from_components(rng.normal(0, 2 / abs(PER_AU), (4000, 5)))
+        along_z = PER_AU * scatter[:, 2, 2]
+        states[0] |= {"spread_within_site": 2 / abs(PER_AU), "histories": 1}
+        assert along_z.std() == pytest.approx(MOMENTARY_KHZ, rel=0.05)
     content = {"temperature_K": temperature_K, "isotope": "7Li", "dft_error": 0.1, "states": states}
     path.write_text(json.dumps(content))
     return str(path)
@@ -30,7 +38,7 @@ def test_rows_by_average_and_temperature(tmp_path):
     (tmp_path / "sites.json").write_text(json.dumps({"cell": (4 * np.eye(3)).tolist(), "sites": sites}))
     code, said = run(
         "coupling_table", "--thermal", tensors(tmp_path / "a.json", 90.0, 300), "--still",
-        tensors(tmp_path / "b.json", -100.0, 300), "--sites", tmp_path / "sites.json", "--isotope", "7Li",
+        tensors(tmp_path / "b.json", -100.0, 250), "--sites", tmp_path / "sites.json", "--isotope", "7Li",
         "--out", tmp_path / "couplings.csv",
     )  # fmt: skip
     assert (code, said) == (0, "")
@@ -39,3 +47,4 @@ def test_rows_by_average_and_temperature(tmp_path):
     assert table["C_Q_sd_model_kHz"].tolist() == pytest.approx([1, 1], rel=1e-4)
     assert table["C_Q_sd_dft_kHz"].tolist() == pytest.approx([9, 10], rel=1e-4)
     assert table["eta"].abs().max() < 1e-6
+    assert table["momentary_sd_kHz"].tolist() == pytest.approx([MOMENTARY_KHZ, np.nan], rel=1e-4, nan_ok=True)
