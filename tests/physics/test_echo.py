@@ -115,6 +115,9 @@ def test_powder_echo_does_not_depend_on_the_frame_and_a_single_crystal_turns_wit
     for evolution_time_s in (5e-6, 1e-4):
         kernel = echo.evolution_kernel(states, evolution_time_s, LITHIUM)
         np.testing.assert_allclose(echo.evolution_kernel(turned, evolution_time_s, LITHIUM), kernel, atol=3e-4)
+    jumps = column_generator(5e4 * (np.ones((3, 3)) - np.eye(3)))
+    kernels = [echo.matrix_kernel(jumps, np.full(3, 1 / 3), some, 2e-5, LITHIUM) for some in (states, turned)]
+    np.testing.assert_allclose(*kernels, atol=3e-4)
     field = np.array([0.3, -0.2, 0.9])
     np.testing.assert_allclose(
         echo.evolution_kernel(turned, 2e-5, LITHIUM, direction=turn @ field),
