@@ -5,7 +5,7 @@ energy of interactions by, less what it would change it by if every site held it
 Counts and exposures are therefore sorted by ln x; `rates.fit_rates` finds the strength s along with the rate model.
 
 A replacement (`events`) is to a lattice gas the second of two jumps: its neighbours are those after the first, in which
-the ion on j has gone to where it is in the next frame.
+the ion on j has gone to the site where it is found next.
 """
 
 from pathlib import Path
@@ -89,10 +89,11 @@ def count_by_neighbours(assignment: Assignment, jumps: Jumps, interactions: dict
         if kind >= 0:
             home, target = where[frame : frame + 2, ion]
             log_x = field[frame, home] - field[frame, target] + scaled[home, target]
-            if replacement:
-                left_for = where[frame + 1, where[frame] == target]
-                gone = left_for[(left_for != target) & (left_for != home)]
-                log_x += (scaled[home, gone] - scaled[target, gone] - scaled[home, target]).sum()
+            for ahead in np.flatnonzero(where[frame] == target) if replacement else ():
+                later = where[frame + 1 :, ahead]
+                gone = later[later != target][:1]
+                if len(gone) and gone[0] != home:
+                    log_x += (scaled[home, gone] - scaled[target, gone]).item() - scaled[home, target]
             counted[kind, _bin(log_x)] += 1
             exposed[kind, _bin(log_x)] += replacement
     kind, place = np.nonzero(exposed + counted)
