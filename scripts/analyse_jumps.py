@@ -10,7 +10,8 @@ a simulation on the sites can be held).
 Absolute rates depend on the core radius, since what counts as a jump and what as an attempt does. The summary has the
 counts at a smaller and a larger radius, and the factor on all rates that comes of it; half the range of its logarithm
 is `radius_log_sd` of the counts, a systematic error that all classes share. Rates near one in `frame_s`, the longest
-time between frames, are not resolved.
+time between frames, are not resolved: of jumps without memory about as large a part is missed as that of ions that
+leave their site from one frame to the next, and above MOST_LEAVING of them a warning says so.
 
 With --interactions, counts and exposures of each member are also sorted by what the neighbours do to the rates of jumps
 (`neighbourhoods.py`).
@@ -33,6 +34,8 @@ from insilico_nmr.neighbourhoods import COLUMNS, count_by_neighbours, read_inter
 from insilico_nmr.rates import count_table
 from insilico_nmr.sites import directed_classes, read_sites
 from insilico_nmr.trajectory import read_trajectory
+
+MOST_LEAVING = 0.05
 
 
 def joined(runs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +135,11 @@ def main() -> None:
         rates = np.divide(seen, exposed, out=np.zeros(len(seen)), where=exposed > 0)
         stayed = memory.stay_rows([memory.stays(*run, rates, args.seed) for run in followed[target]], args.seed)
         refilled = memory.refill_rows(sum(memory.refills(*run, rates) for run in followed[target]))
+        for row in stayed:
+            if shared["frame_s"] > MOST_LEAVING * row["mean_stay_s"]:
+                print(f"warning: {target:g} K: ions stay on {row['orbit']} for {row['mean_stay_s']:.2g} s, and frames "
+                      f"are {shared['frame_s']:.2g} s apart: jumps are missed; choose a smaller md.interval_fs",
+                      file=sys.stderr)  # fmt: skip
         stays += [{"temperature_K": mean_K} | row for row in stayed]
         refills += [{"temperature_K": mean_K} | row for row in refilled]
     for path, columns, rows in (

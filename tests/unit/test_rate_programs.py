@@ -85,6 +85,17 @@ def outputs(folder):
     return ["--out", folder / "counts.csv", "--summary", folder / "jumps.json", *tables]
 
 
+def test_frames_that_ions_jump_between_are_told(crystal):
+    for name, stay in (("slow", 30), ("fast", 5)):
+        write_trajectory(crystal / f"{name}.h5", walk(np.tile(np.repeat([0.0, 1.8], stay), 100 // stay), 600, 600.0))
+        code, said = run(
+            "analyse_jumps", crystal / f"{name}.h5", "--sites", crystal / "sites.json", "--core-radius", 0.6,
+            *outputs(crystal),
+        )  # fmt: skip
+        assert code == 0
+        assert ("frames are 1e-13 s apart: jumps are missed" in said) == (name == "fast")
+
+
 def test_rates_are_booked_at_the_temperature_that_the_runs_had(crystal):
     # Sites at 0, 1.8 and 4.2 Å of a cell of 6 Å: there and back between the first two, 20 frames each.
     there_and_back = np.tile(np.repeat([0.0, 1.8], 20), 5)
