@@ -144,16 +144,18 @@ def simulate(
     height, phase = amplitude(nucleus), 2 * np.pi * outermost_unit(nucleus) * np.asarray(evolution_s, float)
     length = max_events / n_ions  # of a run, in mean residence times
     # Each jump changes the tensors of the ion and of those near the sites that it leaves and comes to.
-    changes_of_ion = length * (1 + 2 * (n_ions / lattice_of(mover).n_sites) * (added.site >= 0).sum(axis=1).mean())
-    watched = int(np.clip(MOST_CHANGES / changes_of_ion, 1, n_ions))
+    changes_per_time = 1 + 2 * (n_ions / lattice_of(mover).n_sites) * (added.site >= 0).sum(axis=1).mean()
+    shorter = min(length, MOST_CHANGES / n_ions / changes_per_time)
 
-    def one_run(hopping: Mover, times: np.ndarray, replica: int, run_s: float) -> np.ndarray:
-        rng = np.random.default_rng([seed, replica])
+    def one_run(hopping: Mover, times: np.ndarray, seeds: list[int], of_length: float, rate: float) -> np.ndarray:
+        """A run of so many mean residence times, of as many ions as MOST_CHANGES allows for."""
+        rng = np.random.default_rng(seeds)
         start, state = start_in_equilibrium(hopping, n_ions, rng)
-        seen = paths.changes(hopping, field, start, state, run_s, watched)
+        watched = int(np.clip(MOST_CHANGES / changes_per_time / of_length, 1, n_ions))
+        seen = paths.changes(hopping, field, start, state, of_length / rate, watched)
         along = a_powder(watched, rng) if direction is None else np.tile(unit_direction(direction), (watched, 1))
         of_ion = np.repeat(along, np.diff(seen.begin), axis=0)
-        kinds = paths.as_tensors(seen.tensor), tensors[seen.site]
+        kinds = about_means(seen, tensors), tensors[seen.site]
         correlations, sines = [], []
         for kind in kinds:
             # Of a powder the parts are one and the same.
@@ -165,8 +167,16 @@ def simulate(
         return np.concatenate([np.broadcast_to(correlation, (3, len(times))), echo.T]).T
 
     def follow(hopping: Mover, times: np.ndarray) -> np.ndarray:
-        run_s = length / exit_rate(hopping, n_ions)
-        return np.array([one_run(hopping, times, replica, run_s) for replica in range(replicas)])
+        """Long runs of some ions, and for lags that these allow, short ones of all: where carriers are few and stay in
+        parts of the lattice, some ions by themselves have more or fewer of them about than all have."""
+        rate = exit_rate(hopping, n_ions)
+        near = times <= LONGEST * shorter / rate
+        found = np.empty((replicas, len(times), 3 + len(phase)))
+        for part, of_length in ((near, shorter), (~near, length)):
+            for replica in range(replicas) if part.any() else ():
+                seeds = [seed, replica, int(of_length == length)]
+                found[replica, part] = one_run(hopping, times[part], seeds, of_length, rate)
+        return found
 
     def times_of(hopping: Mover) -> np.ndarray:
         mean = averages(hopping, n_ions)
@@ -190,14 +200,32 @@ def a_powder(count: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(zcw(count)[0])[:count] @ Rotation.random(rng=rng).as_matrix()
 
 
+def about_means(seen: paths.Changes, tensors: np.ndarray) -> np.ndarray:
+    """Tensors (n, 3, 3) of `seen`, with averages over its ions and moments on each site that are those of `tensors`.
+
+    Of some ions, whose surroundings are not those of all by chance, the averages are a little off. The product of that
+    with the means themselves, which are large, would be the noise of all that is left in the end.
+    """
+    found, weight = paths.as_tensors(seen.tensor), lasting(seen)
+    off, time = np.zeros((len(tensors), 3, 3)), np.zeros(len(tensors))
+    np.add.at(off, seen.site, weight[:, None, None] * (found - tensors[seen.site]))
+    np.add.at(time, seen.site, weight)
+    return found - (off / np.maximum(time, 1e-300)[:, None, None])[seen.site]
+
+
+def lasting(seen: paths.Changes) -> np.ndarray:
+    """Time (n,) until the next change, or the end, in s."""
+    lasts = np.diff(seen.time_s, append=seen.end_s)
+    lasts[seen.begin[1:] - 1] = seen.end_s - seen.time_s[seen.begin[1:] - 1]
+    return lasts
+
+
 def two_time(seen: paths.Changes, columns: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     """Averages over ions and moments of f(0)f(t), (T, K), of columns f (n, K) that are constant between changes."""
     ions = len(seen.begin) - 1
-    lasts = np.diff(seen.time_s, append=seen.end_s)
-    lasts[seen.begin[1:] - 1] = seen.end_s - seen.time_s[seen.begin[1:] - 1]
     lost = np.zeros((len(times_s), columns.shape[1]))
     _lost(seen.begin, seen.time_s, np.ascontiguousarray(columns), seen.end_s, times_s, lost)
-    return (lasts @ columns**2) / (ions * seen.end_s) - lost / (ions * (seen.end_s - times_s[:, None]))
+    return (lasting(seen) @ columns**2) / (ions * seen.end_s) - lost / (ions * (seen.end_s - times_s[:, None]))
 
 
 @njit(cache=True)
