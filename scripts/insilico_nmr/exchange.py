@@ -24,8 +24,8 @@ from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, unit_direction, zcw
 from insilico_nmr.spectra import acquisition, broadening_window
 
-# At least, on a hemisphere. With 75,025 directions spectra of 16 sites that split lines by up to 110 kHz change by 2e-5 of
-# their area, those of two sites at rest by 1e-4, and by 4e-3 where their patterns are 0.5 MHz wide.
+# At least, on a hemisphere. With 75,025 directions spectra of 16 sites that split lines by up to 110 kHz change by 2e-5
+# of their area, those of two sites at rest by 1e-4, and by 4e-3 where their patterns are 0.5 MHz wide.
 DIRECTIONS = 20_000
 BLOCK = 1 << 18  # complex numbers of the signals of one block of directions, 4 MB
 

@@ -18,7 +18,7 @@ from insilico_nmr.powder import quadrupolar_frequency, zcw
 from insilico_nmr.relaxation import Decay, fit_decay, relaxation_rates, with_surroundings
 from insilico_nmr.surroundings import Added
 from insilico_nmr.tensors import from_components
-from lattices import network
+from lattices import ONE_RATE, bravais, network
 from simulate_relaxation import rows_of
 
 Li7 = nucleus("7Li")
@@ -151,6 +151,20 @@ def test_rare_excursions_far_shorter_than_residences_are_told():
     assert times[1] < 0.05 / down
     assert fast.sum() > 10
     np.testing.assert_allclose(lost[fast], expected[fast], rtol=0.05)
+
+
+def test_vacancies_that_stay_in_their_layers_bring_no_noise():
+    """Twelve on six layers, two here and three there; the mean of all sites is far larger than what they add."""
+    sites = bravais("honeycomb")
+    lattice = build_lattice(sites, ONE_RATE, (8, 8, 6))
+    around = [[jump for jump in sites["jumps"] if jump["from"] == site] for site in range(2)]
+    site, image = (np.array([[jump[name] for jump in some] for some in around]) for name in ("to", "image"))
+    changes = from_components(np.random.default_rng(2).normal(0, 3e-3, (2, 3, 5)))
+    added, how = Added(site, image, changes), (EVOLUTION_S, Li7, 3, 6, 400_000, 1.0)
+    _, values = fluctuations.simulate(lattice, lattice.n_sites - 12, 3 * MEANS[[0, 0]], added, *how)
+    curves = values[..., 0] / values[:, 0, 0].mean()
+    assert curves[:, 0].std(ddof=1) < 0.03
+    assert np.abs(curves[:, -10:]).max() < 0.05
 
 
 def test_rare_jumps_are_seen_in_stages():
