@@ -262,6 +262,12 @@ def kmc_flags(replicas, max_events=None):
     return f"{known} --max-events {max_events}{vacancy_flags()}"
 
 
+def shift_flags(wildcards):
+    """Flags of a run with the rate model moved. Not of a rule's `input`: Snakemake does not see that such flags change."""
+    moved = f"--shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}"
+    return f"--rate-model {rules.fit_rates.output.model} {moved}"
+
+
 def resume(rule_name, *parts):
     """Folder with the state for going on after a kill; not a declared output, which Snakemake would delete."""
     return os.path.join(RESULTS, ".resume", rule_name, *map(str, parts))

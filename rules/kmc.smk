@@ -192,9 +192,4 @@ use rule run_kmc as run_kmc_shift with:
     params:
         gas=GAS,
         resume=lambda wildcards: resume("run_kmc", f"shift_{wildcards.shift}", wildcards.temperature),
-        flags=lambda wildcards, input: " ".join(
-            [
-                kmc_flags("shift_replicas"),
-                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
-            ]
-        ),
+        flags=lambda wildcards: " ".join([kmc_flags("shift_replicas"), shift_flags(wildcards)]),

@@ -228,12 +228,12 @@ use rule correlate_surroundings as correlate_surroundings_shift with:
     params:
         gas=GAS,
         isotope=flags("material", isotope="isotope"),
-        flags=lambda wildcards, input: " ".join(
+        flags=lambda wildcards: " ".join(
             [
                 flags("kmc", supercell="supercell", seed="seed", max_events="max_events"),
                 vacancy_flags(),
                 flags("observables", evolution_times_us="evolution_times_us", direction="direction"),
-                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
+                shift_flags(wildcards),
             ]
         ),
 
@@ -426,11 +426,11 @@ use rule simulate_linewidth as simulate_linewidth_shift with:
     params:
         gas=GAS,
         isotope=flags("material", isotope="isotope"),
-        flags=lambda wildcards, input: " ".join(
+        flags=lambda wildcards: " ".join(
             [
                 flags("kmc", supercell="supercell", replicas="shift_replicas", seed="seed", max_events="max_events"),
                 vacancy_flags(),
-                f"--rate-model {input.model} --shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}",
+                shift_flags(wildcards),
             ]
         ),
 
