@@ -27,9 +27,8 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        compare=lambda wildcards, input: (
-            f"--literature {input.literature} {flags('material', material='name', phase='phase')}"
-            f" {LITERATURE_FLAGS[wildcards.figure]}"
+        compare=lambda wildcards: (
+            f"{flags('material', literature='literature', material='name', phase='phase')} {LITERATURE_FLAGS[wildcards.figure]}"
             if wildcards.figure in LITERATURE_FLAGS
             else ""
         ),

@@ -261,3 +261,18 @@ def test_each_rule_names_what_a_scheduler_needs():
                 continue
             for directive in ("log:", "benchmark:", "threads:", "mem_mb=", "runtime=", "conda:"):
                 assert directive in rule, f"{path.name}: rule {rule.split(':')[0]} lacks {directive}"
+
+
+def test_no_setting_hides_in_a_parameter_that_depends_on_inputs():
+    """Of such parameters Snakemake keeps no record: a changed setting in one would run nothing again."""
+    seen = 0
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            if "lambda wildcards, input" in line:
+                depth = len(line) - len(line.lstrip())
+                after = lines[number + 1 :]
+                end = next(n for n, other in enumerate(after) if len(other) - len(other.lstrip()) <= depth)
+                assert "flags(" not in "".join([line, *after[:end]]), f"{path.name}, line {number + 1}"
+                seen += 1
+    assert seen > 5
