@@ -25,13 +25,11 @@ KEPT += [f"eta{part}" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "
 
 def rows_of(path: Path, sites: dict, isotope: str, average: str) -> pd.DataFrame:
     """One row for each orbit's representative."""
-    spins = load_site_spins(path, isotope, site_count=len(sites["sites"]))
-    table = site_table(sites, spins, quadrupolar_nucleus(isotope))
+    spins, nucleus = load_site_spins(path, isotope, site_count=len(sites["sites"])), quadrupolar_nucleus(isotope)
+    table = site_table(sites, spins, nucleus)
     table = table.loc[sorted({site["representative"] for site in sites["sites"]}), KEPT]
-    spread = {state["index"]: state.get("spread_within_site", np.nan) for state in read_json(path)["states"]}
     # Of a tensor whose five components scatter by s, V along a direction scatters by √⅔ s.
-    per_component_kHz = 1e-3 * np.sqrt(2 / 3) * abs(quadrupolar_nucleus(isotope).coupling_per_au)
-    momentary = per_component_kHz * np.array([spread[index] for index in table.index], float)
+    momentary = 1e-3 * np.sqrt(2 / 3) * abs(nucleus.coupling_per_au) * spins.spread_within_site[table.index]
     return table.assign(momentary_sd_kHz=momentary, average=average, temperature_K=spins.tensors.temperature_K)
 
 

@@ -37,7 +37,7 @@ from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
-from insilico_nmr.powder import outermost_unit, transitions
+from insilico_nmr.powder import outermost_Hz, transitions
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
@@ -210,7 +210,7 @@ def main() -> None:
             f"no alignment echo of {nucleus.isotope}, spin {nucleus.spin:g}: spins 1 and 3/2 have it", file=sys.stderr
         )
         evolution_s = []
-    widest_Hz = abs(outermost_unit(nucleus)) * np.abs(np.linalg.eigvalsh(states.mean)).max()
+    widest_Hz = outermost_Hz(states.mean, nucleus)
     least = int(np.ceil(LEAST_PERIODS / widest_Hz / step_s))
     plan = Plan(reach_s, step_s, count, 1e-6 * arguments.echo_delay_us, evolution_s, least)
     print(f"{n_ions} ions in a supercell {lattice.supercell}, followed for {reach_s:.3g} s", file=sys.stderr)

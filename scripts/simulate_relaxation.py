@@ -35,7 +35,7 @@ LEFT = 0.02  # of C(0), that may be left at the last time of a complete correlat
 def decays_of(
     time_s: np.ndarray, remaining: np.ndarray, decayed: np.ndarray, errors: np.ndarray
 ) -> list[list[relaxation.Decay]]:
-    """For each of n times C for m = 0, 1, 2: C(t) and C(0) − C(t), (n, 3, T), with errors (3, T)."""
+    """For each of n times C for some m: C(t) and C(0) − C(t), (n, M, T), with errors (M, T)."""
     return [
         [relaxation.fit_decay(time_s, *values) for values in zip(*of_one, errors, strict=True)]
         for of_one in zip(remaining, decayed, strict=True)
@@ -56,16 +56,13 @@ def whole_decays(decays: list, added: np.ndarray, around: Fluctuations) -> list:
 
 def crystallites(propagator: Propagator, tensors: np.ndarray) -> list[list[relaxation.Decay]]:
     """Decays of C for m = 1, 2 of the mean tensors (S, 3, 3), in crystallites along Lebedev's directions of DEGREE."""
-    limit = propagator.limit[..., None]
+    left, left_of_replicas = (P - propagator.limit[..., None] for P in (propagator.joint, propagator.replicas))
     found = []
     for direction in lebedev(DEGREE)[0]:
         kernels = relaxation.fluctuation_kernels(tensors, direction)[1:]
-        parts = (
-            contract(kernels, propagator.joint - limit),
-            contract(relaxation.decay_kernel(kernels), propagator.joint),
-            error_over_replicas(contract(kernels, propagator.replicas - limit)),
-        )
-        found.append([relaxation.fit_decay(propagator.time_s, *of_m) for of_m in zip(*parts, strict=True)])
+        decayed = contract(relaxation.decay_kernel(kernels), propagator.joint)
+        errors = error_over_replicas(contract(kernels, left_of_replicas))
+        found += decays_of(propagator.time_s, contract(kernels, left)[None], decayed[None], errors)
     return found
 
 
@@ -81,6 +78,16 @@ def later_than_slope(decays: list[list[relaxation.Decay]], nucleus: Nucleus, fie
     fast, slow = (np.maximum(spread @ [of[name] for of in rates], 0) for name in ("R1_fast", "R1_slow"))
     slope = float(shares @ (0.2 * fast + 0.8 * slow))
     return relaxation.recovery_rate(fast, slow, shares) / slope if slope > 0 else 1.0
+
+
+def with_recovery(rates: dict[str, float], later: float | None) -> dict[str, float]:
+    """`relaxation_rates` of spin 3/2 with R1_recovery after R1: of one crystal, or `later_than_slope` times R1."""
+    if later is None:
+        fast, slow = (np.array([rates[name]]) for name in ("R1_fast", "R1_slow"))
+        recovery = relaxation.recovery_rate(fast, slow, np.ones(1))
+    else:
+        recovery = later * rates["R1"]
+    return {"R1": rates["R1"], "R1_recovery": recovery} | rates
 
 
 def rows_of(
@@ -118,20 +125,15 @@ def rows_of(
     powder = crystallites(propagator, states.mean) if direction is None and nucleus.spin == 1.5 else None
     rows = []
     for field in fields_T:
-        later = None if powder is None else later_than_slope(powder, nucleus, field)
-
-        def rates_of(some: list[relaxation.Decay], field_T=field, later=later) -> dict[str, float]:
-            rates = relaxation.relaxation_rates(some, nucleus, field_T, apart_Hz)
-            if nucleus.spin != 1.5:
-                return rates
-            two = (np.array([rates[name]]) for name in ("R1_fast", "R1_slow"))
-            recovery = relaxation.recovery_rate(*two, np.ones(1)) if later is None else later * rates["R1"]
-            return {"R1": rates.pop("R1"), "R1_recovery": recovery, **rates}
-
-        rates, by_means = rates_of(mean), rates_of(of_means)
-        of_replicas, of_members, of_samples, of_scaled = (
-            pd.DataFrame([rates_of(some) for some in fits], columns=list(rates)) for fits in (by_replica, *by_set)
-        )
+        found = [
+            [relaxation.relaxation_rates(some, nucleus, field, apart_Hz) for some in fits]
+            for fits in ([mean, of_means], by_replica, *by_set)
+        ]
+        if nucleus.spin == 1.5:
+            later = None if powder is None else later_than_slope(powder, nucleus, field)
+            found = [[with_recovery(rates, later) for rates in some] for some in found]
+        (rates, by_means), *scattered = found
+        of_replicas, of_members, of_samples, of_scaled = (pd.DataFrame(some, columns=list(rates)) for some in scattered)
         for name, rate in rates.items():
             model, tensors, dft = (some[name].std(ddof=1) for some in (of_members, of_samples, of_scaled))
             rows.append(

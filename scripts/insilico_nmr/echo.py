@@ -21,9 +21,9 @@ from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import (
     directions_for_phase,
     frequency_unit,
-    outermost_unit,
+    outermost_Hz,
     quadrupolar_frequency,
-    unit_direction,
+    single_crystal,
     zcw,
 )
 from insilico_nmr.propagator import DECORRELATED, read_propagator
@@ -234,27 +234,25 @@ def evolution_kernel(
 ) -> np.ndarray:
     """Powder average K_ab of sin(ω_a t_p)·sin(ω_b t_p), shape (S, S), of tensors (S, 3, 3) in a.u.
 
-    ω is that of `evolution_phases`. The grid grows with the phase (powder.directions_for_phase). With `direction` (3,),
-    a single crystal with the field along it. Raises InputError for a spin other than 1 and 3/2.
+    ω is `evolution_frequency`. The grid grows with the phase (powder.directions_for_phase). With `direction` (3,), a
+    single crystal with the field along it. Raises InputError for a spin other than 1 and 3/2.
     """
     check_echo(nucleus, evolution_time_s)
     directions, weights = orientations(tensors, evolution_time_s, nucleus, direction)
     kernel = np.zeros((len(tensors), len(tensors)))
     for start in range(0, len(directions), 50_000):
         block = slice(start, start + 50_000)
-        sines = np.sin(evolution_phases(tensors, directions[block], evolution_time_s, nucleus))
+        sines = np.sin(evolution_time_s * evolution_frequency(tensors, directions[block], nucleus))
         kernel += (sines * weights[block, None]).T @ sines
     return kernel
 
 
-def evolution_phases(
-    tensors: np.ndarray, directions: np.ndarray, evolution_time_s: float, nucleus: Nucleus
-) -> np.ndarray:
-    """ω t_p in rad, (n, ...), of tensors (..., 3, 3) in a.u., field along (n, 3).
+def evolution_frequency(tensors: np.ndarray, directions: np.ndarray, nucleus: Nucleus) -> np.ndarray:
+    """ω in rad/s, (n, ...), of tensors (..., 3, 3) in a.u., field along (n, 3).
 
-    ω is where the outermost lines lie: ±2πν_Q of spin 3/2, ±πν_Q of spin 1.
+    It is where the outermost lines lie: ±2πν_Q of spin 3/2, ±πν_Q of spin 1.
     """
-    return 2 * np.pi * (nucleus.spin - 0.5) * evolution_time_s * quadrupolar_frequency(tensors, directions, nucleus)
+    return 2 * np.pi * (nucleus.spin - 0.5) * quadrupolar_frequency(tensors, directions, nucleus)
 
 
 def frozen_echo(joint: np.ndarray, kernel: np.ndarray, nucleus: Nucleus) -> np.ndarray:
@@ -316,8 +314,8 @@ def matrix_kernel(
     kernel = np.zeros((len(tensors), len(tensors)))
     for start in range(0, len(directions), 1024):
         block = slice(start, start + 1024)
-        phases = evolution_phases(tensors, directions[block], evolution_time_s, nucleus)
-        sine = evolution(generator, phases / evolution_time_s, evolution_time_s).imag
+        omega = evolution_frequency(tensors, directions[block], nucleus)
+        sine = evolution(generator, omega, evolution_time_s).imag
         before, after = sine @ populations, sine.sum(axis=1)
         kernel += (before * weights[block, None]).T @ after
     return kernel / populations[:, None]
@@ -425,9 +423,8 @@ def orientations(
     tensors : (..., 3, 3) in a.u.
     """
     if direction is not None:
-        return unit_direction(direction)[None], np.ones(1)
-    largest_Hz = abs(outermost_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
-    return directions_for_phase(2 * np.pi * evolution_time_s * largest_Hz)
+        return single_crystal(direction)
+    return directions_for_phase(2 * np.pi * evolution_time_s * outermost_Hz(tensors, nucleus))
 
 
 def amplitude(nucleus: Nucleus) -> float:

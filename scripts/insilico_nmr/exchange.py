@@ -21,7 +21,7 @@ from insilico_nmr.echo import Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import check_generator, evolution
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, unit_direction, zcw
+from insilico_nmr.powder import outermost_Hz, quadrupolar_frequency, single_crystal, zcw
 from insilico_nmr.spectra import acquisition, broadening_window
 
 # At least, on a hemisphere. With 75,025 directions spectra of 16 sites that split lines by up to 110 kHz change by 2e-5
@@ -48,7 +48,7 @@ def joint_at(propagator: Propagator, time_s: float) -> np.ndarray:
 
 def frequency_axis(tensors: np.ndarray, nucleus: Nucleus, points: int) -> np.ndarray:
     """Symmetric axis (points,), Hz, 5 % wider than the widest pattern of the tensors (S, 3, 3)."""
-    widest = 1.05 * abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max()
+    widest = 1.05 * outermost_Hz(tensors, nucleus)
     return np.linspace(-widest, widest, points)
 
 
@@ -84,7 +84,7 @@ def exchange_spectra(
     if np.abs(flow - flow.T).max() > 1e-6 * np.abs(flow).max():
         raise InputError("generator: jumps are not in detailed balance with the populations")
     time_step_s, count = acquisition(tensors, nucleus, 0.0, gauss_Hz)
-    widest, step = abs(frequency_unit(nucleus)) * np.abs(np.linalg.eigvalsh(tensors)).max(), axis_Hz[1] - axis_Hz[0]
+    widest, step = outermost_Hz(tensors, nucleus), axis_Hz[1] - axis_Hz[0]
     if not widest <= axis_Hz[-1] <= 0.5 / time_step_s:
         raise InputError(
             f"the axis ends at {axis_Hz[-1]:g} Hz; expected {widest:g}, the highest frequency, to {0.5 / time_step_s:g}"
@@ -96,7 +96,7 @@ def exchange_spectra(
     phases = 2 * np.pi * np.outer(axis_Hz, time_s)
     transform = np.concatenate([window * np.cos(phases), window * np.sin(phases)], axis=1)
 
-    directions, weights = zcw(DIRECTIONS) if direction is None else (unit_direction(direction)[None], np.ones(1))
+    directions, weights = zcw(DIRECTIONS) if direction is None else single_crystal(direction)
     spectra = np.zeros((len(joints), len(axis_Hz), len(axis_Hz)))
     size = max(1, BLOCK // (count * len(tensors)))
     for start in range(0, len(directions), size):

@@ -170,7 +170,8 @@ def simulate(
         """Long runs of some ions, and for lags that these allow, short ones of all: where carriers are few and stay in
         parts of the lattice, some ions by themselves have more or fewer of them about than all have."""
         rate = exit_rate(hopping, n_ions)
-        near = times <= LONGEST * shorter / rate
+        reach_s = LONGEST * shorter / rate
+        near = (times <= reach_s) & (times[1] <= reach_s)  # lag 0 is not worth runs of its own
         found = np.empty((replicas, len(times), 3 + len(phase)))
         for part, of_length in ((near, shorter), (~near, length)):
             for replica in range(replicas) if part.any() else ():

@@ -6,7 +6,7 @@ concert. Where a lattice repeats it says whether sites, their mean tensors and k
 
 import numpy as np
 
-from insilico_nmr.echo import amplitude, check_echo, evolution_phases, orientations
+from insilico_nmr.echo import amplitude, check_echo, evolution_frequency, orientations
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.tensor_model import TensorModel
@@ -63,6 +63,6 @@ def echo_by_ion(tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus) 
     for ion in range(tensors.shape[1]):
         for start in range(0, len(directions), 1000):
             block = slice(start, start + 1000)
-            phases = evolution_phases(tensors[:, ion], directions[block], evolution_time_s, nucleus)
+            phases = evolution_time_s * evolution_frequency(tensors[:, ion], directions[block], nucleus)
             found[ion] += autocorrelation((np.sin(phases) * np.sqrt(weights[block])[:, None]).T[:, None])
     return amplitude(nucleus) * found

@@ -94,8 +94,9 @@ def count_by_neighbours(assignment: Assignment, jumps: Jumps, interactions: dict
                 gone = later[later != target][:1]
                 if len(gone) and gone[0] != home:
                     log_x += (scaled[home, gone] - scaled[target, gone]).item() - scaled[home, target]
-            counted[kind, _bin(log_x)] += 1
-            exposed[kind, _bin(log_x)] += replacement
+            place = _bin(log_x)
+            counted[kind, place] += 1
+            exposed[kind, place] += replacement
     kind, place = np.nonzero(exposed + counted)
     table = pd.DataFrame([classes[n] for n in kind], columns=COLUMNS[:3])
     return table.assign(

@@ -50,6 +50,11 @@ def unit_direction(direction: np.ndarray) -> np.ndarray:
     return np.asarray(direction, dtype=float) / length
 
 
+def single_crystal(direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The grid of one direction, (1, 3), and its weight 1. Raises InputError as `unit_direction` does."""
+    return unit_direction(direction)[None], np.ones(1)
+
+
 def directions_for_phase(largest_phase: float) -> tuple[np.ndarray, np.ndarray]:
     """The cheapest grid on which averages of sin(φ_a)·sin(φ_b) have converged, φ = 2πν(n)t up to `largest_phase` rad.
 
@@ -75,6 +80,11 @@ def frequency_unit(nucleus: Nucleus) -> float:
 def outermost_unit(nucleus: Nucleus) -> float:
     """Factor from nᵀVn (a.u.) to (I − ½)ν_Q (Hz), where the outermost lines lie: ±ν_Q/2 of spin 1, ±ν_Q of spin 3/2."""
     return (nucleus.spin - 0.5) * frequency_unit(nucleus)
+
+
+def outermost_Hz(tensors: np.ndarray, nucleus: Nucleus) -> float:
+    """How far from the Larmor frequency lines of tensors (S, 3, 3) in a.u. reach, in any direction."""
+    return abs(outermost_unit(nucleus)) * float(np.abs(np.linalg.eigvalsh(tensors)).max())
 
 
 def quadrupolar_frequency(tensors: np.ndarray, directions: np.ndarray, nucleus: Nucleus) -> np.ndarray:

@@ -34,7 +34,7 @@ from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import lebedev, quadrupolar_frequency, unit_direction
+from insilico_nmr.powder import lebedev, quadrupolar_frequency, single_crystal, unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
 from insilico_nmr.tensors import L2_BASIS, to_components
 
@@ -220,7 +220,7 @@ def satellite_offset_Hz(
 ) -> float:
     """Distance of satellites from the central line, by the mean of tensors (S, 3, 3); of a powder its r.m.s."""
     mean = np.einsum("s,sij->ij", populations, tensors)
-    directions, weights = lebedev(5) if direction is None else (unit_direction(direction)[None], np.ones(1))
+    directions, weights = lebedev(5) if direction is None else single_crystal(direction)
     return float(np.sqrt(weights @ quadrupolar_frequency(mean, directions, nucleus) ** 2))
 
 

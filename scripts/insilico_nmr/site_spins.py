@@ -21,6 +21,7 @@ class SiteSpins:
 
     `shielding_members` (M, S, 3, 3) and `shielding_samples` (N, S, 3, 3): of the committee and replicates of the mean,
     place by place beside those of field gradients; empty where the file has none.
+    `spread_within_site` (S,): as site_tensors.py writes it, a.u.; NaN where the file has none.
     `half_decay_s`: after it the tensor of an ion has forgotten half of what it forgets; NaN where that is not known.
     """
 
@@ -30,6 +31,7 @@ class SiteSpins:
     half_decay_s: float
     shielding_members: np.ndarray
     shielding_samples: np.ndarray
+    spread_within_site: np.ndarray
 
     @property
     def sets(self) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
@@ -73,7 +75,8 @@ def load_site_spins(
         _shielding_sets(states, name, len(of_gradients), tensors_path)
         for name, of_gradients in (("members", tensors.members), ("samples", tensors.samples))
     )
-    return SiteSpins(populations, tensors, _shieldings(states, tensors_path), half_decay_s, members, samples)
+    spread = np.array([state.get("spread_within_site", np.nan) for state in states], float)
+    return SiteSpins(populations, tensors, _shieldings(states, tensors_path), half_decay_s, members, samples, spread)
 
 
 def _shielding_sets(states: list[dict], name: str, expected: int, path: str | Path) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, transitions, zcw
+from insilico_nmr.powder import frequency_unit, outermost_Hz, outermost_unit, quadrupolar_frequency, transitions, zcw
 from insilico_nmr.tensors import efg_principal
 
 OCTANT_SUBDIVISIONS = 96  # 9216 triangles: a static pattern within 0.1 % of 400 subdivisions on 500 bins
@@ -112,8 +112,7 @@ def acquisition(tensors: np.ndarray, nucleus: Nucleus, lorentz_Hz: float, gauss_
         raise InputError(
             f"broadening {lorentz_Hz} Hz (Lorentz), {gauss_Hz} Hz (Gauss): one must be positive, none negative"
         )
-    multipliers, _ = transitions(nucleus.spin)
-    widest = np.abs(np.linalg.eigvalsh(tensors)).max() * abs(frequency_unit(nucleus)) * multipliers.max()
+    widest = outermost_Hz(tensors, nucleus)
     time_step_s = 0.5 / (1.3 * widest + 10 * (lorentz_Hz + gauss_Hz))
     durations = [DECAY_AT_END / (np.pi * lorentz_Hz)] if lorentz_Hz > 0 else []
     if gauss_Hz > 0:
@@ -236,8 +235,7 @@ def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) ->
 
     Ten times as many as side by side fill the widest pattern of one transition.
     """
-    multipliers, _ = transitions(nucleus.spin)
-    pattern = np.ptp(np.linalg.eigvalsh(tensors), axis=1).max() * abs(frequency_unit(nucleus)) * multipliers.max()
+    pattern = np.ptp(np.linalg.eigvalsh(tensors), axis=1).max() * abs(outermost_unit(nucleus))
     return int(np.ceil(10 * pattern / width_Hz))
 
 

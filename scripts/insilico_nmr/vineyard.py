@@ -83,10 +83,10 @@ def _vibrating(atoms: Atoms, ion: int) -> np.ndarray:
     return np.delete(np.arange(len(atoms)), distance.argmax())
 
 
-def _curvatures(atoms: Atoms, calculator: Calculator, free: np.ndarray) -> np.ndarray:
+def _curvatures(matrix: np.ndarray, atoms: Atoms, free: np.ndarray) -> np.ndarray:
     """Eigenvalues (3n,) of the mass-weighted Hessian, ascending, eV/(Å² u): squared angular frequencies."""
     weight = np.repeat(atoms.get_masses()[free] ** -0.5, 3)
-    return np.linalg.eigvalsh(hessian(atoms, calculator, free) * np.outer(weight, weight))
+    return np.linalg.eigvalsh(matrix * np.outer(weight, weight))
 
 
 def _vineyard(at_minimum: np.ndarray, at_saddle: np.ndarray) -> float:
@@ -101,7 +101,7 @@ def _at_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: st
     atoms.calc = calculator
     if not FIRE(atoms, logfile=None).run(fmax=STATIONARY_EV_PER_A, steps=MOST_STEPS):
         raise NoPrefactor(f"the {name} does not come to rest")
-    curvatures = _curvatures(atoms, calculator, free)
+    curvatures = _curvatures(hessian(atoms, calculator, free), atoms, free)
     if curvatures[0] <= 0:
         raise NoPrefactor(f"{(curvatures <= 0).sum()} imaginary modes at the {name}")
     return curvatures
@@ -126,7 +126,8 @@ def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
     imaginary = 1
     try:
         for _ in range(HESSIANS):
-            values, vectors = np.linalg.eigh(hessian(atoms, calculator, free))
+            matrix = hessian(atoms, calculator, free)
+            values, vectors = np.linalg.eigh(matrix)
             down = max(1, int((values < 0).sum()))
             uphill = int(np.abs(vectors[:, :down].T @ along).argmax())
             if _largest_force(atoms, free) < STATIONARY_EV_PER_A:
@@ -134,8 +135,8 @@ def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
                 if imaginary == 0:
                     raise NoPrefactor("0 imaginary modes at the saddle")
                 if imaginary == 1:
-                    curvatures = _curvatures(atoms, calculator, free)
-                    return Saddle(atoms, free, curvatures, atoms.get_potential_energy() - start_eV)
+                    above_eV = atoms.get_potential_energy() - start_eV
+                    return Saddle(atoms, free, _curvatures(matrix, atoms, free), above_eV)
                 _push(atoms, free, vectors[:, 1 if uphill == 0 else 0])
             stiffness = np.maximum(np.abs(values), SOFTEST_EV_PER_A2)
             stiffness[uphill] *= -1
