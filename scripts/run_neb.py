@@ -2,8 +2,8 @@
 
 Each finished class lies in the state folder; a second run takes it from there as long as nothing it depends on has
 changed. A hop without a barrier to trust is a row with its reason, not an error; so is a path that stays on a ridge,
-with more than one imaginary mode at its top. Where both ends are minima the row has Vineyard's attempt frequencies, and
-else the reason.
+with more than one imaginary mode at its top, and one that begins or ends on a shelf. Where its top is led to a saddle
+the row has Vineyard's attempt frequencies, and else the reason.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import read_sites
-from insilico_nmr.vineyard import NoPrefactor, find_saddle, prefactors
+from insilico_nmr.vineyard import NoPrefactor, find_minima, find_saddle, prefactor
 
 COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
 COLUMNS += ["forward_prefactor_per_s", "backward_prefactor_per_s", "reason"]
@@ -102,23 +102,23 @@ def run_class(entry: dict, crystal, sites: dict, calculators: list, args) -> lis
 
 
 def barriers(start: Start, calc: Calculator, args) -> dict:
-    """Barriers of a hop, up to its saddle where the highest image leads to one, and attempt frequencies."""
+    """Barriers of a hop from its minima up to its saddle, or to the highest image where that leads to none, and attempt
+    frequencies."""
     hop = find_barrier(start, calc, args.images, args.max_force)
-    sides = {"forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
+    minima = find_minima(hop, start.ion, calc)
+    heights_eV = [hop.forward_eV + minima[0].below_image_eV, hop.backward_eV + minima[1].below_image_eV]
     try:
         saddle = find_saddle(hop, start.ion, calc)
+        heights_eV = [height + saddle.above_image_eV for height in heights_eV]
+        more = {
+            f"{side}_prefactor_per_s": prefactor(minimum, saddle)
+            for side, minimum in zip(("forward", "backward"), minima, strict=True)
+        }
     except NoPrefactor as reason:
-        return sides | prefactor_columns(reason, reason)
-    sides = {side: height + saddle.above_image_eV for side, height in sides.items()}
-    return sides | prefactor_columns(*prefactors(hop, saddle, calc))
-
-
-def prefactor_columns(forward: float | NoPrefactor, backward: float | NoPrefactor) -> dict:
-    """The attempt frequencies that there are, and why others are not."""
-    sides = {"forward": forward, "backward": backward}
-    columns = {f"{side}_prefactor_per_s": value for side, value in sides.items() if isinstance(value, float)}
-    reasons = dict.fromkeys(str(value) for value in sides.values() if not isinstance(value, float))
-    return columns | {"reason": "no prefactor: " + "; ".join(reasons)} if reasons else columns
+        more = {"reason": f"no prefactor: {reason}"}
+    if min(heights_eV) <= 0:
+        raise NebFailed("no minimum", "the saddle is no higher than a minimum beside it")
+    return {"forward_eV": heights_eV[0], "backward_eV": heights_eV[1]} | more
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Saddles of hops, and their attempt frequencies in harmonic transition-state theory, from second derivatives.
+"""Saddles and minima of hops, and attempt frequencies in harmonic transition-state theory, from second derivatives.
 
     ν* = Π ν_i(minimum) / Π' ν_i(saddle),
 
@@ -16,15 +16,16 @@ from ase.geometry import find_mic
 from ase.optimize import FIRE
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.neb import Hop, NebFailed, bottoms
+from insilico_nmr.neb import SHELF_EV, Hop, NebFailed, bottoms
 
 DISPLACEMENT_A = 0.01  # of the central differences
 STATIONARY_EV_PER_A = 0.01
-MOST_STEPS = 300
+MOST_STEPS = 300  # to a saddle
+MOST_RELAXING = 1200
 HESSIANS = 6
 PUSH_A = 0.1  # off a ridge, the atom that moves most
 SOFTEST_EV_PER_A2 = 0.3  # softer modes are followed as if they had this curvature
-# Farther than this from the image that NEB found, Å, a saddle is another one.
+# Farther than this from the image that NEB found, Å, a saddle or a minimum is another one.
 LONGEST_WAY_A = 0.5
 
 
@@ -43,21 +44,59 @@ class Saddle:
     above_image_eV: float
 
 
-def prefactors(hop: Hop, saddle: Saddle, calculator: Calculator) -> tuple[float | NoPrefactor, float | NoPrefactor]:
-    """Attempt frequencies forward and backward, 1/s, each or the reason why there is none.
+@dataclass(frozen=True)
+class Minimum:
+    """`_curvatures` (3n,) of the atoms that vibrate, none negative; energy below the image at the bottom, eV."""
 
-    The minima are those next to the saddle: where the path dips below an end point on its way, the bottom of the dip,
-    as for the barriers. The atom farthest from the ion stands still and all others vibrate: pinning one takes the
-    translations out of both products by one and the same factor. Atoms near the ion alone would not do: with those
-    within 6 Å, 59 of 128, one ratio came out at 0.4 of that of the whole cell, for half the time.
+    curvatures: np.ndarray
+    below_image_eV: float
+
+
+def prefactor(minimum: Minimum, saddle: Saddle) -> float:
+    """Attempt frequency from the minimum over the saddle, 1/s.
+
+    The atom farthest from the ion stands still and all others vibrate: pinning one takes the translations out of both
+    products by one and the same factor. Atoms near the ion alone would not do: with those within 6 Å, 59 of 128, one
+    ratio came out at 0.4 of that of the whole cell, for half the time.
     """
-    found: list[float | NoPrefactor] = []
-    for name, image in zip(("start", "end"), bottoms(np.array(hop.energies_eV)), strict=True):
-        try:
-            found.append(_vineyard(_at_minimum(hop.path[image], calculator, saddle.free, name), saddle.curvatures))
-        except NoPrefactor as reason:
-            found.append(reason)
-    return found[0], found[1]
+    log = (np.log(minimum.curvatures).sum() - np.log(saddle.curvatures[1:]).sum()) / 2
+    return float(np.exp(log) * units.s / (2 * pi))
+
+
+def find_minima(hop: Hop, ion: int, calculator: Calculator) -> tuple[Minimum, Minimum]:
+    """The minima on both sides of a hop's highest image.
+
+    An end at rest may lie on a ridge of its own, from which it slides here. Where a path dips below an end on its way,
+    the bottom of the dip counts, as for the barriers. Raises NebFailed where an end does not come to rest, and where
+    the minimum is another one: SHELF_EV below the path or farther away than a saddle may be.
+    """
+    free = _vibrating(hop.path[int(np.argmax(hop.energies_eV))], ion)
+    before, after = bottoms(np.array(hop.energies_eV))
+    return (
+        _find_minimum(hop.path[before], calculator, free, "start"),
+        _find_minimum(hop.path[after], calculator, free, "end"),
+    )
+
+
+def _find_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: str) -> Minimum:
+    atoms = image.copy()
+    atoms.calc = calculator
+    image_eV = atoms.get_potential_energy()
+    for _ in range(HESSIANS):
+        if not FIRE(atoms, logfile=None).run(fmax=STATIONARY_EV_PER_A, steps=MOST_RELAXING):
+            raise NebFailed("not converged", f"the {name} does not come to rest")
+        below_eV = image_eV - atoms.get_potential_energy()
+        moved = np.linalg.norm(atoms.positions - image.positions, axis=1)
+        if below_eV > SHELF_EV or moved.max() > LONGEST_WAY_A:
+            other = moved.argmax()
+            slide = f"{atoms.symbols[other]}{other} slides by {moved[other]:.1f} Å and {below_eV:.2f} eV"
+            raise NebFailed("no minimum", f"from the {name} {slide} to another minimum")
+        matrix = hessian(atoms, calculator, free)
+        values, vectors = np.linalg.eigh(matrix)
+        if values[0] > 0:
+            return Minimum(_curvatures(matrix, atoms, free), below_eV)
+        _push(atoms, free, vectors[:, 0])
+    raise NebFailed("no minimum", f"beside the {name} the energy has none")
 
 
 def hessian(atoms: Atoms, calculator: Calculator, free: np.ndarray) -> np.ndarray:
@@ -87,24 +126,6 @@ def _curvatures(matrix: np.ndarray, atoms: Atoms, free: np.ndarray) -> np.ndarra
     """Eigenvalues (3n,) of the mass-weighted Hessian, ascending, eV/(Å² u): squared angular frequencies."""
     weight = np.repeat(atoms.get_masses()[free] ** -0.5, 3)
     return np.linalg.eigvalsh(matrix * np.outer(weight, weight))
-
-
-def _vineyard(at_minimum: np.ndarray, at_saddle: np.ndarray) -> float:
-    """ν* in 1/s of the curvatures (3n,) of a minimum and of a saddle, whose first is negative."""
-    log = (np.log(at_minimum).sum() - np.log(at_saddle[1:]).sum()) / 2
-    return float(np.exp(log) * units.s / (2 * pi))
-
-
-def _at_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: str) -> np.ndarray:
-    """Curvatures (3n,) where an image at the bottom of a path comes to rest."""
-    atoms = image.copy()
-    atoms.calc = calculator
-    if not FIRE(atoms, logfile=None).run(fmax=STATIONARY_EV_PER_A, steps=MOST_STEPS):
-        raise NoPrefactor(f"the {name} does not come to rest")
-    curvatures = _curvatures(hessian(atoms, calculator, free), atoms, free)
-    if curvatures[0] <= 0:
-        raise NoPrefactor(f"{(curvatures <= 0).sum()} imaginary modes at the {name}")
-    return curvatures
 
 
 def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:

@@ -6,7 +6,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 from insilico_nmr.neb import Hop, NebFailed, Start, find_barrier
-from insilico_nmr.vineyard import NoPrefactor, find_saddle, hessian, prefactors
+from insilico_nmr.vineyard import find_minima, find_saddle, hessian, prefactor
 
 MASS, WALL = 6.94, 3.0  # u; eV/Å² across the path
 TOP, BARRIER = 0.45, 0.3  # Å, eV
@@ -46,6 +46,12 @@ def wells():
     return find_barrier(start, calculator, images=5, max_force=0.02), calculator
 
 
+def prefactors(hop: Hop, calculator: Calculator) -> list[float]:
+    """Attempt frequencies forward and backward, 1/s."""
+    saddle = find_saddle(hop, 0, calculator)
+    return [prefactor(minimum, saddle) for minimum in find_minima(hop, 0, calculator)]
+
+
 def frequency(curvature: float) -> float:
     """1/s of a curvature in eV/Å²."""
     return np.sqrt(curvature / MASS) * units.s / (2 * np.pi)
@@ -57,13 +63,12 @@ def test_attempt_frequencies_of_a_double_well(wells):
     # Of three modes at each minimum two lie across; the channel is (1 + x)² times as stiff at x as at the start.
     forward = frequency(second(0)) / (1 + TOP) ** 2
     backward = frequency(second(1)) * 4 / (1 + TOP) ** 2
-    found = prefactors(hop, find_saddle(hop, 0, calculator), calculator)
-    assert found == (pytest.approx(forward, rel=5e-3), pytest.approx(backward, rel=5e-3))
+    assert prefactors(hop, calculator) == pytest.approx([forward, backward], rel=5e-3)
 
 
 def test_there_and_back_rates_balance_the_free_energies_of_the_minima(wells):
     hop, calculator = wells
-    forward, backward = prefactors(hop, find_saddle(hop, 0, calculator), calculator)
+    forward, backward = prefactors(hop, calculator)
     thermal = 600 * units.kB
 
     def free_energy(image: Atoms) -> float:
@@ -77,26 +82,36 @@ def test_there_and_back_rates_balance_the_free_energies_of_the_minima(wells):
     assert rates[0] / rates[1] == pytest.approx(expected, rel=1e-2)
 
 
-def test_a_start_that_is_no_minimum_has_no_forward_frequency_only(wells):
+class Ridge(Wells):
+    """About the start a ridge runs along the middle of the channel, with a minimum on either side.
+
+    Across, U = −3y² + `steep` y⁴ there beside the channel's 1.5 y²: minima at y² = 0.75/steep, 0.75²/steep deep.
+    """
+
+    steep = 30.0
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x, y, _ = self.atoms.positions[0] - self.home[0]
+        fade = np.exp(-((x / 0.15) ** 2))
+        bend = 3 * y * y - self.steep * y**4
+        self.results["energy"] -= fade * bend
+        self.results["forces"][0] += [-2 * x / 0.15**2 * fade * bend, fade * (6 * y - 4 * self.steep * y**3), 0]
+
+
+def test_an_end_on_a_ridge_slides_to_the_minimum_beside_it(wells):
     hop, calculator = wells
-    # The start balances on a ridge across the path: flat there, and down on both sides.
-    ridge = hop.path[0].copy()
-
-    class Ridge(Wells):
-        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-            super().calculate(atoms, properties, system_changes)
-            x, y, _ = self.atoms.positions[0] - self.home[0]
-            fade = np.exp(-((x / 0.15) ** 2))
-            self.results["energy"] -= 3 * fade * y * y
-            self.results["forces"][0] += [-2 * x / 0.15**2 * 3 * fade * y * y, 6 * fade * y, 0]
-
-    ridge.positions[0] = calculator.home[0]
-    saddle, plain = find_saddle(hop, 0, calculator), hop
-    hop = Hop(hop.forward_eV, hop.backward_eV, hop.energies_eV, (ridge, *hop.path[1:]))
-    forward, backward = prefactors(hop, saddle, Ridge(calculator.home))
-    assert isinstance(forward, NoPrefactor)
-    assert "1 imaginary modes at the start" in str(forward)
-    assert backward == pytest.approx(prefactors(plain, saddle, calculator)[1], rel=1e-2)
+    ends = [hop.path[0].copy(), *hop.path[1:]]
+    ends[0].positions[0] = calculator.home[0]  # nothing pushes it from the middle
+    hop = Hop(hop.forward_eV, hop.backward_eV, hop.energies_eV, tuple(ends))
+    ridge = Ridge(calculator.home)
+    start, end = find_minima(hop, 0, ridge)
+    assert start.below_image_eV == pytest.approx(0.75**2 / 30, abs=2e-3)
+    assert (start.curvatures > 0).all()
+    assert end.below_image_eV == pytest.approx(0, abs=1e-3)
+    ridge.steep = 5.0
+    with pytest.raises(NebFailed, match=r"no minimum: from the start Li0 slides by 0\.\d Å and 0\.\d+ eV to another"):
+        find_minima(hop, 0, ridge)
 
 
 class Split(Wells):

@@ -172,16 +172,22 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
             raise NebFailed("not converged", "made up")
         return SimpleNamespace(forward_eV=0.4, backward_eV=0.3)
 
-    def prefactors(hop, saddle, calculator):
-        return 3e12, NoPrefactor("2 imaginary modes at the end")
+    def find_minima(hop, ion, calculator):
+        return SimpleNamespace(below_image_eV=0.01), SimpleNamespace(below_image_eV=0.02)
+
+    def find_saddle(hop, ion, calculator):
+        if len(sought) > 4:
+            raise NoPrefactor("made up too")
+        return SimpleNamespace(above_image_eV=-0.05 if len(sought) < 3 else -0.35)
 
     (crystal / "potential").write_text("made up")
     monkeypatch.setattr(run_neb, "member_file", lambda folder, member: folder)
     monkeypatch.setattr(run_neb, "calculator", lambda folder, symbols, member: member)
     monkeypatch.setattr(run_neb, "hop_start", lambda *arguments, calculator: hop_start(*arguments))
     monkeypatch.setattr(run_neb, "find_barrier", find_barrier)
-    monkeypatch.setattr(run_neb, "find_saddle", lambda *arguments: SimpleNamespace(above_image_eV=-0.05))
-    monkeypatch.setattr(run_neb, "prefactors", prefactors)
+    monkeypatch.setattr(run_neb, "find_minima", find_minima)
+    monkeypatch.setattr(run_neb, "find_saddle", find_saddle)
+    monkeypatch.setattr(run_neb, "prefactor", lambda minimum, saddle: 3e12)
 
     def neb(*more: object) -> pd.DataFrame:
         files = ["--sites", crystal / "sites.json", "--potential", crystal / "potential"]
@@ -194,13 +200,15 @@ def test_barriers_are_sought_for_every_class_and_not_again(crystal, monkeypatch)
     found = neb()
     assert found["class"].tolist() == ["Li1-Li2:1.80"] * 4 + ["Li2-Li2:2.40"] * 4
     assert sought == [0, 1] * 4
-    assert found["status"].tolist() == ["converged", "not converged"] * 4
-    assert found[["forward_eV", "backward_eV"]].iloc[::2].to_numpy() == pytest.approx(np.array([[0.35, 0.25]] * 4))
-    assert found[["forward_eV", "backward_eV"]].iloc[1::2].isna().all(axis=None)
-    assert found["forward_prefactor_per_s"].iloc[::2].tolist() == [3e12] * 4
-    assert found["forward_prefactor_per_s"].iloc[1::2].isna().all()
-    assert found["backward_prefactor_per_s"].isna().all()
-    assert found["reason"].iloc[0] == "no prefactor: 2 imaginary modes at the end"
+    statuses = ["converged", "not converged", "no minimum", "not converged", *["converged", "not converged"] * 2]
+    assert found["status"].tolist() == statuses
+    converged = found[found["status"] == "converged"]
+    heights = np.array([[0.36, 0.27], [0.41, 0.32], [0.41, 0.32]])
+    assert converged[["forward_eV", "backward_eV"]].to_numpy() == pytest.approx(heights)
+    assert converged["forward_prefactor_per_s"].tolist() == pytest.approx([3e12, np.nan, np.nan], nan_ok=True)
+    assert converged["reason"].fillna("").tolist() == ["", *["no prefactor: made up too"] * 2]
+    assert found["reason"][2] == "no minimum: the saddle is no higher than a minimum beside it"
+    assert found[["forward_eV", "backward_eV"]].drop(index=converged.index).isna().all(axis=None)
     pd.testing.assert_frame_equal(neb(), found)
     assert len(sought) == 8
     # Other settings: nothing that was found before holds.
