@@ -357,12 +357,13 @@ def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFra
 
 
 def best_evolution_time(fits: pd.DataFrame) -> float:
-    """The t_p (µs) with most echoes that are echoes; of several the middle one."""
+    """The t_p (µs) with most echoes in which ions stay while phases evolve; of several the middle one, of none the
+    shortest."""
     usable = fits[[reason(row) is None for _, row in fits.iterrows()]]
     times = sorted(set(fits["evolution_time_us"]))
     number = [(usable["evolution_time_us"] == time).sum() for time in times]
     best = [time for time, n in zip(times, number, strict=True) if n == max(number)]
-    return best[len(best) // 2]
+    return best[len(best) // 2] if max(number) else times[0]
 
 
 def draw(
@@ -400,7 +401,7 @@ def draw(
         times_s = curves.loc[curves["mixing_time_s"] > 0, "mixing_time_s"]
         a.set_xlim(times_s.min(), times_s.max())
         # Decays run through the middle.
-        a.text(0.03, 0.3, "no simulated curve is an echo:\nsee the note below", transform=a.transAxes)
+        a.text(0.03, 0.3, "all dotted: ions jump\nwhile phases evolve", transform=a.transAxes)
     if correlation is not None:
         draw_correlation(panels["d"], correlation, colours)
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]

@@ -119,7 +119,7 @@ def draw_echoes(axes: Axes, echo: pd.DataFrame, fits: pd.DataFrame) -> None:
         axes.legend(handles=drawn, loc="lower left")
     else:
         # Decays run through the middle.
-        axes.text(0.03, 0.3, "no simulated curve is an echo", transform=axes.transAxes)
+        axes.text(0.03, 0.3, "dotted: ions jump while phases evolve", transform=axes.transAxes)
 
 
 def draw_rates(
@@ -163,6 +163,8 @@ def draw_rates(
         (usable, "D", "1/τ of the echo", PALETTE[1]),
     ]
     for rows, marker, name, colour in looks:
+        if rows.empty:
+            continue
         ends = np.array([plot_echo.interval(row) for _, row in rows.iterrows()]).reshape(-1, 2)
         axes.vlines(1000 / rows["temperature_K"], *ends.T, color=colour, linewidth=0.7)
         axes.plot(1000 / rows["temperature_K"], rows["rate_per_s"], marker, color=colour, label=name, linestyle="none")

@@ -633,10 +633,11 @@ def test_the_band_of_the_committee_starts_at_nothing(tmp_path):
 def test_where_nothing_is_an_echo_the_figure_says_so(tmp_path):
     curves, fits = synthetic_echoes()
     fits["flag"], curves["form"] = "jumps_during_evolution", "matrix"
+    assert plot_echo.best_evolution_time(fits) == fits["evolution_time_us"].min()
     figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
     assert not drawn(figure, "echo")
     assert not drawn(figure, "echo_rate")
-    assert any("no simulated curve is an echo" in text.get_text() for text in figure.axes[0].texts)
+    assert any("ions jump\nwhile phases evolve" in text.get_text() for text in figure.axes[0].texts)
     assert len(drawn(figure, "jumping")) == 3
     assert "10, 100 µs: dotted, jumps during evolution: all temperatures" in figure.get_supxlabel()
 
