@@ -366,6 +366,13 @@ def best_evolution_time(fits: pd.DataFrame) -> float:
     return best[len(best) // 2] if max(number) else times[0]
 
 
+def say_why_none_is_frozen(axes: Axes) -> None:
+    """Clear of the decays, which run through the middle: all of them are dotted, or there is none."""
+    jumping = any(line.get_gid() == "jumping" for line in axes.lines)
+    said = "all dotted: ions jump\nwhile phases evolve" if jumping else "no simulated curve is an echo"
+    axes.text(0.03, 0.3, said, transform=axes.transAxes)
+
+
 def draw(
     curves: pd.DataFrame,
     fits: pd.DataFrame,
@@ -400,8 +407,7 @@ def draw(
     if not drawn:
         times_s = curves.loc[curves["mixing_time_s"] > 0, "mixing_time_s"]
         a.set_xlim(times_s.min(), times_s.max())
-        # Decays run through the middle.
-        a.text(0.03, 0.3, "all dotted: ions jump\nwhile phases evolve", transform=a.transAxes)
+        say_why_none_is_frozen(a)
     if correlation is not None:
         draw_correlation(panels["d"], correlation, colours)
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]

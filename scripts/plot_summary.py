@@ -118,8 +118,7 @@ def draw_echoes(axes: Axes, echo: pd.DataFrame, fits: pd.DataFrame) -> None:
     if drawn:
         axes.legend(handles=drawn, loc="lower left")
     else:
-        # Decays run through the middle.
-        axes.text(0.03, 0.3, "dotted: ions jump while phases evolve", transform=axes.transAxes)
+        plot_echo.say_why_none_is_frozen(axes)
 
 
 def draw_rates(

@@ -200,7 +200,7 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
         raise InputError(f"the hop of atom {start.ion} is {np.linalg.norm(start.displacement):.2f} Å long: one site?")
     home = start.atoms.positions[start.ion].copy()
     first = start.atoms.copy()
-    _relax(first, calculator, END_FORCE * max_force, 4 * max_steps, "start")
+    relax(first, calculator, END_FORCE * max_force, 4 * max_steps, "start")
     _check_stayed(first, start, home, "start")
     # The end point starts from the relaxed surroundings of the start, so that only the hop tells them apart.
     last = first.copy()
@@ -208,7 +208,7 @@ def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: f
     if start.follower:
         follower, way = start.follower
         last.positions[follower] = start.atoms.positions[follower] + way
-    _relax(last, calculator, END_FORCE * max_force, 4 * max_steps, "end")
+    relax(last, calculator, END_FORCE * max_force, 4 * max_steps, "end")
     _check_stayed(last, start, home + start.displacement, "end")
     # Not by the nearest image: in a narrow cell another way to an image of the end may be shorter than this one.
     moved = np.linalg.norm(last.positions - first.positions, axis=1)
@@ -264,7 +264,8 @@ def heights(energies_eV: np.ndarray) -> tuple[float, float]:
     return float(energies_eV.max() - energies_eV[before]), float(energies_eV.max() - energies_eV[after])
 
 
-def _relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:
+def relax(atoms: Atoms, calculator: Calculator, max_force: float, max_steps: int, name: str) -> None:
+    """Bring atoms to rest, forces below `max_force`, eV/Å; raises NebFailed where that takes more than `max_steps`."""
     atoms.calc = calculator
     if not FIRE(atoms, logfile=None).run(fmax=max_force, steps=max_steps):
         raise NebFailed("not converged", f"forces at the {name} above {max_force:g} eV/Å after {max_steps} steps")
@@ -274,7 +275,7 @@ def _check_dip(image: Atoms, calculator: Calculator, max_force: float, max_steps
     """Raise NebFailed where the bottom of a dip, which images hold with larger forces than ends, lies on a shelf."""
     image.calc = calculator
     before = image.get_potential_energy()
-    _relax(image, calculator, max_force, max_steps, f"dip beside the {name}")
+    relax(image, calculator, max_force, max_steps, f"dip beside the {name}")
     deeper = before - image.get_potential_energy()
     if deeper > SHELF_EV:
         raise NebFailed("no minimum", f"the dip beside the {name} relaxes to a minimum {deeper:.2f} eV below the path")

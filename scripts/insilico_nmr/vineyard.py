@@ -13,10 +13,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
-from ase.optimize import FIRE
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.neb import SHELF_EV, Hop, NebFailed, bottoms
+from insilico_nmr.neb import SHELF_EV, Hop, NebFailed, bottoms, relax
 
 DISPLACEMENT_A = 0.01  # of the central differences
 STATIONARY_EV_PER_A = 0.01
@@ -35,11 +34,9 @@ class NoPrefactor(InputError):
 
 @dataclass(frozen=True)
 class Saddle:
-    """Atoms at rest, numbers (n,) of those that vibrate, their `_curvatures` (3n,), one negative; energy above the
-    highest image of the path, eV."""
+    """Atoms at rest, `_curvatures` (3n,) of those that vibrate, one negative; energy above the highest image, eV."""
 
     atoms: Atoms
-    free: np.ndarray
     curvatures: np.ndarray
     above_image_eV: float
 
@@ -70,7 +67,7 @@ def find_minima(hop: Hop, ion: int, calculator: Calculator) -> tuple[Minimum, Mi
     the bottom of the dip counts, as for the barriers. Raises NebFailed where an end does not come to rest, and where
     the minimum is another one: SHELF_EV below the path or farther away than a saddle may be.
     """
-    free = _vibrating(hop.path[int(np.argmax(hop.energies_eV))], ion)
+    free = _vibrating(hop, ion)
     before, after = bottoms(np.array(hop.energies_eV))
     return (
         _find_minimum(hop.path[before], calculator, free, "start"),
@@ -83,8 +80,7 @@ def _find_minimum(image: Atoms, calculator: Calculator, free: np.ndarray, name: 
     atoms.calc = calculator
     image_eV = atoms.get_potential_energy()
     for _ in range(HESSIANS):
-        if not FIRE(atoms, logfile=None).run(fmax=STATIONARY_EV_PER_A, steps=MOST_RELAXING):
-            raise NebFailed("not converged", f"the {name} does not come to rest")
+        relax(atoms, calculator, STATIONARY_EV_PER_A, MOST_RELAXING, name)
         below_eV = image_eV - atoms.get_potential_energy()
         moved = np.linalg.norm(atoms.positions - image.positions, axis=1)
         if below_eV > SHELF_EV or moved.max() > LONGEST_WAY_A:
@@ -116,8 +112,9 @@ def hessian(atoms: Atoms, calculator: Calculator, free: np.ndarray) -> np.ndarra
     return (matrix + matrix.T) / 2
 
 
-def _vibrating(atoms: Atoms, ion: int) -> np.ndarray:
-    """Numbers of all atoms but the one that is farthest from the ion."""
+def _vibrating(hop: Hop, ion: int) -> np.ndarray:
+    """Numbers of all atoms but the one that is farthest from the ion at the highest image."""
+    atoms = hop.path[int(np.argmax(hop.energies_eV))]
     distance = find_mic(atoms.positions - atoms.positions[ion], atoms.cell)[1]
     return np.delete(np.arange(len(atoms)), distance.argmax())
 
@@ -139,7 +136,7 @@ def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
     """
     top = int(np.argmax(hop.energies_eV))
     image = hop.path[top]
-    free = _vibrating(image, ion)
+    free = _vibrating(hop, ion)
     atoms = image.copy()
     atoms.calc = calculator
     start_eV = atoms.get_potential_energy()
@@ -157,7 +154,7 @@ def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
                     raise NoPrefactor("0 imaginary modes at the saddle")
                 if imaginary == 1:
                     above_eV = atoms.get_potential_energy() - start_eV
-                    return Saddle(atoms, free, _curvatures(matrix, atoms, free), above_eV)
+                    return Saddle(atoms, _curvatures(matrix, atoms, free), above_eV)
                 _push(atoms, free, vectors[:, 1 if uphill == 0 else 0])
             stiffness = np.maximum(np.abs(values), SOFTEST_EV_PER_A2)
             stiffness[uphill] *= -1
