@@ -1,9 +1,9 @@
 """Barriers of the same hops in growing supercells: how far the images of an ion and its strain field disturb it.
 
 In the smallest cell, arrangements of the other ions are drawn until --arrangements different ones give a class a path
-with a barrier. The relaxed crystal is then repeated to each larger cell, so that the ion has the same surroundings and
-only its images in other cells, which stay behind while it hops, are farther away. Finished hops lie in the state
-folder.
+with a barrier between minima. The relaxed crystal is then repeated to each larger cell, so that the ion has the same
+surroundings and only its images in other cells, which stay behind while it hops, are farther away. Finished hops lie in
+the state folder.
 """
 
 import argparse
@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from insilico_nmr import neb, vineyard
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, keep_state_of, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class, repeated
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import read_sites
+from insilico_nmr.vineyard import find_minima
 
 COLUMNS = ["class", "from", "to", "arrangement", "cells", "atoms", "status", "forward_eV", "backward_eV", "reason"]
 # So many arrangements are drawn for each that is wanted: many relax away from the sites.
@@ -51,7 +53,8 @@ def main() -> None:
 
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
     calc = calculator(args.potential, {orbit.element for orbit in crystal.orbits})
-    made_from = [sha256(path) for path in (args.cif, args.sites, member_file(args.potential))]
+    programs = (__file__, neb.__file__, vineyard.__file__)
+    made_from = [sha256(path) for path in (args.cif, args.sites, member_file(args.potential), *programs)]
     keep_state_of(args.state, *made_from, cells[0], args.min_distance, args.images, args.max_force, args.seed)
     rows = []
     for entry in sites["classes"]:
@@ -105,9 +108,10 @@ def hop_rows(start: Start, cells: list[list[int]], found: list[tuple[float, floa
         row = {"cells": "x".join(map(str, cell)), "atoms": len(here.atoms)}
         try:
             hop = find_barrier(here, calc, args.images, args.max_force)
-            row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
             if relaxed is None and not known((hop.forward_eV, hop.backward_eV), found):
+                find_minima(hop, here.ion, calc)
                 relaxed = hop.path[0]
+            row |= {"status": "converged", "forward_eV": hop.forward_eV, "backward_eV": hop.backward_eV}
         except NebFailed as error:
             row |= {"status": error.status, "reason": str(error)}
         rows.append(row)

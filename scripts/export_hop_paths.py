@@ -1,9 +1,9 @@
 """Paths of single hops on the potential, in a cell that first-principles codes can afford: one path a class.
 
-Arrangements of the other ions are tried in turn until one gives a path with a barrier; classes come in the order of the
-sites file. The images, both ends included, are written as a pool for label_snapshot.py: `class`, `from`, `to`, `path`
-(counted from 0) and `image` say which is which. compare_hop_paths.py reads them back. With --follow the ion behind
-moves up to the site that is left, as in the chains that MD has; such classes are named so.
+Arrangements of the other ions are tried in turn until one gives a path with a barrier between minima; classes come in
+the order of the sites file. The images, both ends included, are written as a pool for label_snapshot.py: `class`,
+`from`, `to`, `path` (counted from 0) and `image` say which is which. compare_hop_paths.py reads them back. With
+--follow the ion behind moves up to the site that is left, as in the chains that MD has; such classes are named so.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.neb import NebFailed, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator
 from insilico_nmr.sites import read_sites
+from insilico_nmr.vineyard import find_minima
 
 TRIES = 20
 
@@ -51,6 +52,7 @@ def main() -> None:
                 start = hop_start(crystal, sites, tuple(args.repeat), jump_of_class(sites, entry), args.min_distance,
                                   args.seed + arrangement, args.follow)  # fmt: skip
                 hop = find_barrier(start, calc, args.images, args.max_force)
+                find_minima(hop, start.ion, calc)
             except NebFailed as error:
                 print(f"{entry['name']}, arrangement {arrangement}: {error}", file=sys.stderr)
                 continue

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
+from insilico_nmr import neb, vineyard
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
@@ -48,7 +49,7 @@ def main() -> None:
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
     classes = sites["classes"]
     made_from = {
-        "columns": COLUMNS,
+        "programs": [sha256(program) for program in (__file__, neb.__file__, vineyard.__file__)],
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),
         "potential": [sha256(member_file(args.potential, member)) for member in range(args.members)],

@@ -4,6 +4,8 @@ G. Henkelman, B. P. Uberuaga, H. Jónsson, J. Chem. Phys. 113, 9901 (2000); star
 potentials, S. Smidstrup, A. Pedersen, K. Stokbro, H. Jónsson, J. Chem. Phys. 140, 214106 (2014).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +35,15 @@ class NebFailed(InputError):
     def __init__(self, status: str, reason: str):
         self.status = status
         super().__init__(f"{status}: {reason}")
+
+
+@contextmanager
+def breakdown_fails() -> Iterator[None]:
+    """A potential that breaks down on the way leaves a hop without a barrier, and is no error."""
+    try:
+        yield
+    except CalculationFailed as error:
+        raise NebFailed("not converged", f"the potential breaks down: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,7 @@ def repeated(start: Start, relaxed: Atoms, times: tuple[int, int, int]) -> Start
     return Start(relaxed.repeat(times), start.ion, target - relaxed.positions[start.ion], others)
 
 
+@breakdown_fails()
 def find_barrier(
     start: Start, calculator: Calculator, images: int = 5, max_force: float = 0.05, max_steps: int = 300
 ) -> Hop:
@@ -189,13 +201,6 @@ def find_barrier(
     converge in `max_steps` or has no saddle inside, and where the potential breaks down; InputError where the two sites
     coincide.
     """
-    try:
-        return _relaxed_hop(start, calculator, images, max_force, max_steps)
-    except CalculationFailed as error:
-        raise NebFailed("not converged", f"the potential breaks down: {error}") from None
-
-
-def _relaxed_hop(start: Start, calculator: Calculator, images: int, max_force: float, max_steps: int) -> Hop:
     if np.linalg.norm(start.displacement) < 0.3:
         raise InputError(f"the hop of atom {start.ion} is {np.linalg.norm(start.displacement):.2f} Å long: one site?")
     home = start.atoms.positions[start.ion].copy()

@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.neb import SHELF_EV, Hop, NebFailed, bottoms, relax
+from insilico_nmr.neb import SHELF_EV, Hop, NebFailed, bottoms, breakdown_fails, relax
 
 DISPLACEMENT_A = 0.01  # of the central differences
 STATIONARY_EV_PER_A = 0.01
@@ -60,12 +60,14 @@ def prefactor(minimum: Minimum, saddle: Saddle) -> float:
     return float(np.exp(log) * units.s / (2 * pi))
 
 
+@breakdown_fails()
 def find_minima(hop: Hop, ion: int, calculator: Calculator) -> tuple[Minimum, Minimum]:
     """The minima on both sides of a hop's highest image.
 
     An end at rest may lie on a ridge of its own, from which it slides here. Where a path dips below an end on its way,
-    the bottom of the dip counts, as for the barriers. Raises NebFailed where an end does not come to rest, and where
-    the minimum is another one: SHELF_EV below the path or farther away than a saddle may be.
+    the bottom of the dip counts, as for the barriers. Raises NebFailed where an end does not come to rest, where the
+    minimum is another one, SHELF_EV below the path or farther away than a saddle may be, and where the potential breaks
+    down.
     """
     free = _vibrating(hop, ion)
     before, after = bottoms(np.array(hop.energies_eV))
@@ -125,6 +127,7 @@ def _curvatures(matrix: np.ndarray, atoms: Atoms, free: np.ndarray) -> np.ndarra
     return np.linalg.eigvalsh(matrix * np.outer(weight, weight))
 
 
+@breakdown_fails()
 def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
     """The saddle next to the climbing image: uphill along one mode, downhill along all others.
 
@@ -132,7 +135,8 @@ def find_saddle(hop: Hop, ion: int, calculator: Calculator) -> Saddle:
     path that is mirrored in itself may stay on a ridge, from which its highest image is pushed. Steps are Newton's on
     |curvatures|, the Hessian made anew after some of them: C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981).
     The mode to climb is, of those that go down on both sides, the one most along the path. Raises NoPrefactor where the
-    search comes to no end, or to one that is far, and NebFailed where it does so from a ridge: that is no barrier.
+    search comes to no end, or to one that is far, and NebFailed where it does so from a ridge, that is no barrier, and
+    where the potential breaks down.
     """
     top = int(np.argmax(hop.energies_eV))
     image = hop.path[top]

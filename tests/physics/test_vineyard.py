@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.neighborlist import neighbor_list
 from insilico_nmr.neb import Hop, NebFailed, Start, find_barrier
 from insilico_nmr.vineyard import find_minima, find_saddle, hessian, prefactor
@@ -112,6 +112,21 @@ def test_an_end_on_a_ridge_slides_to_the_minimum_beside_it(wells):
     ridge.steep = 5.0
     with pytest.raises(NebFailed, match=r"no minimum: from the start Li0 slides by 0\.\d Å and 0\.\d+ eV to another"):
         find_minima(hop, 0, ridge)
+
+
+def test_a_potential_that_breaks_down_beside_an_end_is_a_hop_without_a_barrier(wells):
+    hop, calculator = wells
+
+    class Hole(Wells):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            if abs(self.atoms.positions[0, 1] - self.home[0, 1]) > 0.005:
+                raise CalculationFailed("energy or forces are not finite")
+
+    for find in (find_minima, find_saddle):
+        with pytest.raises(NebFailed, match="breaks down: energy or forces") as failed:
+            find(hop, 0, Hole(calculator.home))
+        assert failed.value.status == "not converged"
 
 
 class Split(Wells):

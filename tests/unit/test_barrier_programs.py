@@ -38,23 +38,36 @@ O1 O 0.5 0.5 0.5 1.0
 
 
 class Channel(Calculator):
-    """Lithium in a sinusoidal channel along x, `scale` times BARRIER high; ions repel as `repulsion` e^(−d/2 Å)."""
+    """Lithium in a sinusoidal channel along x, `scale` times BARRIER high; ions repel as `repulsion` e^(−d/2 Å).
+
+    With `ridge`, a ridge runs along the middle of the channel, between floors 0.18 eV below it and 0.6 Å aside in y.
+    Other atoms sit in springs of their own.
+    """
 
     implemented_properties = ("energy", "forces")
 
-    def __init__(self, scale: float = 1.0, repulsion: float = 0.0):
+    def __init__(self, scale: float = 1.0, repulsion: float = 0.0, ridge: bool = False):
         super().__init__()
-        self.scale, self.repulsion = scale, repulsion
+        self.scale, self.repulsion, self.ridge = scale, repulsion, ridge
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        ions = np.nonzero(self.atoms.symbols == "Li")[0]
+        mobile = self.atoms.symbols == "Li"
+        ions, others = np.flatnonzero(mobile), np.flatnonzero(~mobile)
         where, k, height = self.atoms.positions[ions], 2 * np.pi / PERIOD, self.scale * BARRIER / 2
         across = where[:, 1:] - np.round(where[:, 1:] / 6) * 6
         energy = height * (1 - np.cos(k * where[:, 0])).sum() + (across**2).sum()
+        box = np.array([PERIOD, 6, 6])
+        shift = (self.atoms.positions[others] / box % 1 - 0.5) * box
+        energy += (shift**2).sum()
         forces = np.zeros((len(self.atoms), 3))
+        forces[others] = -2 * shift
         forces[ions, 0] = -height * k * np.sin(k * where[:, 0])
         forces[ions, 1:] = -2 * across
+        if self.ridge:
+            y = across[:, 0]
+            energy += (y**4 / 0.72 - 2 * y**2).sum()
+            forces[ions, 1] += 4 * y - y**3 / 0.18
         i, d, vector = neighbor_list("idD", self.atoms[ions], 11.0)
         pair = self.repulsion * (np.exp(-d / 2) - np.exp(-5.5) * (1 - (d - 11) / 2))
         slope = self.repulsion / 2 * (np.exp(-5.5) - np.exp(-d / 2))
@@ -145,6 +158,19 @@ def test_a_larger_cell_takes_the_images_of_the_ion_away_and_nothing_else(crystal
     assert close.loc["4x2x1", "forward_eV"] < BARRIER - 3e-3
     assert close.loc["4x2x2", "forward_eV"] < close.loc["4x2x1", "forward_eV"] - 3e-3
     assert close.loc["4x2x2", "backward_eV"] > close.loc["4x2x2", "forward_eV"]
+
+
+def test_a_path_from_ridge_to_ridge_is_no_hop(crystal, monkeypatch):
+    for program, most in ((export_hop_paths, "TRIES"), (converge_barriers, "DRAWN")):
+        monkeypatch.setattr(program, "calculator", lambda folder, symbols: Channel(ridge=True))
+        monkeypatch.setattr(program, most, 1)
+    monkeypatch.setattr(converge_barriers, "member_file", lambda folder: folder)
+    outputs = ["--out", crystal / "pool.extxyz", "--material", "X", "--phase", "a", "--group", "paths"]
+    code, said = run("export_hop_paths", *common(crystal), "--repeat", 4, 1, 1, "--number", 1, *outputs)
+    assert (code, "from the start Li0 slides by 0.6 Å and 0.18 eV to another minimum" in said) == (2, True)
+    outputs = ["--state", crystal / "state", "--out", crystal / "b.csv"]
+    code, said = run("converge_barriers", *common(crystal), "--repeats", "4x1x1", "--arrangements", 1, *outputs)
+    assert (code, "no class has a path with a barrier" in said) == (2, True)
 
 
 def test_cells_that_are_no_multiples_are_refused(crystal):
