@@ -15,7 +15,7 @@ from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json
 from insilico_nmr.lattice import wide_enough
-from insilico_nmr.moving import asked_for, lattice_of
+from insilico_nmr.moving import asked_for, lattice_of, seed_at
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.surroundings import REACH_A, read_surroundings
@@ -61,7 +61,8 @@ def main() -> None:
     evolution_s = 1e-6 * np.array(arguments.evolution_times_us)
     print(f"{n_ions} ions in a supercell {lattice_of(mover).supercell}", file=sys.stderr, flush=True)
     replicas, until_s = len(propagator.replicas), propagator.sampled_until_s
-    how = arguments.seed, replicas, arguments.max_events // replicas, until_s, arguments.direction
+    seed = seed_at(arguments.seed, arguments.temperature)
+    how = seed, replicas, arguments.max_events // replicas, until_s, arguments.direction
     times, values = fluctuations.simulate(mover, n_ions, states.mean, added, evolution_s, nucleus, *how)
     curves = np.moveaxis(values, 1, -1)
     values = times, curves[:, :3], evolution_s, curves[:, 3:], added.member_scales

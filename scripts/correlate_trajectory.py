@@ -27,7 +27,7 @@ from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
 from insilico_nmr.lattice import read_rates
-from insilico_nmr.moving import Mover, lattice_of, mover_of, run_snapshots, start_in_equilibrium
+from insilico_nmr.moving import Mover, lattice_of, mover_of, run_snapshots, seed_at, start_in_equilibrium
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
 from insilico_nmr.sites import concentration, read_sites
@@ -116,7 +116,7 @@ def main() -> None:
     mover, n_ions = mover_of(
         sites, rates, filling, tuple(args.supercell), temperature_K, args.interactions, str(args.sites)
     )
-    for box, there, cells in simulated(mover, n_ions, lags_s, args.seed, args.replicas):
+    for box, there, cells in simulated(mover, n_ions, lags_s, seed_at(args.seed, temperature_K), args.replicas):
         full = surroundings.filled(near, box, there, cells)
         of_ways = means[there], surroundings.tensors_of(sites, coefficients, there, full)
         for way, histories in zip(curves, of_ways, strict=True):

@@ -77,7 +77,7 @@ def md_rows(path: Path) -> list[list]:
             if len(values) > 1:
                 half = 1.96 * float(error_over_replicas(values))
             mean = values.mean()
-            rows.append([temperature, "md", orbit, mean, max(mean - half, 0.0), mean + half])
+            rows.append([temperature, "md", orbit, mean, max(mean - half, 0.0), min(mean + half, max(mean, 1.0))])
     return rows
 
 

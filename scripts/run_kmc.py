@@ -47,7 +47,7 @@ from insilico_nmr.lattice import (
 from insilico_nmr.lattice_gas import Gas, Move, build_gas, read_gas
 
 CHECKPOINT_EVERY_S = 20.0
-STAGE_SEED = 1_000_003  # between the seeds of stages, more than of any two temperatures or replicas
+STAGE_SEED = 1_000_003  # between the seeds of stages
 
 
 def main() -> None:
@@ -96,10 +96,11 @@ def main() -> None:
         lattice, gas = moving.lattice_of(mover), mover if isinstance(mover, Gas) else None
         print(f"supercell {' '.join(map(str, lattice.supercell))}, {lattice.n_sites} sites", file=sys.stderr)
     budget = arguments.max_events, arguments.max_residence_times
+    seed = moving.seed_at(arguments.seed, arguments.temperature)
     if gas is None:
 
         def run_stage(slowed: Lattice, stage: int) -> xr.Dataset:
-            plan = propagator.make_plan(slowed, n_ions, arguments.seed + STAGE_SEED * stage, *budget)
+            plan = propagator.make_plan(slowed, n_ions, seed + STAGE_SEED * stage, *budget)
             return propagator.combine(plan, run_replicas(plan, arguments, stage), arguments.temperature)
 
         datasets = [stages.in_stages(lattice, n_ions, run_stage)]
@@ -110,7 +111,7 @@ def main() -> None:
                 f"{arguments.interactions}: energies are of {gas.n_species} species, and {1 + len(others)} are asked "
                 "for: --also names each one more"
             )
-        plan = propagator.make_plan(lattice, n_ions, arguments.seed, *budget, gas, numbers)
+        plan = propagator.make_plan(lattice, n_ions, seed, *budget, gas, numbers)
         replicas = run_replicas(plan, arguments)
         datasets = [propagator.combine(plan, replicas, arguments.temperature, q) for q in range(gas.n_species)]
     for path, dataset in zip([arguments.out, *(species.out for species in others)], datasets, strict=True):

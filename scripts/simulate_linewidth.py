@@ -25,7 +25,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
-from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, start_in_equilibrium
+from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.relaxation import Decay, fit_decay
@@ -111,8 +111,9 @@ def main() -> None:
     sites = read_json(arguments.sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
     mover, n_ions = asked_for(arguments, sites, smallest)
+    seed = seed_at(arguments.seed, arguments.temperature)
     times, moments, to_the_end = moments_of_replicas(
-        mover, n_ions, sites, arguments.isotope, arguments.seed, arguments.replicas, arguments.max_events
+        mover, n_ions, sites, arguments.isotope, seed, arguments.replicas, arguments.max_events
     )
     by_replica = moments.sum(axis=-1)
     mean, errors = by_replica.mean(axis=0), error_over_replicas(by_replica)

@@ -35,7 +35,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
-from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, start_in_equilibrium
+from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import outermost_Hz, transitions
 from insilico_nmr.rate_shifts import add_rate_arguments
@@ -234,7 +234,7 @@ def main() -> None:
     others = [(paths.field_of_sites(lattice, tensors), for_spread) for some in sets.values() for tensors in some]
     of_kinds, of_others = [], []
     for replica in range(arguments.replicas):
-        rng = np.random.default_rng([arguments.seed, replica])
+        rng = np.random.default_rng([seed_at(arguments.seed, arguments.temperature), replica])
         start, state = start_in_equilibrium(mover, n_ions, rng)
         turned = paths.orientations(watched, rng)
         fields = [(field, watched) for field in kinds.values()] + (others if replica == 0 else [])

@@ -89,7 +89,7 @@ def supercell_repeat(trajectory: Trajectory, sites: dict) -> tuple[int, int, int
     """
     matrix = trajectory.cell @ np.linalg.inv(np.array(sites["cell"]))
     repeat = np.round(np.diag(matrix)).astype(int)
-    if repeat.min() < 1 or np.abs(matrix - np.diag(repeat)).max() > 0.03 * repeat.max():
+    if repeat.min() < 1 or np.abs(matrix / repeat[:, None] - np.eye(3)).max() > 0.03:
         raise InputError(
             f"the trajectory's cell is not a multiple of the cell of the sites: found {np.round(matrix, 3).tolist()}"
         )

@@ -65,6 +65,15 @@ def mover_of(
     return mover, number_of_ions(lattice_of(mover), filling)
 
 
+def seed_at(seed: int, temperature_K: float) -> int:
+    """The seed of one temperature where a study has one for all.
+
+    Where one class of jumps rules, the same draws at two temperatures would be one history at two speeds, and their
+    errors one error. Rates that are moved keep their draws, so that what the move does stands out.
+    """
+    return int(np.random.SeedSequence([seed, round(1e3 * temperature_K)]).generate_state(1)[0])
+
+
 def lattice_of(mover: Mover) -> Lattice:
     """The sites that ions move on."""
     return mover.lattice if isinstance(mover, Gas) else mover

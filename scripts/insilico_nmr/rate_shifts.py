@@ -141,13 +141,19 @@ def steps(
 
 
 def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: float) -> Rates:
-    """`rates` at a temperature with the parameters moved by `step` (P + 1,); detailed balance holds."""
+    """`rates` at a temperature with the parameters moved by `step` (P + 1,).
+
+    Detailed balance holds, and a top that sinks below a site stays level with it: no barrier becomes negative.
+    """
     moved = dict(zip(model["parameters"], step[:-1], strict=True))
+    there = dict(zip(model["parameters"], parameters_of(model) + step[:-1], strict=True))
     kT = BOLTZMANN_EV_PER_K * temperature_K
-    return {
-        (name, start, end): rate * np.exp(moved["ln_prefactor"] - (moved[name] - moved.get(start, 0.0)) / kT)
-        for (name, start, end), rate in rates.items()
-    }
+    found = {}
+    for (name, start, end), rate in rates.items():
+        sunk = max(0.0, max(there.get(start, 0.0), there.get(end, 0.0)) - there[name])
+        barrier = moved[name] + sunk - moved.get(start, 0.0)
+        found[name, start, end] = rate * np.exp(moved["ln_prefactor"] - barrier / kT)
+    return found
 
 
 def add_rate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,10 +53,13 @@ def poisson_interval(count: int, exposure_s: float) -> tuple[float, float]:
 
 
 def fano_factor(counts: np.ndarray, exposures_s: np.ndarray) -> float:
-    """Variance over mean of counts in blocks of time, (B,), about one rate: 1 for independent jumps; 1 if none."""
+    """Variance over mean of counts in blocks of time, (B,), about one rate: 1 for independent jumps.
+
+    1 for fewer than two jumps, too: one jump in a block of little exposure says nothing of how jumps come together.
+    """
     exposed = exposures_s > 0
     counts, exposures_s = counts[exposed], exposures_s[exposed]
-    if counts.sum() == 0 or len(counts) < 2:
+    if counts.sum() < 2 or len(counts) < 2:
         return 1.0
     expected = counts.sum() / exposures_s.sum() * exposures_s
     return float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1))
@@ -220,11 +223,12 @@ class RateModel:
         return self._padded(_log_rate_row(self.orbits, self.classes, directed, temperature_K))
 
     def rate(self, directed: Directed, temperature_K: float) -> tuple[float, float, float]:
-        """Rate in 1/s with its 95 % interval from the covariance of all parameters."""
+        """Rate in 1/s with its 95 % interval from the covariance of all parameters, none faster than attempts are."""
         gradient = self.log_rate_row(directed, temperature_K)
         half = 1.96 * self._deviation(gradient)
         value = gradient @ self.parameters
-        return tuple(float(x) for x in np.exp([value, value - half, value + half]))
+        attempts = self.parameters[0] + 1.96 * np.sqrt(self.covariance[0, 0])
+        return tuple(float(x) for x in np.exp([value, value - half, min(value + half, attempts)]))
 
 
 def _barrier_row(orbits, classes, directed: Directed) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Jumps in synthetic trajectories whose hops are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from insilico_nmr.crystal import make_crystal
@@ -47,6 +49,17 @@ def hopper(steps: list[int], frames_each: int, noise: float, seed: int = 0) -> n
     positions = np.zeros((len(at), 1, 3))
     positions[:, 0, 0] = 3.0 * at
     return positions + np.random.default_rng(seed).normal(0, noise, positions.shape)
+
+
+def test_a_cell_that_is_strained_along_a_short_edge_is_no_supercell(sites):
+    run = trajectory(hopper([1], 10, 0.0))
+    for part, fits in ((0.02, True), (0.05, False)):
+        strained = replace(run, cell=run.cell * np.array([[1.0], [1.0 + part], [1.0]]))
+        if fits:
+            assert assign(strained, sites, 1.0).repeat == (4, 2, 2)
+        else:
+            with pytest.raises(InputError, match="not a multiple of the cell"):
+                assign(strained, sites, 1.0)
 
 
 def test_known_hops_are_found_with_their_times_and_images(sites):

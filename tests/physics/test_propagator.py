@@ -379,6 +379,21 @@ def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
     assert (code, message in said, str(file) in said) == (2, True, True)
 
 
+def test_runs_at_two_temperatures_are_independent(inputs):
+    """The same rates at both: with the same random numbers it would be the same history."""
+    table = inputs / "rates.csv"
+    table.write_text(table.read_text() + "".join(line.replace(",300,", ",310,") + "\n"
+                                                 for line in table.read_text().splitlines()[1:]))  # fmt: skip
+    sums = []
+    for temperature in ("300", "310", "300"):
+        flags = ["--temperature", temperature, "--max-events", 20000, "--replicas", 2, "--checkpoint", inputs / "c"]
+        code, said = run("run_kmc", *command(inputs, "c", "P.nc")[2:], *flags)
+        assert code == 0, said
+        sums.append(propagator.read_propagator(inputs / "P.nc")["P_replica"].to_numpy())
+    assert np.array_equal(sums[0], sums[2])
+    assert not np.isclose(sums[0], sums[1], rtol=1e-6, atol=0)[..., -3:].all(axis=(1, 2, 3)).any()
+
+
 def killed_when(path, arguments, folder):
     """Start run_kmc.py so that it stores its state after every block of ticks, and kill it once `path` is there."""
     often = "import run_kmc; run_kmc.CHECKPOINT_EVERY_S = 0.0; run_kmc.run_script(run_kmc.main)"

@@ -434,6 +434,16 @@ def test_leading_direction_of_a_common_error_of_all_barriers():
     assert list(moved.values()) == pytest.approx([factor, 5 * factor])
 
 
+def test_moved_barriers_end_at_zero_and_keep_detailed_balance():
+    """A top 0.03 eV above two sites falls by 0.1 eV while one of them rises by 0.02: level with that one, no lower."""
+    model, T = model_of((0.03, 0.3)), 150.0
+    rates = {("c0", "S0", "S1"): 2.0, ("c0", "S1", "S0"): 2.0}
+    moved = rate_shifts.moved_rates(rates, model, np.array([0.0, 0.02, -0.1, 0.0, 0.0]), T)
+    fastest = 2.0 * np.exp(0.03 / BOLTZMANN_EV_PER_K / T)
+    assert moved["c0", "S1", "S0"] == pytest.approx(fastest)
+    assert moved["c0", "S0", "S1"] == pytest.approx(fastest * np.exp(-0.02 / BOLTZMANN_EV_PER_K / T))
+
+
 def test_steps_span_the_covariance():
     """Σ step stepᵀ is the covariance: together the directions hold all of it."""
     root = np.random.default_rng(0).normal(size=(4, 4)) * [[0.3], [0.02], [0.02], [0.02]]
