@@ -15,7 +15,8 @@ whole.
 
 `form` of an echo is "frozen" where hardly an ion jumps while the phases evolve, else "matrix", with jumps then by the
 Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone). Evolution times
-beyond the propagator's lags have the flag "evolution_beyond_the_lags", and are no echoes.
+beyond the propagator's lags, of which it does not tell whether ions jump, have the flag "evolution_beyond_the_lags":
+they are no echoes and have no fit.
 
 `tensor_change_rate_per_s` is that of jumps to a site of another tensor, of which alone an echo tells.
 
@@ -43,6 +44,7 @@ from simulate_spectra import SPREAD_DIRECTIONS
 INCOMPLETE_ABOVE = 0.1
 # Errors have a floor of 1e-3 of the start (fits.py): such a fit is off by 0.4 % of it or more, many times its error.
 LARGEST_CHI_SQUARE = 20.0
+NO_ECHO = {"complete": 0, "status": "no echo: whether ions jump while phases evolve is not known"}
 
 
 def left_of_decay(mean: np.ndarray, limit: float) -> float:
@@ -166,7 +168,7 @@ def main() -> None:
     fits = []
 
     kernel = echo.tensor_kernel(states.mean)
-    by_replica = np.zeros((1, len(time_s))) if around is None else around.correlation_at(time_s)[:, 0]
+    by_replica = np.zeros((1, len(time_s))) if around is None else around.contraction_at(time_s)
     added = by_replica.mean(axis=0)
     correlation = echo.contract(kernel, joint) + added
     replicas = echo.contract(kernel, propagator.replicas) + by_replica
@@ -178,7 +180,7 @@ def main() -> None:
     start = propagator.populations @ np.diag(kernel) + added[0]
     if not start > 0:
         raise InputError(f"{arguments.site_tensors}: every tensor vanishes; there is no quadrupolar signal to follow")
-    ratio = (propagator.populations @ kernel @ propagator.populations + added[-1]) / start
+    ratio = ((kernel * propagator.limit).sum() + added[-1]) / start
     left = left_of_decay(correlation, ratio * start)
     factor = echo.frequency_correlation_factor(nucleus)
     correlation_table = pd.DataFrame(
@@ -215,7 +217,11 @@ def main() -> None:
         return echo.generator_at_half_decay(propagator, states.mean)
 
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
-    beyond = [time for time in arguments.evolution_times_us if not echo.within_the_grid(propagator, time * 1e-6)]
+    jumps_during = {
+        time: echo.jumps_during_evolution(joint, time_s, 1e-6 * time, states.mean)
+        for time in arguments.evolution_times_us
+    }
+    beyond = [time for time, so in jumps_during.items() if not (so or echo.within_the_grid(propagator, 1e-6 * time))]
     if beyond:
         # Flagged and not refused: of one temperature of a study, or of a moved model, the others go on.
         print(
@@ -227,8 +233,7 @@ def main() -> None:
     echo_tables = []
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
-        known = evolution_time_us not in beyond
-        jumping = known and echo.jumps_during_evolution(joint, time_s, evolution_time_s, states.mean)
+        jumping, known = jumps_during[evolution_time_us], evolution_time_us not in beyond
         flag = "jumps_during_evolution" if jumping else "ok" if known else "evolution_beyond_the_lags"
         kernel_of = spread_kernel_of = echo.evolution_kernel
         if jumping:
@@ -246,7 +251,7 @@ def main() -> None:
         added = by_replica.mean(axis=0)
         signal = echo.frozen_echo(joint, kernel, nucleus) + added
         replicas = damping * (echo.frozen_echo(propagator.replicas, kernel, nucleus) + by_replica)
-        limit = echo.amplitude(nucleus) * propagator.populations @ kernel @ propagator.populations + added[-1]
+        limit = echo.amplitude(nucleus) * (kernel * propagator.limit).sum() + added[-1]
         ratio = limit / signal[0] if signal[0] > 0 else 1.0
         left = left_of_decay(signal, limit)
         members, samples, scaled = (
@@ -291,7 +296,7 @@ def main() -> None:
                 "evolution_time_us": evolution_time_us,
                 "t1q_s": arguments.t1q_s,
                 **jumps,
-                **fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples),
+                **(fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples) if known else NO_ECHO),
                 "plateau_ratio": ratio,
                 "flag": flag,
             }
@@ -335,7 +340,7 @@ def main() -> None:
     fit_table.insert(13, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
     powder = arguments.direction is None  # limits are those of a powder
     for name, limit in (("short", echo.plateau_short_evolution), ("long", echo.plateau_long_evolution)):
-        fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.populations, states.mean) if powder else np.nan
+        fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.limit, states.mean) if powder else np.nan
     for path, table in (
         (arguments.out_echo, pd.concat(echo_tables)),
         (arguments.out_correlation, correlation_table),

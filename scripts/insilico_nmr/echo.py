@@ -284,7 +284,8 @@ def changed_during_evolution(
 def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time_s: float, tensors: np.ndarray) -> bool:
     """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT).
 
-    Of evolution times beyond the lags only where P has come to its limit (`within_the_grid`).
+    Of evolution times beyond the lags True where that is so at the last lag; else it is known only where P has come to
+    its limit (`within_the_grid`).
     """
     return changed_during_evolution(joint, time_s, evolution_time_s, tensors) > FROZEN_LIMIT
 
@@ -318,7 +319,8 @@ def matrix_kernel(
         sine = evolution(generator, omega, evolution_time_s).imag
         before, after = sine @ populations, sine.sum(axis=1)
         kernel += (before * weights[block, None]).T @ after
-    return kernel / populations[:, None]
+    # A state that is never filled, and so never reached, has no part in it.
+    return np.divide(kernel, populations[:, None], out=np.zeros_like(kernel), where=populations[:, None] > 0)
 
 
 def matrix_echo(
@@ -348,10 +350,11 @@ def spin_lattice_damping(mixing_times_s: np.ndarray, t1q_s: float | None) -> np.
     return np.exp(-mixing_times_s / t1q_s)
 
 
-def plateau(populations: np.ndarray, kernel: np.ndarray) -> float:
-    """S₂(∞)/S₂(0) of the frozen form for a connected network: pᵀKp/Σ_a p_a K_aa. 1 where nothing evolves."""
-    start = populations @ np.diag(kernel)
-    return float(populations @ kernel @ populations / start) if start > 0 else 1.0
+def plateau(limit: np.ndarray, kernel: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) of the frozen form, Σ_ab K_ab P_ab(∞)/Σ_a p_a K_aa with P(∞) `limit` (S, S), which is ppᵀ where all
+    sites are connected. 1 where nothing evolves."""
+    start = limit.sum(axis=1) @ np.diag(kernel)
+    return float((kernel * limit).sum() / start) if start > 0 else 1.0
 
 
 def equal_tensors(tensors: np.ndarray) -> np.ndarray:
@@ -360,14 +363,15 @@ def equal_tensors(tensors: np.ndarray) -> np.ndarray:
     return np.linalg.norm(tensors[:, None] - tensors[None], axis=(2, 3)) <= 1e-3 * scale
 
 
-def plateau_long_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
-    """S₂(∞)/S₂(0) at large t_p: Σ p² over electrically inequivalent tensors (S, 3, 3)."""
-    return float(populations @ equal_tensors(tensors) @ populations)
+def plateau_long_evolution(limit: np.ndarray, tensors: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) at large t_p: P(∞) (S, S) between electrically equivalent tensors (S, 3, 3), Σ p² of inequivalent
+    ones where all sites are connected."""
+    return float((limit * equal_tensors(tensors)).sum())
 
 
-def plateau_short_evolution(populations: np.ndarray, tensors: np.ndarray) -> float:
-    """|V̄|²/⟨|V|²⟩: S₂(∞)/S₂(0) at small t_p, and that of ⟨V(0):V(t)⟩."""
-    return plateau(populations, tensor_kernel(tensors))
+def plateau_short_evolution(limit: np.ndarray, tensors: np.ndarray) -> float:
+    """S₂(∞)/S₂(0) at small t_p, and that of ⟨V(0):V(t)⟩: |V̄|²/⟨|V|²⟩ where all sites are connected."""
+    return plateau(limit, tensor_kernel(tensors))
 
 
 def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
@@ -376,7 +380,7 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
     `tensors` (S, 3, 3) in a.u.
     """
     kernel = tensor_kernel(tensors)
-    end = plateau(propagator.populations, kernel)
+    end = plateau(propagator.limit, kernel)
     if end > 1 - 1e-6:
         return np.nan
     measured = contract(kernel, propagator.joint)

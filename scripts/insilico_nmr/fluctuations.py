@@ -64,6 +64,10 @@ class Fluctuations:
         kept = np.where(np.arange(len(self.time_s)) < told(self.correlation[:, 0]), self.correlation, 0.0)
         return self._at(kept, time_s)
 
+    def contraction_at(self, time_s: np.ndarray) -> np.ndarray:
+        """What surroundings add to ⟨V(0):V(t)⟩ of replicas, (R, T): to its parts of m = 0, ±1 and ±2."""
+        return np.tensordot([0.2, 0.4, 0.4], self.correlation_at(time_s), (0, 1))
+
     def echo_at(self, evolution_s: float, time_s: np.ndarray) -> np.ndarray:
         """ΔS₂ of replicas, (R, T); 0 unless surroundings stay while phases evolve. Raises InputError for another
         evolution time than those there are."""

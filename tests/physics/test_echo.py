@@ -133,7 +133,7 @@ def test_two_site_echo_decays_with_twice_the_rate_to_its_plateau():
     generator = column_generator(rate * np.ones((2, 2)))
     kernel = echo.evolution_kernel(TWO_SITES, 2e-5, LITHIUM)
     signal = echo.frozen_echo(joint_of(generator, HALVES, time_s), kernel, LITHIUM)
-    level = echo.plateau(HALVES, kernel)
+    level = echo.plateau(np.outer(HALVES, HALVES), kernel)
     np.testing.assert_allclose(signal / signal[0], level + (1 - level) * np.exp(-2 * rate * time_s), rtol=1e-10)
     assert signal[0] == pytest.approx(9 / 20 * np.diag(kernel).mean())
     fit = fit_decay(time_s, signal)
@@ -158,20 +158,47 @@ def test_plateaus_at_long_and_short_evolution_times():
     # Three electrically inequivalent tensors on four states: populations of equal tensors add before squaring.
     states = np.array([*random_tensors(3), random_tensors(3)[0]])
     populations = np.array([0.1, 0.3, 0.4, 0.2])
-    long_time = echo.plateau(populations, echo.evolution_kernel(states, 1e-3, LITHIUM))
-    assert echo.plateau_long_evolution(populations, states) == pytest.approx(0.3**2 + 0.3**2 + 0.4**2)
+    limit = np.outer(populations, populations)
+    long_time = echo.plateau(limit, echo.evolution_kernel(states, 1e-3, LITHIUM))
+    assert echo.plateau_long_evolution(limit, states) == pytest.approx(0.3**2 + 0.3**2 + 0.4**2)
     assert long_time == pytest.approx(0.34, abs=0.01)
-    short_time = echo.plateau(populations, echo.evolution_kernel(states, 1e-8, LITHIUM))
-    assert short_time == pytest.approx(echo.plateau_short_evolution(populations, states), rel=1e-3)
+    short_time = echo.plateau(limit, echo.evolution_kernel(states, 1e-8, LITHIUM))
+    assert short_time == pytest.approx(echo.plateau_short_evolution(limit, states), rel=1e-3)
     mean = np.einsum("s,sij->ij", populations, states)
     expected = (mean**2).sum() / (populations @ (states**2).sum(axis=(1, 2)))
-    assert echo.plateau_short_evolution(populations, states) == pytest.approx(expected)
+    assert echo.plateau_short_evolution(limit, states) == pytest.approx(expected)
+
+
+def test_ions_that_stay_in_their_part_of_the_network_keep_more_of_the_echo():
+    """Two pairs of sites with no way from one to the other: each pair has a plateau of its own, and so has the sum."""
+    states, rate, time_s = random_tensors(4, seed=5), 30.0, np.linspace(0, 0.2, 401)
+    generator = np.kron(np.eye(2), column_generator(rate * np.ones((2, 2))))
+    populations = np.array([0.4, 0.4, 0.1, 0.1])
+    joint = joint_of(generator, populations, time_s)
+    limit = np.zeros((4, 4))
+    limit[:2, :2], limit[2:, 2:] = 0.2, 0.05
+    flux = rate * populations[:, None] * np.kron(np.eye(2), 1 - np.eye(2))
+    seen = np.ones(len(time_s))
+    propagator = echo.Propagator(joint, joint[None], populations, limit, flux, time_s, 0.2, 300.0, rate, 0, seen)
+    kernel = echo.tensor_kernel(states)
+    curve = echo.contract(kernel, joint)
+    assert echo.plateau(limit, kernel) == pytest.approx(curve[-1] / curve[0], rel=1e-4)
+    assert echo.plateau_short_evolution(limit, states) == pytest.approx(curve[-1] / curve[0], rel=1e-4)
+    assert echo.plateau_long_evolution(limit, states) == pytest.approx(0.5)
+    # Half-way is half-way to that plateau.
+    assert echo.half_decay(propagator, states) == pytest.approx(np.log(2) / (2 * rate), abs=5e-4)
+
+
+def test_a_state_that_is_never_filled_has_no_part_in_an_echo():
+    kernel = echo.matrix_kernel(np.zeros((2, 2)), np.array([1.0, 0.0]), TWO_SITES, 2e-5, LITHIUM)
+    assert kernel[0, 0] == pytest.approx(echo.evolution_kernel(TWO_SITES, 2e-5, LITHIUM)[0, 0])
+    assert np.isfinite(kernel).all()
 
 
 def test_plateau_of_the_two_site_correlation_function():
     a, b = random_tensors(2)
     expected = ((a + b) ** 2).sum() / (2 * ((a**2).sum() + (b**2).sum()))
-    assert echo.plateau_short_evolution(HALVES, np.array([a, b])) == pytest.approx(expected)
+    assert echo.plateau_short_evolution(np.outer(HALVES, HALVES), np.array([a, b])) == pytest.approx(expected)
 
 
 def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
@@ -449,9 +476,15 @@ def test_an_evolution_time_beyond_the_lags_is_told(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", [*command, "--evolution-times-us", "0.5", "20"])
     simulate_nmr.main()
     assert "--evolution-times-us 20: longer than the lags of P.nc, which end at 1e-06 s" in capsys.readouterr().err
-    flags = pd.read_csv("f.csv").set_index("evolution_time_us")["flag"]
-    assert flags.loc[[0.5, 20.0]].tolist() == ["ok", "evolution_beyond_the_lags"]
-    # Where P has come to its limit, any time is known.
+    fits = pd.read_csv("f.csv").set_index("evolution_time_us")
+    assert fits["flag"].loc[[0.5, 20.0]].tolist() == ["ok", "evolution_beyond_the_lags"]
+    assert fits["status"].loc[20.0].startswith("no echo")
+    assert np.isnan(fits["tau_s"].loc[20.0])
+    # Where many have jumped at the last lag, more have so later; where P has come to its limit, any time is known.
+    monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 1e4, 1e-5))
+    simulate_nmr.main()
+    assert pd.read_csv("f.csv")["flag"].iloc[-1] == "jumps_during_evolution"
+    assert pd.read_csv("e.csv")["form"].iloc[-1] == "matrix"
     monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, 1e7, 2e-6))
     simulate_nmr.main()
     assert pd.read_csv("f.csv")["flag"].iloc[-1] == "jumps_during_evolution"

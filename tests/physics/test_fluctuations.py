@@ -15,7 +15,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
 from insilico_nmr.powder import quadrupolar_frequency, zcw
-from insilico_nmr.relaxation import Decay, fit_decay, relaxation_rates, with_surroundings
+from insilico_nmr.relaxation import Decay, fit_decay, fluctuation_kernels, relaxation_rates, with_surroundings
 from insilico_nmr.surroundings import Added
 from insilico_nmr.tensors import from_components
 from lattices import ONE_RATE, bravais, network
@@ -238,6 +238,15 @@ def test_members_differ_by_what_their_surroundings_add(equal_sites):
     three = replace(found, member_scales=np.ones(3))
     with pytest.raises(InputError, match="fitted to 3 members, site tensors have 2"):
         rows_of(one_state_propagator(), states, Li7, [4.7], None, three)
+
+
+@pytest.mark.parametrize("direction", [None, np.array([0.3, -0.5, 0.8])])
+def test_parts_of_a_single_crystal_add_to_the_contraction(equal_sites, direction):
+    """V_a:V_b, by components along any field, of which m = 0, ±1 and ±2 have one, two and two."""
+    a_to_b = fluctuation_kernels(MEANS, direction)[:, 0, 1]
+    of_two_times = np.tile(a_to_b[:, None], (6, 1, 2))
+    found = replace(equal_sites[0], time_s=np.array([0.0, 1.0]), correlation=of_two_times, direction=direction)
+    np.testing.assert_allclose(found.contraction_at(np.array([0.0, 0.5])), (MEANS[0] * MEANS[1]).sum(), rtol=1e-12)
 
 
 def test_surroundings_that_change_fast_are_no_part_of_an_echo(equal_sites):
