@@ -18,12 +18,14 @@ Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is no
 beyond the propagator's lags, of which it does not tell whether ions jump, have the flag "evolution_beyond_the_lags":
 they are no echoes and have no fit.
 
-`tensor_change_rate_per_s` is that of jumps to a site of another tensor, of which alone an echo tells.
+`tensor_change_rate_per_s` is that of jumps to a site of another tensor, of which alone an echo tells; 1/τ is given
+over it and over the rate of all jumps.
 
 `continued` is 1 at mixing times beyond those that kinetic Monte Carlo sampled (continuation.py). `complete` is 1 where
 at most 10 % of a curve's decay to its limit is left at the last mixing time. A fit is "ok" where it converged, its
 curve is complete and its reduced chi-squared is at most 20; 1/τ is that of its first stage, `slow_amplitude` and
-`slow_tau_s` belong to the second, if there is one.
+`slow_tau_s` belong to the second, if there is one. `…_correlation` are the correlation coefficients of two parameters
+of the first stage (ln τ for τ), which with their errors are its covariance.
 """
 
 import argparse
@@ -44,6 +46,8 @@ from simulate_spectra import SPREAD_DIRECTIONS
 INCOMPLETE_ABOVE = 0.1
 # Errors have a floor of 1e-3 of the start (fits.py): such a fit is off by 0.4 % of it or more, many times its error.
 LARGEST_CHI_SQUARE = 20.0
+CORRELATIONS = [f"{two}_correlation" for two in ("amplitude_tau", "amplitude_beta", "amplitude_plateau", "tau_beta",
+                                                 "tau_plateau", "beta_plateau")]  # fmt: skip
 NO_ECHO = {"complete": 0, "status": "no echo: whether ions jump while phases evolve is not known"}
 
 
@@ -85,6 +89,7 @@ def fit_row(
         "slow_tau_s": fit.slow_tau_s,
         "mean_decay_time_s": fit.mean_decay_time_s,
         "mean_decay_time_se_s": fit.mean_decay_time_se_s,
+        **fit.correlations,
         "rate_per_s": 1 / fit.tau_s,
         "reduced_chi_square": fit.reduced_chi_square,
         "complete": int(left <= INCOMPLETE_ABOVE),
@@ -302,7 +307,11 @@ def main() -> None:
             }
         )
 
-    fit_table = pd.DataFrame(fits).reindex(
+    fit_table = pd.DataFrame(fits)
+    # N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
+    fit_table["rate_over_exit_rate"] = fit_table["rate_per_s"] / exit_rate
+    fit_table["rate_over_tensor_change_rate"] = fit_table["rate_per_s"] / to_another if to_another > 0 else np.nan
+    fit_table = fit_table.reindex(
         columns=[
             "temperature_K",
             "observable",
@@ -317,6 +326,8 @@ def main() -> None:
             "exit_rate_per_s",
             "mean_jump_time_s",
             "tensor_change_rate_per_s",
+            "rate_over_exit_rate",
+            "rate_over_tensor_change_rate",
             "tau_s",
             "tau_se_s",
             "beta",
@@ -325,6 +336,7 @@ def main() -> None:
             "amplitude_se",
             "plateau",
             "plateau_se",
+            *CORRELATIONS,
             "slow_amplitude",
             "slow_tau_s",
             "mean_decay_time_s",
@@ -336,8 +348,6 @@ def main() -> None:
             "status",
         ]
     )
-    # 1/τ over the exit rate: N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
-    fit_table.insert(13, "rate_over_exit_rate", fit_table["rate_per_s"] / exit_rate)
     powder = arguments.direction is None  # limits are those of a powder
     for name, limit in (("short", echo.plateau_short_evolution), ("long", echo.plateau_long_evolution)):
         fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.limit, states.mean) if powder else np.nan

@@ -5,6 +5,7 @@ by the reduced χ²; it is never scaled down.
 """
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import lmfit
 import numpy as np
@@ -93,6 +94,17 @@ class DecayFit:
     @property
     def plateau_se(self) -> float:
         return float(np.sqrt(self.covariance[3, 3]))
+
+    @property
+    def correlations(self) -> dict[str, float]:
+        """Correlation coefficients of A, ln τ, β and B, by the names of two of them; with their errors the covariance
+        of these four."""
+        names = ("amplitude", "tau", "beta", "plateau")
+        scale = np.sqrt(np.diag(self.covariance))
+        return {
+            f"{one}_{other}_correlation": float(self.covariance[i, j] / (scale[i] * scale[j]))
+            for (i, one), (j, other) in combinations(enumerate(names), 2)
+        }
 
     @property
     def slow_stage_stands_out(self) -> bool:

@@ -17,7 +17,7 @@ DIFFUSION += ["arrhenius"]
 ECHO_FITS = ["temperature_K", "shift", "evolution_time_us", "rate_per_s", "rate_ci_low_per_s", "rate_ci_high_per_s"]
 ECHO_FITS += ["rate_sd_model_per_s", "rate_sd_dft_per_s", "exit_rate_per_s"]
 COUPLINGS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kHz", "C_Q_sd_dft_kHz"]
-# A line through values without scatter of their own (exit rates are exact): a part of the value to weigh them by.
+# A line through values without errors of their own (exit rates, exact or of very many jumps): a part to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
 JUMPING = "jumps_during_evolution"  # flag of simulate_nmr.py
 MOST_JUMPS = 0.3  # t_p/τ up to which the 1/τ of such an echo is that of the tensors' correlation, within a tenth
@@ -196,7 +196,8 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
     good = good.sort_values("temperature_K").set_index("temperature_K")
     base = good[good["shift"] == 0]
     relative = np.log(base["rate_ci_high_per_s"] / base["rate_ci_low_per_s"]) / (2 * 1.96)
-    of_tensors = base[["rate_sd_model_per_s", "rate_sd_dft_per_s"]].div(base["rate_per_s"], axis=0).fillna(0.0)
+    of_tensors = base[["rate_sd_model_per_s", "rate_sd_dft_per_s"]].div(base["rate_per_s"], axis=0)
+    of_tensors = of_tensors.fillna(of_tensors.max())  # where a member's fit failed, as large as at any temperature
     error = np.sqrt(relative**2 + (of_tensors**2).sum(axis=1) + LEAST_RELATIVE_ERROR**2)
     rates = base["rate_per_s"]
     fit = line_of(rates, error)
@@ -207,8 +208,9 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
             with_model = True
             moved = line_of(rows["rate_per_s"][both], error[both])
             covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
-    interval = "sampling and rate model, tensors" if with_model else "sampling, tensors"
-    interval += ", DFT" if base["rate_sd_dft_per_s"].notna().any() else ""
+    interval = "sampling and rate model" if with_model else "sampling"
+    for error_of, name in (("rate_sd_model_per_s", "tensors"), ("rate_sd_dft_per_s", "DFT")):
+        interval += f", {name}" if base[error_of].notna().any() else ""
     return DecayLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), basis, interval)
 
 

@@ -336,6 +336,9 @@ def test_command_lines(tmp_path, monkeypatch):
     assert set(table.loc[table.evolution_time_us == 10, "flag"]) == {"ok"}
     assert list(fits.status) == ["ok"] * 3
     np.testing.assert_allclose(fits.rate_over_exit_rate, 2, rtol=0.01)
+    np.testing.assert_allclose(fits.rate_over_tensor_change_rate, 2, rtol=0.01)
+    assert (fits.filter(like="_correlation").abs() <= 1).all(axis=None)
+    assert fits.filter(like="_correlation").shape[1] == 6
     assert (fits.rate_ci_low_per_s < 100.5).all()
     assert (fits.rate_ci_high_per_s > 99.5).all()
     correlation = pd.read_csv(tmp_path / "C.csv")

@@ -117,6 +117,19 @@ def test_scatter_is_no_decay_and_times_may_span_less_than_a_decade():
     assert fit.tau_s == pytest.approx(2e-2, rel=0.1)
 
 
+def test_a_plateau_that_is_not_reached_goes_up_where_the_amplitude_goes_down():
+    def correlations(last_s: float) -> dict[str, float]:
+        time_s = np.geomspace(1e-3, last_s, 60)
+        noise = np.random.default_rng(1).normal(0, 2e-3, 60)
+        curve = fits.decay_curve(time_s, 0.6, 1.0, 1.0, 0.4) + noise
+        return fits.fit_decay(time_s, curve, np.full(60, 2e-3)).correlations
+
+    early, late = correlations(2.0), correlations(1e3)
+    assert -1 < early["amplitude_plateau_correlation"] < -0.95
+    assert -1 < early["tau_plateau_correlation"] < -0.95
+    assert -0.8 < late["amplitude_plateau_correlation"] < 0
+
+
 def test_mean_decay_time_is_the_area_and_its_error_uses_the_covariance():
     covariance = np.diag([0, 0.03**2, 0.02**2, 0])
     fit = fits.DecayFit(1.0, 2.0, 0.6, 0.0, covariance, 1.0)
