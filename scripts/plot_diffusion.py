@@ -7,7 +7,6 @@ the table), drawn over these and dotted beyond. MD has lines of its own, with an
 """
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from insilico_nmr.style import (
     DOUBLE_MM,
     PALETTE,
     SMALL,
+    below_legend,
     draw_measured,
     figure_arguments,
     inverse_temperature_axis,
@@ -42,8 +42,6 @@ from insilico_nmr.tables import complete, only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Values and what their intervals are named.
-INTERVALS = {"D_tracer_m2_per_s": "ci_{}_m2_per_s", "conductivity_S_per_cm": "conductivity_ci_{}_S_per_cm"}
 DIFFERENT = 0.1  # of the logarithms of two numbers of vacancies, from where on a figure says which is which
 
 
@@ -55,15 +53,6 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: column origin has {', '.join(sorted(unknown))}; expected kmc, md or kmc_shift")
     table.loc[~(table["D_tracer_m2_per_s"] > 0), "D_tracer_m2_per_s"] = np.nan  # no logarithm: left out, and said
     return complete(table, ["temperature_K", "D_tracer_m2_per_s"], path, "diffusion coefficients")
-
-
-def only_intervals(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
-    """The table with intervals of these kinds alone, of "sampling" and "rates"; those of the others have no width."""
-    kinds = set(kinds)
-    if "sampling" not in kinds:
-        widths = {form.format(end): table[value] for value, form in INTERVALS.items() for end in ("low", "high")}
-        table = table.assign(**widths)
-    return only_errors(table, kinds)
 
 
 def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str, mark_above_K: float = np.inf) -> None:
@@ -161,7 +150,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
     draw_measured(diffusion, measured[measured["quantity"] == "diffusion_coefficient"])
     diffusion.set(yscale="log", ylabel="tracer diffusion coefficient D (m² s⁻¹)")
     letter(diffusion, "a")
-    below_legend(diffusion)
+    below_legend(diffusion, diffusion.get_legend_handles_labels()[0])
 
     if kmc["conductivity_S_per_cm"].notna().any() or known[1]:
         inverse_temperature_axis(sigma, [*kmc["temperature_K"], *places.dropna()])
@@ -175,7 +164,7 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
         draw_measured(sigma, measured[measured["quantity"] == "ionic_conductivity"])
         sigma.set(yscale="log", ylabel=r"conductivity $\sigma$ (S cm⁻¹)")
         letter(sigma, "b")
-        below_legend(sigma)
+        below_legend(sigma, sigma.get_legend_handles_labels()[0])
     else:
         sigma.remove()
     bars = ["sampling"] if (kmc["ci_high_m2_per_s"] > kmc["D_tracer_m2_per_s"]).any() else []
@@ -193,20 +182,12 @@ def no_line(axes: Axes, error: InputError) -> None:
     print(f"no Arrhenius line: {error}", file=sys.stderr)
 
 
-def below_legend(axes: Axes) -> None:
-    """Legend in the lower left corner, which a falling line leaves free, with room made for it."""
-    low, high = np.log10(axes.get_ylim())
-    entries = len(axes.get_legend_handles_labels()[0])
-    axes.set_ylim(10 ** (low - (0.05 * entries) * (high - low)), 10**high)
-    axes.legend(loc="lower left")
-
-
 def main() -> None:
     parser = figure_arguments(__doc__, ["diffusion"], literature=True, intervals=True)
     parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
     args = parser.parse_args()
     measured = for_figure(args.literature, args.material, args.phase)
-    table = only_intervals(read(args.diffusion), args.intervals)
+    table = only_errors(read(args.diffusion), args.intervals)
     save(draw(table, measured, args.mark_above), args.out_pdf, args.out_png)
 
 

@@ -1,8 +1,9 @@
 """Draw simulated spin-alignment echoes: decays at all temperatures, decay rates against 1000/T, and plateaus.
 
-Curves with jumps during the evolution time are dotted, as far as something is left of them, and have no part in rates;
-those that decay faster than 1/t_p are not drawn. Both are named below the figure. The tensor correlation function has
-no evolution time and no such limit: it goes into the panel of rates, and with its table into a panel of its own.
+Curves with jumps during the evolution time, of the matrix form, are dotted as far as something is left of them, and
+their rates half filled; those that decay faster than 0.3/t_p have none, and of the frozen form those faster than 1/t_p
+are not drawn. Both are named below the figure. The tensor correlation function has no evolution time and no such limit:
+it goes into the panel of rates, and with its table into a panel of its own.
 
 Measured decays (--measured; measured.py) are drawn as points beside the predicted ones of the same t_p, with their
 fits; 1/τ and plateaus of these, of all t_p, are stars.
@@ -15,12 +16,13 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.fits import decay_curve
 from insilico_nmr.measured import read_echo_fits, read_echoes
-from insilico_nmr.predictions import JUMPING
+from insilico_nmr.predictions import JUMPING, MOST_JUMPS
 from insilico_nmr.style import (
     BLACK,
     DOUBLE_MM,
     GREY,
     SMALL,
+    below_legend,
     figure_arguments,
     inverse_temperature_axis,
     letter,
@@ -76,9 +78,7 @@ def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     columns `S2_normalised_sd_rates` of curves and `log_rate_sd_rates` of fits, empty where it is not there.
     """
     keys = ["temperature_K", "evolution_time_us"]
-    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["form", "flag"]), ECHO, echo, "points").reset_index(
-        drop=True
-    )
+    curves = complete(read_table(echo, [*ECHO, *TENSORS], ["flag"]), ECHO, echo, "points").reset_index(drop=True)
     ordered = curves.sort_values("mixing_time_s")
     start = ordered.groupby([*keys, "shift"])["S2"].transform("first")
     by_rates = moved_sd(curves.assign(of_start=curves["S2"] / start), keys, "mixing_time_s", "of_start")
@@ -93,7 +93,6 @@ def read(echo: Path, fits: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     if of_echo.duplicated(keys).any():
         raise InputError(f"{fits}: two fits of one temperature and evolution time")
     of_echo = complete(of_echo, ["exit_rate_per_s", "plateau_ratio"], fits, "fits")
-    of_echo = of_echo.merge(curves[[*keys, "form"]].drop_duplicates(), on=keys)
     return curves, of_echo, rows[rows["observable"] == "tensor_correlation"]
 
 
@@ -115,12 +114,18 @@ def interval(row: pd.Series) -> tuple[float, float]:
     return rate * np.exp(-np.hypot(low, rates)), rate * np.exp(np.hypot(high, rates))
 
 
+def jumping(row: pd.Series) -> bool:
+    """Whether ions jump while phases evolve, which the matrix form of an echo allows for."""
+    return row["flag"] == JUMPING
+
+
 def reason(row: pd.Series) -> str | None:
-    """Why a curve is no echo, or None where it is one."""
-    if row["flag"] != "ok":
+    """Why a curve has no rate that an echo would tell, or None where it has (as `predictions.usable_echoes`)."""
+    if row["flag"] not in ("ok", JUMPING):
         return row["flag"].replace("_", " ")
-    if row["rate_per_s"] * row["evolution_time_us"] * 1e-6 >= 1:
-        return "decay faster than 1/t_p"
+    fastest = MOST_JUMPS if jumping(row) else 1
+    if row["rate_per_s"] * row["evolution_time_us"] * 1e-6 >= fastest:
+        return f"decay faster than {fastest:g}/t_p"
     return None
 
 
@@ -134,6 +139,17 @@ def good(row: pd.Series) -> bool:
     return fitted(row) and row["status"].startswith("ok")
 
 
+def fate_of(row: pd.Series) -> str | None:
+    """What is to be said of a curve and its fit."""
+    if text := reason(row):
+        return f"no rate: {text}" if jumping(row) else f"not drawn: {text}"
+    if not fitted(row):
+        return "no fit"
+    if not good(row):
+        return "curve incomplete, fit extrapolated (open)" if row["complete"] == 0 else "fit is poor (open)"
+    return "plateau unknown" if plateau(row)[1] > WIDEST_PLATEAU else None
+
+
 def notes(fits: pd.DataFrame) -> str:
     """What is not drawn or has no fit, and why; evolution times of the same fate together."""
     fates: dict[tuple[str, tuple[float, ...]], list[float]] = {}
@@ -141,16 +157,8 @@ def notes(fits: pd.DataFrame) -> str:
     for evolution_us, rows in fits.groupby("evolution_time_us"):
         why: dict[str, list[float]] = {}
         for _, row in rows.iterrows():
-            if text := reason(row):
-                fate = "dotted" if row["flag"] == JUMPING and row["form"] == "matrix" else "not drawn"
-                why.setdefault(f"{fate}, {text}", []).append(row["temperature_K"])
-            elif not fitted(row):
-                why.setdefault("no fit", []).append(row["temperature_K"])
-            elif not good(row):
-                what = "curve incomplete, fit extrapolated (open)" if row["complete"] == 0 else "fit is poor (open)"
-                why.setdefault(what, []).append(row["temperature_K"])
-            elif plateau(row)[1] > WIDEST_PLATEAU:
-                why.setdefault("plateau unknown", []).append(row["temperature_K"])
+            if text := fate_of(row):
+                why.setdefault(text, []).append(row["temperature_K"])
         for text, kelvins in why.items():
             fates.setdefault((text, tuple(sorted(kelvins))), []).append(evolution_us)
     lines = []
@@ -181,16 +189,12 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
     """S2 over its value at t_m → 0 with bands and fits at one evolution time."""
     for _, row in fits[fits["evolution_time_us"] == evolution_us].sort_values("temperature_K").iterrows():
         temperature = row["temperature_K"]
-        jumping = row["flag"] == JUMPING
-        if reason(row) and not jumping:
+        if reason(row) and not jumping(row):
             continue
         mine = (curves["temperature_K"] == temperature) & (curves["evolution_time_us"] == evolution_us)
         curve = curves[mine].sort_values("mixing_time_s")
         start = curve["S2"].iloc[0]
-        if jumping:
-            if start > LEAST_SIGNAL and row["form"] == "matrix":
-                later = curve[curve["mixing_time_s"] > 0]
-                axes.plot(later["mixing_time_s"], later["S2"] / start, ":", color=colours[temperature], gid="jumping")
+        if jumping(row) and start < LEAST_SIGNAL:
             continue
         curve = curve[curve["mixing_time_s"] > 0]  # the axis is logarithmic
         time, signal = curve["mixing_time_s"].to_numpy(), curve["S2"].to_numpy() / start
@@ -200,9 +204,10 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         axes.fill_between(
             time, signal - sampling, signal + sampling, color=colours[temperature], alpha=0.45, linewidth=0
         )
-        axes.plot(time, signal, color=colours[temperature], label=f"{temperature:g} K", gid="echo")
+        line, gid = (":", "jumping") if jumping(row) else ("-", "echo")
+        axes.plot(time, signal, line, color=colours[temperature], label=f"{temperature:g} K", gid=gid)
         mark_continued(axes, curve, signal, colours[temperature])
-        if fitted(row):
+        if fitted(row) and not reason(row):
             axes.plot(time, curve_of(row, time) / start, color=BLACK, linewidth=0.6, linestyle="--")
 
 
@@ -217,8 +222,8 @@ def mark_continued(axes: Axes, curve: pd.DataFrame, values: np.ndarray, colour: 
 def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colours: dict) -> list[Line2D]:
     """1/τ of every echo against 1000/T, beside that of ⟨V(0):V(t)⟩ and the mean exit rate; returns legend handles.
 
-    Thin bars: sampling and rate model; thick ones: tensors. Pale: fits of curves that end before the plateau is
-    reached, or that the fit does not follow.
+    Thin bars: sampling and rate model; thick ones: tensors. Half filled: ions jump while phases evolve. Pale: fits of
+    curves that end before the plateau is reached, or that the fit does not follow.
     """
     evolution_times = sorted(set(fits["evolution_time_us"]))
     exit_rates = fits.drop_duplicates("temperature_K").sort_values("temperature_K")
@@ -228,7 +233,7 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
     inverse_temperature_axis(axes, fits["temperature_K"])
     handles = [Line2D([], [], color=GREY, marker="_", markersize=5, label="mean exit rate")]
     # All at their own temperature: open markers, larger for shorter t_p, so that one is seen within the other.
-    pale = 0
+    pale = half_filled = 0
     for number, evolution_us in enumerate(evolution_times):
         echoes = 0
         look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 2.0 + 1.3 * (len(evolution_times) - 1 - number)}
@@ -238,6 +243,7 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
                 continue
             echoes += 1
             pale += not good(row)
+            half_filled += jumping(row)
             x, rate, colour = 1000 / row["temperature_K"], row["rate_per_s"], colours[row["temperature_K"]]
             of_tensors = 1.96 * np.sqrt(np.nansum([row["rate_sd_model_per_s"] ** 2, row["rate_sd_dft_per_s"] ** 2]))
             axes.plot([x, x], [max(rate - of_tensors, rate / 10), rate + of_tensors], color=colour, alpha=0.3,
@@ -245,9 +251,13 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
             low, high = interval(row)
             bars = [[rate - low], [high - rate]]
             gid, alpha = ("echo_rate", 1.0) if good(row) else ("echo_rate_incomplete", 0.45)
-            axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look)
+            face = {"fillstyle": "bottom", "markerfacecoloralt": "white"} if jumping(row) else {}
+            face |= {"markerfacecolor": colour if jumping(row) else "none"}
+            axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look | face)
         if echoes:
             handles.append(Line2D([], [], color=BLACK, label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs", **look))
+    if half_filled:
+        handles.append(Line2D([], [], linestyle="none", label="half filled: ions jump during t$_p$"))
     if pale:
         handles.append(Line2D([], [], linestyle="none", label="pale: curve incomplete, or poor fit"))
     tensor_fits = tensor_fits[tensor_fits["rate_per_s"].notna()].sort_values("temperature_K")
@@ -274,7 +284,9 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
     times = sorted(set(fits["evolution_time_us"]))
     for temperature, rows in fits.groupby("temperature_K"):
         rows = rows.sort_values("evolution_time_us")
-        axes.plot(rows["evolution_time_us"], rows["plateau_ratio"], color=colours[temperature], linewidth=0.7, zorder=1)
+        known = rows[rows["flag"].isin(["ok", JUMPING])]
+        axes.plot(known["evolution_time_us"], known["plateau_ratio"], color=colours[temperature], linewidth=0.7,
+                  zorder=1)  # fmt: skip
         for _, row in rows.iterrows():
             if reason(row) or not fitted(row) or plateau(row)[1] > WIDEST_PLATEAU:
                 continue
@@ -357,20 +369,23 @@ def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFra
 
 
 def best_evolution_time(fits: pd.DataFrame) -> float:
-    """The t_p (µs) with most echoes in which ions stay while phases evolve; of several the middle one, of none the
-    shortest."""
+    """The t_p (µs) with most echoes that have a rate, and of those with most during which ions stay; of several the
+    middle one, of none the shortest."""
     usable = fits[[reason(row) is None for _, row in fits.iterrows()]]
     times = sorted(set(fits["evolution_time_us"]))
-    number = [(usable["evolution_time_us"] == time).sum() for time in times]
+    of_time = [usable.loc[usable["evolution_time_us"] == time, "flag"] for time in times]
+    number = [(len(flags), int((flags == "ok").sum())) for flags in of_time]
     best = [time for time, n in zip(times, number, strict=True) if n == max(number)]
-    return best[len(best) // 2] if max(number) else times[0]
+    return best[len(best) // 2] if len(usable) else times[0]
 
 
-def say_why_none_is_frozen(axes: Axes) -> None:
-    """Clear of the decays, which run through the middle: all of them are dotted, or there is none."""
-    jumping = any(line.get_gid() == "jumping" for line in axes.lines)
-    said = "all dotted: ions jump\nwhile phases evolve" if jumping else "no simulated curve is an echo"
-    axes.text(0.03, 0.3, said, transform=axes.transAxes)
+def drawn_echoes(axes: Axes) -> tuple[list[Line2D], list[Line2D]]:
+    """The simulated decays in a panel, which says so where there is none, and a key where some are dotted."""
+    found = [line for line in axes.lines if line.get_gid() in ("echo", "jumping")]
+    if not found:
+        axes.text(0.03, 0.3, "no simulated curve is an echo", transform=axes.transAxes)
+    dotted = any(line.get_gid() == "jumping" for line in found)
+    return found, [Line2D([], [], color=BLACK, linestyle=":", label="ions jump during t$_p$")] if dotted else []
 
 
 def draw(
@@ -400,20 +415,19 @@ def draw(
     if measured is not None:
         draw_measured(a, measured, measured_fits, chosen, colours)
     a.set_xscale("log")
-    drawn = [line for line in a.lines if line.get_gid() == "echo"]
+    drawn, dotted = drawn_echoes(a)
     a.set_ylim(min([0, *(line.get_ydata().min() * 1.1 for line in drawn)]), 1.08)
     a.set(xlabel=r"mixing time t$_m$ (s)", ylabel=r"S$_2$(t$_p$, t$_m$) / S$_2$(t$_p$, t$_m$→0)")
     a.set_title(rf"spin-alignment echo, t$_p$ = {chosen:g} µs")
     if not drawn:
         times_s = curves.loc[curves["mixing_time_s"] > 0, "mixing_time_s"]
         a.set_xlim(times_s.min(), times_s.max())
-        say_why_none_is_frozen(a)
     if correlation is not None:
         draw_correlation(panels["d"], correlation, colours)
     keys = [Line2D([], [], color=colour, label=f"{temperature:g} K") for temperature, colour in colours.items()]
     by_rates = " and rates" if curves["S2_normalised_sd_rates"].notna().any() else ""
     if drawn:
-        keys += [Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
+        keys += [*dotted, Line2D([], [], color=BLACK, linewidth=0.6, linestyle="--", label="fit"),
                  Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="continued from here"),
                  Patch(color=GREY, alpha=0.6, linewidth=0, label="95 %, sampling"),
                  Patch(color=GREY, alpha=0.25, linewidth=0, label="1 s.d., tensors" + by_rates)]  # fmt: skip
@@ -423,9 +437,9 @@ def draw(
         keys.append(Line2D([], [], color=BLACK, linewidth=0.6, linestyle="-.", label="fit to measured"))
     if measured is not None and (measured_fits["status"] == "ok").any():
         keys.append(Line2D([], [], color="white", label="its 1/τ, plateau", **STAR))
-    figure.legend(handles=keys, loc="outside upper center", ncols=8 if measured is None else 6)
+    figure.legend(handles=keys, loc="outside upper center", ncols=6)
 
-    panels["b"].legend(handles=draw_rates(panels["b"], fits, tensor_fits, colours), loc="best")
+    below_legend(panels["b"], draw_rates(panels["b"], fits, tensor_fits, colours))
     draw_plateaus(panels["c"], fits, colours)
     if measured is not None:
         draw_measured_numbers(panels["b"], panels["c"], measured_fits, colours)

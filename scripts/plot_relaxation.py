@@ -114,7 +114,8 @@ def main() -> None:
     measured = for_figure(args.literature, args.material, args.phase, ["spin_lattice_relaxation_rate"])
     vibrations = None
     if args.vibrations is not None:
-        vibrations = read_table(args.vibrations, ["temperature_K", "rate_per_s", "rate_se_per_s"], ["quantity"])
+        columns = ["temperature_K", "rate_per_s", "rate_se_per_s"]
+        vibrations = only_errors(read_table(args.vibrations, columns, ["quantity"]), args.intervals)
     save(draw(only_errors(read(args.relaxation), args.intervals), vibrations, measured), args.out_pdf, args.out_png)
 
 

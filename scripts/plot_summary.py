@@ -114,11 +114,9 @@ def draw_echoes(axes: Axes, echo: pd.DataFrame, fits: pd.DataFrame) -> None:
     plot_echo.draw_decays(axes, echo, fits, chosen, temperature_colours(fits["temperature_K"]))
     axes.set(xscale="log", ylim=(0, 1.08), xlabel=r"mixing time t$_m$ (s)", ylabel=r"S$_2$(t$_m$) / S$_2$(0)")
     axes.set_title(rf"spin-alignment echo, t$_p$ = {chosen:g} µs")
-    drawn = [line for line in axes.lines if line.get_gid() == "echo"]
+    drawn, dotted = plot_echo.drawn_echoes(axes)
     if drawn:
-        axes.legend(handles=drawn, loc="lower left")
-    else:
-        plot_echo.say_why_none_is_frozen(axes)
+        axes.legend(handles=[*drawn, *dotted], loc="lower left")
 
 
 def draw_rates(

@@ -208,9 +208,10 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
             with_model = True
             moved = line_of(rows["rate_per_s"][both], error[both])
             covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
-    interval = "sampling and rate model" if with_model else "sampling"
+    parts = ["sampling and rate model" if with_model else "sampling"]
     for error_of, name in (("rate_sd_model_per_s", "tensors"), ("rate_sd_dft_per_s", "DFT")):
-        interval += f", {name}" if base[error_of].notna().any() else ""
+        parts += [name] if base[error_of].notna().any() else []
+    interval = ", ".join(parts) if len(parts) > 1 or with_model else "sampling only"
     return DecayLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), basis, interval)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -83,6 +84,13 @@ def letter(axes: Axes, name: str) -> None:
     axes.annotate(
         name, (0, 1), (-20, 4), xycoords="axes fraction", textcoords="offset points", ha="right", weight="bold", size=8
     )
+
+
+def below_legend(axes: Axes, handles: list[Artist]) -> None:
+    """Legend in the lower left corner, which a line that falls on a logarithmic axis leaves free, with room for it."""
+    low, high = np.log10(axes.get_ylim())
+    axes.set_ylim(10 ** (low - (0.05 * len(handles)) * (high - low)), 10**high)
+    axes.legend(handles=handles, loc="lower left")
 
 
 def inverse_temperature_axis(

@@ -41,15 +41,30 @@ def read_table(
 
 # Kinds of errors, by what the names of their columns hold; that of the rate model are rows of another `shift`, from
 # which `moved_log_sd` and `moved_sd` make columns.
-ERRORS = {"sampling": "se_sampling", "model": "sd_model", "rates": "sd_rates", "dft": "sd_dft"}
-KINDS = ("sampling", "model", "rates", "dft")
+ERRORS = {
+    "sampling": ("se_sampling", "amplitude_se", "plateau_se", "rate_se"),
+    "model": ("sd_model",),
+    "rates": ("sd_rates",),
+    "dft": ("sd_dft",),
+}
+KINDS = tuple(ERRORS)
+# Intervals of sampling by their ends, and the columns of their values.
+INTERVALS = {
+    "rate_ci_{}_per_s": "rate_per_s",
+    "ci_{}_m2_per_s": "D_tracer_m2_per_s",
+    "conductivity_ci_{}_S_per_cm": "conductivity_S_per_cm",
+}
 
 
 def only_errors(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
-    """The table with errors of these kinds only, of KINDS; columns of the others are empty, rows left out."""
+    """The table with errors of these kinds only, of KINDS; columns of the others are empty, rows left out, and
+    intervals have no width."""
     kinds = set(kinds)
-    left = [part for kind, part in ERRORS.items() if kind not in kinds]
+    left = [part for kind, parts in ERRORS.items() if kind not in kinds for part in parts]
     table = table.assign(**{name: np.nan for name in table if any(part in name for part in left)})
+    if "sampling" not in kinds:
+        ends = {form.format(end): value for form, value in INTERVALS.items() for end in ("low", "high")}
+        table = table.assign(**{name: table[value] for name, value in ends.items() if name in table})
     return table if "rates" in kinds or "shift" not in table else table[table["shift"] == 0]
 
 

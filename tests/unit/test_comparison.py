@@ -355,7 +355,7 @@ def test_echoes_with_the_rate_model_moved_widen_the_echo_alone():
     without = study(shift_eV=0.02).energy("SAE")
     added = ((with_model.high - with_model.low) / 3.92) ** 2 - ((without.high - without.low) / 3.92) ** 2
     assert np.sqrt(added) == pytest.approx(0.04, rel=1e-6)
-    assert (with_model.interval, without.interval) == ("sampling and rate model, tensors", "sampling, tensors")
+    assert (with_model.interval, without.interval) == ("sampling and rate model", "sampling only")
 
 
 def test_errors_of_tensors_and_of_dft_widen_the_echo():
@@ -367,6 +367,10 @@ def test_errors_of_tensors_and_of_dft_widen_the_echo():
     expected = np.sqrt((of_sampling**2 + 0.1**2 + 0.3**2 + 0.01**2) / (of_sampling**2 + 0.01**2))
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(expected, rel=0.01)
     assert wide.interval == "sampling, tensors, DFT"
+    # A temperature at which a member's curve has no fit is no more certain than the others.
+    scattered.loc[scattered.index[0], "rate_sd_model_per_s"] = np.nan
+    again = Study(synthetic_rates(), synthetic_diffusion(), scattered, synthetic_couplings()).energy("SAE")
+    assert (again.low, again.high) == pytest.approx((wide.low, wide.high))
 
 
 def test_incomplete_curves_and_temperatures_without_an_echo_predict_nothing():

@@ -95,7 +95,7 @@ def synthetic_echoes() -> tuple[pd.DataFrame, pd.DataFrame]:
             signal = decay_curve(time, 0.15, 1 / rate, 0.8, 0.05)
             curve = pd.DataFrame({"mixing_time_s": time, "S2": signal, "S2_normalised_se_sampling": 1e-3})
             errors = {"S2_normalised_sd_model": 2e-3, "S2_normalised_sd_dft": np.nan}
-            curve = curve.assign(**common, **errors, flag=flag, form="matrix" if flag != "ok" else "frozen")
+            curve = curve.assign(**common, **errors, flag=flag)
             curves.append(curve.assign(continued=time > 1e-2))
             fit = (
                 dict.fromkeys(plot_echo.FITS, 0.01) | common | {"t1q_s": np.nan, "rate_per_s": rate, "tau_s": 1 / rate}
@@ -461,9 +461,9 @@ def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
         assert line.get_ydata()[0] == pytest.approx(1, abs=1e-3)  # relative to t_m = 0
         assert line.get_xdata().min() > 0
     note = figure.get_supxlabel()
-    assert "10, 100 µs: not drawn, decay faster than 1/t$_p$: 300 K" in note
-    assert "100 µs: dotted, jumps during evolution: 200 K" in note
-    assert len(drawn(figure, "echo_rate")) == 3
+    assert "10, 100 µs: not drawn: decay faster than 1/t$_p$: 300 K" in note
+    assert [line.get_fillstyle() for line in drawn(figure, "echo_rate")].count("bottom") == 1
+    assert len(drawn(figure, "echo_rate")) == 4
 
 
 def test_measured_decays_choose_the_evolution_time_start_at_one_and_are_fitted(tmp_path):
@@ -559,9 +559,9 @@ def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_p
     figure = plot_echo.draw(*read)
     assert len(drawn(figure, "plateau_extrapolated")) == 2
     assert {line.get_markerfacecolor() for line in drawn(figure, "plateau_extrapolated")} == {"white"}
-    assert len(drawn(figure, "plateau")) == 1
+    assert len(drawn(figure, "plateau")) == 2
     rates = drawn(figure, "echo_rate")
-    assert [float(line.get_xdata()[0]) for line in rates] == [pytest.approx(1000 / 200)]  # exactly at its temperature
+    assert {float(line.get_xdata()[0]) for line in rates} == {1000 / 200}  # exactly at its temperature
     assert "curve incomplete, fit extrapolated (open): 150 K" in figure.get_supxlabel()
 
 
@@ -632,14 +632,43 @@ def test_the_band_of_the_committee_starts_at_nothing(tmp_path):
 
 def test_where_nothing_is_an_echo_the_figure_says_so(tmp_path):
     curves, fits = synthetic_echoes()
-    fits["flag"], curves["form"] = "jumps_during_evolution", "matrix"
+    fits["flag"] = "evolution_beyond_the_lags"
     assert plot_echo.best_evolution_time(fits) == fits["evolution_time_us"].min()
     figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
+    assert not drawn(figure, "echo") + drawn(figure, "jumping") + drawn(figure, "echo_rate")
+    assert any("no simulated curve is an echo" in text.get_text() for text in figure.axes[0].texts)
+    assert "10, 100 µs: not drawn: evolution beyond the lags: all temperatures" in figure.get_supxlabel()
+
+
+def test_echoes_of_the_matrix_form_are_dotted_with_bands_and_rates_as_long_as_they_have_one(tmp_path):
+    """At 300 K, 1e8 1/s, nothing is left of them within an evolution time: dotted, and without a rate."""
+    curves, fits = synthetic_echoes()
+    fits["flag"] = "jumps_during_evolution"
+    figure = plot_echo.draw(*plot_echo.read(*written([curves, fits], tmp_path)))
     assert not drawn(figure, "echo")
-    assert not drawn(figure, "echo_rate")
-    assert any("ions jump\nwhile phases evolve" in text.get_text() for text in figure.axes[0].texts)
     assert len(drawn(figure, "jumping")) == 3
-    assert "10, 100 µs: dotted, jumps during evolution: all temperatures" in figure.get_supxlabel()
+    bands = [band for band in figure.axes[0].collections if isinstance(band, PolyCollection)]
+    assert len(bands) == 6
+    assert "ions jump during t$_p$" in [text.get_text() for text in figure.legends[0].get_texts()]
+    rates = drawn(figure, "echo_rate")
+    assert {line.get_fillstyle() for line in rates} == {"bottom"}
+    assert len(rates) == 4
+    assert figure.get_supxlabel() == "t$_p$ = 10, 100 µs: no rate: decay faster than 0.3/t$_p$: 300 K."
+
+
+def test_intervals_of_rates_without_sampling_are_those_of_the_rate_model(tmp_path):
+    curves, fits = synthetic_echoes()
+    moved = fits.assign(shift=1, rate_per_s=1.5 * fits["rate_per_s"])
+    _, rows, _ = plot_echo.read(*written([curves, pd.concat([fits, moved])], tmp_path))
+    first = rows.iloc[0]
+    both, sampling, rates, none = (
+        np.log(plot_echo.interval(only_errors(rows, kinds).iloc[0])[1] / first["rate_per_s"])
+        for kinds in (["sampling", "rates"], ["sampling"], ["rates"], [])
+    )
+    assert sampling == pytest.approx(np.log(1.1))
+    assert rates == pytest.approx(1.96 * np.log(1.5))
+    assert both == pytest.approx(np.hypot(sampling, rates))
+    assert none == 0
 
 
 def test_echoes_and_fits_of_different_runs_are_refused(tmp_path):
@@ -671,7 +700,7 @@ def test_intervals_of_diffusion_can_be_chosen(tmp_path):
     table = pd.concat([table, moved], ignore_index=True)
     text = {}
     for kinds in (("sampling", "rates"), ("sampling",), ("rates",), ()):
-        figure = plot_diffusion.draw(plot_diffusion.only_intervals(table, kinds), NO_LITERATURE)
+        figure = plot_diffusion.draw(only_errors(table, kinds), NO_LITERATURE)
         (band,) = (part for part in figure.axes[0].collections if isinstance(part, PolyCollection))
         band = band.get_paths()[0].get_extents()
         text[kinds] = figure.get_supxlabel(), band.y1 / band.y0
