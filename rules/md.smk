@@ -93,7 +93,7 @@ if "eos" in config["potential"]:
             potential=rules.train_potential.output.config,
             members=POTENTIAL_FILES,
             eos=config["potential"]["eos"],
-            dataset=rules.ingest.output,
+            dataset=POTENTIAL_DATASET,
             trajectories=expand(rules.run_md_rates.output.trajectory, temperature=HOT, arrangement=HOT_RUNS),
             checks=expand(rules.run_md_rates.output.checks, temperature=HOT, arrangement=HOT_RUNS),
         output:

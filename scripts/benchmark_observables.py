@@ -24,7 +24,8 @@ BINS = 513  # odd: the central line lies in the middle of one
 
 
 def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucleus) -> dict[str, float]:
-    """Seconds for each observable, with its errors over replicas, committee and samples where the study has them."""
+    """Seconds for each observable: echoes and correlation with their errors over replicas, committee, samples and DFT,
+    line shapes and exchange spectra of the mean tensors."""
     sets = [states.mean, *states.members, *states.samples, *states.scaled]
 
     def frozen_echoes() -> None:

@@ -62,7 +62,7 @@ def main() -> None:
         tried = 0
         while len(found) < args.arrangements and tried < DRAWN * args.arrangements:
             start = hop_start(crystal, sites, tuple(cells[0]), jump_of_class(sites, entry), args.min_distance,
-                              args.seed + tried)  # fmt: skip
+                              args.seed + tried, calculator=calc)  # fmt: skip
             tried += 1
             common = {"class": entry["name"], "from": entry["from"], "to": entry["to"], "arrangement": tried - 1}
             path = args.state / f"{re.sub('[^A-Za-z0-9.-]', '_', entry['name'])}_{tried - 1}.json"

@@ -50,7 +50,7 @@ def main() -> None:
                 break
             try:
                 start = hop_start(crystal, sites, tuple(args.repeat), jump_of_class(sites, entry), args.min_distance,
-                                  args.seed + arrangement, args.follow)  # fmt: skip
+                                  args.seed + arrangement, args.follow, calc)  # fmt: skip
                 hop = find_barrier(start, calc, args.images, args.max_force)
                 find_minima(hop, start.ion, calc)
             except NebFailed as error:

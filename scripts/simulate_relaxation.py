@@ -2,8 +2,9 @@
 
 One row a field and quantity: R1 (initial slope of the recovery) and, for spin 3/2, R1_recovery (1/t when 1/e of it is
 left), R1_fast and R1_slow (its exponentials, of weights 1/5 and 4/5), R1Q, R2_central, R2_satellites. Of a powder
-R1_recovery is that of the sum of crystallites, how they differ being taken from the sites' mean tensors; other rates
-are those of spectral densities averaged over the powder, initial slopes of what the crystallites do.
+R1_recovery is that of the sum of crystallites, how they differ being taken from the sites' mean tensors, while what
+surroundings add relaxes all alike; other rates are those of spectral densities averaged over the powder, initial slopes
+of what the crystallites do.
 `se_sampling_per_s` is the standard error over replicas of kinetic Monte Carlo (Student's t) and replicates of the site
 tensors, `sd_model_per_s` the standard deviation over the committee, `sd_dft_per_s` that of DFT from experiment. `valid`
 is 0 where hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended before the tensors
@@ -66,8 +67,11 @@ def crystallites(propagator: Propagator, tensors: np.ndarray) -> list[list[relax
     return found
 
 
-def later_than_slope(decays: list[list[relaxation.Decay]], nucleus: Nucleus, field_T: float) -> float:
-    """R1_recovery of a powder over its R1, by decays of `crystallites`; 1 where nothing relaxes."""
+def later_than_slope(
+    decays: list[list[relaxation.Decay]], nucleus: Nucleus, field_T: float, alike: dict[str, float]
+) -> float:
+    """R1_recovery of a powder over its R1, by decays of `crystallites` and what relaxes them all alike (`R1_fast` and
+    `R1_slow`, 1/s); 1 where nothing relaxes."""
     some, weights = lebedev(DEGREE)
     directions, shares = lebedev(EVERY)
     # Of m = 0, which populations do not feel, any decay will do.
@@ -75,7 +79,7 @@ def later_than_slope(decays: list[list[relaxation.Decay]], nucleus: Nucleus, fie
     # Spectral densities are of rank 4 in the direction, so that those of a few directions tell all.
     cosine = directions @ some.T
     spread = sum((2 * rank + 1) * eval_legendre(rank, cosine) for rank in (0, 2, 4)) * weights
-    fast, slow = (np.maximum(spread @ [of[name] for of in rates], 0) for name in ("R1_fast", "R1_slow"))
+    fast, slow = (np.maximum(spread @ [of[name] for of in rates] + alike[name], 0) for name in ("R1_fast", "R1_slow"))
     slope = float(shares @ (0.2 * fast + 0.8 * slow))
     return relaxation.recovery_rate(fast, slow, shares) / slope if slope > 0 else 1.0
 
@@ -130,7 +134,10 @@ def rows_of(
             for fits in ([mean, of_means], by_replica, *by_set)
         ]
         if nucleus.spin == 1.5:
-            later = None if powder is None else later_than_slope(powder, nucleus, field)
+            (whole_rates, of_sites), later = found[0], None
+            if powder is not None:
+                by_surroundings = {name: whole_rates[name] - of_sites[name] for name in ("R1_fast", "R1_slow")}
+                later = later_than_slope(powder, nucleus, field, by_surroundings)
             found = [[with_recovery(rates, later) for rates in some] for some in found]
         (rates, by_means), *scattered = found
         of_replicas, of_members, of_samples, of_scaled = (pd.DataFrame(some, columns=list(rates)) for some in scattered)

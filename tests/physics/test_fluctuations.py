@@ -15,7 +15,14 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
 from insilico_nmr.nuclei import nucleus
 from insilico_nmr.powder import quadrupolar_frequency, zcw
-from insilico_nmr.relaxation import Decay, fit_decay, fluctuation_kernels, relaxation_rates, with_surroundings
+from insilico_nmr.relaxation import (
+    Decay,
+    fit_decay,
+    fluctuation_kernels,
+    recovery_rate,
+    relaxation_rates,
+    with_surroundings,
+)
 from insilico_nmr.surroundings import Added
 from insilico_nmr.tensors import from_components
 from lattices import ONE_RATE, bravais, network
@@ -224,6 +231,11 @@ def test_equal_sites_relax_by_their_surroundings_alone(equal_sites):
         for name in ("R1", "R1Q", "R2_satellites"):
             assert rows.loc[name, "rate_per_s"] == pytest.approx(expected[name], rel=0.05)
             assert rows.loc[name, "by_surroundings_per_s"] == pytest.approx(rows.loc[name, "rate_per_s"], rel=1e-6)
+        # Crystallites, which the means alone tell apart, are all alike.
+        in_one = (np.array([rows.loc[name, "rate_per_s"]]) for name in ("R1_fast", "R1_slow"))
+        recovery = recovery_rate(*in_one, np.ones(1))
+        assert rows.loc["R1_recovery", "rate_per_s"] == pytest.approx(recovery, rel=1e-3)
+        for name in ("R1", "R1Q", "R2_satellites"):
             # The error of DFT counts twice: rates go with the square of the tensors.
             assert rows.loc[name, "sd_dft_per_s"] == pytest.approx(0.2 * rows.loc[name, "rate_per_s"], rel=0.02)
 

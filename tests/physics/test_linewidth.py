@@ -29,7 +29,11 @@ def line_at(tmp_path):
             "--isotope", "7Li", "--supercell", 2, 2, 2, "--out", tmp_path / "line.csv", "--replicas", 3,
             "--max-events", 200_000, *flags,
         )  # fmt: skip
-        return pd.read_csv(tmp_path / "line.csv").iloc[0] if code == 0 else said
+        if code:
+            return said
+        row = pd.read_csv(tmp_path / "line.csv").iloc[0]
+        row["said"] = said
+        return row
 
     return simulated
 
@@ -106,6 +110,8 @@ def test_the_stated_error_is_that_of_the_mean(line_at):
 
 def test_an_element_without_isotopes_is_named_and_has_no_spin(line_at):
     line = line_at(1e-3, element="Xe")
+    assert "Xe: not in resources/nuclei.csv, taken to have no spin" in line["said"]
+    assert "not in resources" not in line_at(1e-3)["said"]
     assert line["mobile_part"] == 0
     assert line["second_moment_rad2_per_s2"] > 0
 

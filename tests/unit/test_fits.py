@@ -36,6 +36,14 @@ def test_two_stages_are_told_from_one():
     assert fits.fit_decay(TIME_S, single + error * rng.normal(size=60), error).stages == 1
 
 
+def test_a_fit_that_does_not_converge_says_where_it_stopped_and_has_no_decay_time(monkeypatch):
+    monkeypatch.setattr(fits, "EVALUATIONS", 12)
+    signal = fits.decay_curve(TIME_S, 0.6, 1e-3, 0.5, 0.2) + 0.01 * np.random.default_rng(2).normal(size=60)
+    with pytest.raises(fits.FitFailed, match=r"no convergence: .* \(stopped at amplitude = .*, tau_s = ") as failed:
+        fits.fit_measured_decay(TIME_S, signal)
+    assert set(failed.value.last_parameters) == {"amplitude", "beta", "plateau", "tau_s"}
+
+
 def test_errors_cover_the_truth_as_often_as_they_should():
     rng = np.random.default_rng(1)
     clean = fits.decay_curve(TIME_S, 0.2, 1e-2, 0.7, 0.1)
