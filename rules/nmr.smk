@@ -495,9 +495,10 @@ rule simulate_exchange:
     params:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables/exchange", mixing_times_s="mixing_times_s"),
+        direction=flags("observables", direction="direction"),
     shell:
         "python {input.code[0]} --propagator {input.propagator} --moved {input.moved} --site-tensors {input.tensors}"
-        " {params.isotope} {params.flags} --out {output} > {log} 2>&1"
+        " {params.isotope} {params.flags} {params.direction} --out {output} > {log} 2>&1"
 
 
 rule gather_table:
