@@ -371,7 +371,7 @@ def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFra
 def best_evolution_time(fits: pd.DataFrame) -> float:
     """The t_p (µs) with most echoes that have a rate, and of those with most during which ions stay; of several the
     middle one, of none the shortest."""
-    usable = fits[[reason(row) is None for _, row in fits.iterrows()]]
+    usable = fits[[reason(row) is None and fitted(row) for _, row in fits.iterrows()]]
     times = sorted(set(fits["evolution_time_us"]))
     of_time = [usable.loc[usable["evolution_time_us"] == time, "flag"] for time in times]
     number = [(len(flags), int((flags == "ok").sum())) for flags in of_time]

@@ -455,6 +455,9 @@ def test_rates_of_unknown_origin_are_refused(tmp_path):
 def test_curves_that_are_no_echoes_are_named_and_not_drawn(tmp_path):
     curves, fits, tensor_fits = plot_echo.read(*written(list(synthetic_echoes()), tmp_path))
     assert plot_echo.best_evolution_time(fits) == 10.0
+    # A curve without a fit has no rate to show.
+    lost = fits.assign(rate_per_s=fits["rate_per_s"].mask(fits["evolution_time_us"] == 10.0))
+    assert plot_echo.best_evolution_time(lost) == 100.0
     figure = plot_echo.draw(curves, fits, tensor_fits)
     assert [line.get_label() for line in drawn(figure, "echo")] == ["150 K", "200 K"]
     for line in drawn(figure, "echo"):
