@@ -307,11 +307,7 @@ def main() -> None:
             }
         )
 
-    fit_table = pd.DataFrame(fits)
-    # N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
-    fit_table["rate_over_exit_rate"] = fit_table["rate_per_s"] / exit_rate
-    fit_table["rate_over_tensor_change_rate"] = fit_table["rate_per_s"] / to_another if to_another > 0 else np.nan
-    fit_table = fit_table.reindex(
+    fit_table = pd.DataFrame(fits).reindex(
         columns=[
             "temperature_K",
             "observable",
@@ -348,6 +344,9 @@ def main() -> None:
             "status",
         ]
     )
+    # N/(N−1) for N equal, all-connected sites; what a reading of τ as a jump time would miss.
+    fit_table["rate_over_exit_rate"] = fit_table["rate_per_s"] / exit_rate
+    fit_table["rate_over_tensor_change_rate"] = fit_table["rate_per_s"] / to_another if to_another > 0 else np.nan
     powder = arguments.direction is None  # limits are those of a powder
     for name, limit in (("short", echo.plateau_short_evolution), ("long", echo.plateau_long_evolution)):
         fit_table[f"plateau_ratio_{name}_evolution"] = limit(propagator.limit, states.mean) if powder else np.nan
