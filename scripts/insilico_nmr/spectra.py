@@ -18,6 +18,7 @@ from insilico_nmr.tensors import efg_principal
 
 OCTANT_SUBDIVISIONS = 96  # 9216 triangles: a static pattern within 0.1 % of 400 subdivisions on 500 bins
 MOST_POINTS = 1 << 15
+LEAST_DIRECTIONS = 4000
 DECAY_AT_END = 7.0  # the apodised signal has fallen to exp(−7) = 0.1 % where it is cut
 
 
@@ -231,12 +232,11 @@ def fast_spectrum(
 
 
 def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) -> int:
-    """Directions of whose lines, `width_Hz` wide, the pattern of tensors (S, 3, 3) in a.u. does not show single ones.
-
-    Ten times as many as side by side fill the widest pattern of one transition.
+    """ZCW directions of whose lines, `width_Hz` wide, the pattern of tensors (S, 3, 3) in a.u. is right to 0.1 % of its
+    area: a hundred times as many as side by side fill the widest pattern of one transition.
     """
     pattern = np.ptp(np.linalg.eigvalsh(tensors), axis=1).max() * abs(outermost_unit(nucleus))
-    return int(np.ceil(10 * pattern / width_Hz))
+    return int(np.ceil(100 * pattern / width_Hz))
 
 
 def motional_spectra(
@@ -246,15 +246,16 @@ def motional_spectra(
     nucleus: Nucleus,
     lorentz_Hz: float,
     gauss_Hz: float = 0.0,
-    direction_count: int = 4000,
+    for_spread: int | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Axis (Hz, (n,)) and spectra (1/Hz) of the same tensors at rest, exchanging, and in the fast limit.
 
-    The exchange spectrum sums ZCW directions: `direction_count`, or as many more as its lines need
-    (`directions_needed`). MOST_POINTS bounds that number too, to 85,000: half a minute for 16 states.
+    The exchange spectrum sums ZCW directions: as many as its lines need (`directions_needed`), LEAST_DIRECTIONS at
+    least. Where only the difference of two spectra is wanted, `for_spread` directions or a tenth of those needed do.
     """
     time_step_s, count = acquisition(tensors, nucleus, lorentz_Hz, gauss_Hz)
-    directions, weights = zcw(max(direction_count, directions_needed(tensors, nucleus, max(lorentz_Hz, gauss_Hz))))
+    needed = directions_needed(tensors, nucleus, max(lorentz_Hz, gauss_Hz))
+    directions, weights = zcw(max(LEAST_DIRECTIONS, needed) if for_spread is None else max(for_spread, needed // 10))
     fid = exchange_fid(generator, populations, tensors, nucleus, directions, weights, time_step_s, count)
     axis_Hz, exchange = spectrum_of_fid(fid, time_step_s, lorentz_Hz, gauss_Hz)
     limits = (populations, tensors, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)

@@ -231,20 +231,22 @@ def test_spectrum_of_spin_1_has_no_central_line():
 
 
 def test_directions_are_as_many_as_narrow_lines_on_a_wide_pattern_need():
-    """Patterns 472 and 247 kHz wide, lines of 500 Hz: 9435 directions, whatever fewer are asked for."""
-    states = np.array([field_gradient(6.29e5), field_gradient(3.29e5)])
-    assert spectra.directions_needed(states, LITHIUM, 500.0) == 9435
+    """Patterns 94 and 49 kHz wide, lines of 500 Hz: 18,870 directions, and for a spread a tenth at least."""
+    turn = Rotation.from_rotvec([0.4, 1.1, -0.7]).as_matrix()
+    states = 0.2 * np.array([field_gradient(6.29e5, rotation=turn), field_gradient(3.29e5, rotation=turn.T)])
+    assert spectra.directions_needed(states, LITHIUM, 500.0) == 18871
     generator = column_generator(np.ones((2, 2)))
 
-    def exchange(states, count):
-        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 500.0, direction_count=count)
+    def exchange(count: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 500.0, for_spread=count)
         return axis_Hz, found["exchange"], found["rigid"]
 
-    axis_Hz, few, rigid = exchange(states, 1000)
-    np.testing.assert_array_equal(few, exchange(states, 9435)[1])
-    assert difference(few, rigid, axis_Hz) < 0.02
-    # Of narrow patterns they are those asked for.
-    assert difference(exchange(0.1 * states, 1000)[1], exchange(0.1 * states, 4000)[1], axis_Hz) > 0
+    axis_Hz, whole, rigid = exchange(None)
+    np.testing.assert_array_equal(whole, exchange(18870)[1])
+    assert difference(whole, rigid, axis_Hz) < 0.004
+    few = exchange(1000)[1]
+    np.testing.assert_array_equal(few, exchange(1887)[1])
+    assert difference(few, rigid, axis_Hz) > 0.01
 
 
 def test_replicas_of_kinetic_monte_carlo_and_replicates_of_tensors_are_in_the_sampling_error(tmp_path, monkeypatch):
