@@ -54,7 +54,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("supercell and its atoms")
     left.set(ylabel="barrier (eV)", ylim=(0, None))
     right.set_ylabel(f"barrier − that in {cells[-1].replace('x', '×')} (eV)")
-    left.legend()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=7)
     for axes, name in zip((left, right), "ab", strict=True):
         letter(axes, name)
     return figure
