@@ -134,6 +134,11 @@ def fitted(row: pd.Series) -> bool:
     return bool(np.isfinite(row["rate_per_s"]))
 
 
+def has_rate(row: pd.Series) -> bool:
+    """Whether the row holds a fit of an echo that has a rate."""
+    return fitted(row) and reason(row) is None
+
+
 def good(row: pd.Series) -> bool:
     """Whether the row's fit is of a complete curve and follows it."""
     return fitted(row) and row["status"].startswith("ok")
@@ -207,7 +212,7 @@ def draw_decays(axes: Axes, curves: pd.DataFrame, fits: pd.DataFrame, evolution_
         line, gid = (":", "jumping") if jumping(row) else ("-", "echo")
         axes.plot(time, signal, line, color=colours[temperature], label=f"{temperature:g} K", gid=gid)
         mark_continued(axes, curve, signal, colours[temperature])
-        if fitted(row) and not reason(row):
+        if has_rate(row):
             axes.plot(time, curve_of(row, time) / start, color=BLACK, linewidth=0.6, linestyle="--")
 
 
@@ -239,7 +244,7 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
         look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 2.0 + 1.3 * (len(evolution_times) - 1 - number)}
         look |= {"markerfacecolor": "none", "markeredgewidth": 0.8, "linestyle": "none"}
         for _, row in fits[fits["evolution_time_us"] == evolution_us].iterrows():
-            if reason(row) or not np.isfinite(row["rate_per_s"]):
+            if not has_rate(row):
                 continue
             echoes += 1
             pale += not good(row)
@@ -251,8 +256,8 @@ def draw_rates(axes: Axes, fits: pd.DataFrame, tensor_fits: pd.DataFrame, colour
             low, high = interval(row)
             bars = [[rate - low], [high - rate]]
             gid, alpha = ("echo_rate", 1.0) if good(row) else ("echo_rate_incomplete", 0.45)
-            face = {"fillstyle": "bottom", "markerfacecoloralt": "white"} if jumping(row) else {}
-            face |= {"markerfacecolor": colour if jumping(row) else "none"}
+            half = {"fillstyle": "bottom", "markerfacecolor": colour, "markerfacecoloralt": "white"}
+            face = half if jumping(row) else {}
             axes.errorbar(x, rate, bars, color=colour, elinewidth=0.7, gid=gid, alpha=alpha, **look | face)
         if echoes:
             handles.append(Line2D([], [], color=BLACK, label=rf"1/$\tau$, t$_p$ = {evolution_us:g} µs", **look))
@@ -288,7 +293,7 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
         axes.plot(known["evolution_time_us"], known["plateau_ratio"], color=colours[temperature], linewidth=0.7,
                   zorder=1)  # fmt: skip
         for _, row in rows.iterrows():
-            if reason(row) or not fitted(row) or plateau(row)[1] > WIDEST_PLATEAU:
+            if not has_rate(row) or plateau(row)[1] > WIDEST_PLATEAU:
                 continue
             ratio, error = plateau(row)
             sound, colour = good(row), colours[temperature]
@@ -301,7 +306,7 @@ def draw_plateaus(axes: Axes, fits: pd.DataFrame, colours: dict) -> None:
         if len(values):
             axes.axhspan(values.min(), values.max(), color=GREY, alpha=0.25, linewidth=0, zorder=0)
             axes.axhline(values.mean(), color=GREY, linestyle=dash, linewidth=0.8, zorder=0)
-    open_too = any(fitted(row) and not reason(row) and not good(row) for _, row in fits.iterrows())
+    open_too = any(has_rate(row) and not good(row) for _, row in fits.iterrows())
     handles = [Line2D([], [], color=BLACK, marker="o", markersize=3, linestyle="none", label="plateau of the fit"),
                *([Line2D([], [], color=BLACK, marker="o", markersize=4, linestyle="none", markerfacecolor="white",
                          label="extrapolated: curve incomplete, or poor fit")] if open_too else []),
@@ -371,7 +376,7 @@ def draw_measured_numbers(rates: Axes, plateaus: Axes, measured_fits: pd.DataFra
 def best_evolution_time(fits: pd.DataFrame) -> float:
     """The t_p (µs) with most echoes that have a rate, and of those with most during which ions stay; of several the
     middle one, of none the shortest."""
-    usable = fits[[reason(row) is None and fitted(row) for _, row in fits.iterrows()]]
+    usable = fits[[has_rate(row) for _, row in fits.iterrows()]]
     times = sorted(set(fits["evolution_time_us"]))
     of_time = [usable.loc[usable["evolution_time_us"] == time, "flag"] for time in times]
     number = [(len(flags), int((flags == "ok").sum())) for flags in of_time]

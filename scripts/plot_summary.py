@@ -153,7 +153,7 @@ def draw_rates(
         axes.vlines(1000 / rows["temperature_K"], rate / factor, rate * factor, color=PALETTE[0], linewidth=0.7)
         axes.plot(1000 / rows["temperature_K"], rate, marker, color=PALETTE[0], label=name, linestyle="none",
                   markerfacecolor=face)  # fmt: skip
-    usable = fits[[plot_echo.reason(row) is None and plot_echo.good(row) for _, row in fits.iterrows()]]
+    usable = fits[[plot_echo.has_rate(row) and plot_echo.good(row) for _, row in fits.iterrows()]]
     usable = usable[usable["evolution_time_us"] == plot_echo.best_evolution_time(fits)]
     looks = [
         (tensor_fits[tensor_fits["status"].str.startswith("ok")], "^", "1/τ of the tensors' correlation", PALETTE[2]),

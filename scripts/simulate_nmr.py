@@ -37,7 +37,7 @@ import pandas as pd
 from insilico_nmr import echo
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import FitFailed, error_over_replicas, fit_decay, fit_replicas
+from insilico_nmr.fits import CORRELATIONS, FitFailed, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from simulate_spectra import SPREAD_DIRECTIONS
@@ -46,8 +46,6 @@ from simulate_spectra import SPREAD_DIRECTIONS
 INCOMPLETE_ABOVE = 0.1
 # Errors have a floor of 1e-3 of the start (fits.py): such a fit is off by 0.4 % of it or more, many times its error.
 LARGEST_CHI_SQUARE = 20.0
-CORRELATIONS = [f"{two}_correlation" for two in ("amplitude_tau", "amplitude_beta", "amplitude_plateau", "tau_beta",
-                                                 "tau_plateau", "beta_plateau")]  # fmt: skip
 NO_ECHO = {"complete": 0, "status": "no echo: whether ions jump while phases evolve is not known"}
 
 

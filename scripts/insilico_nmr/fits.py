@@ -22,6 +22,8 @@ RELATIVE_FLOOR = 1e-3
 SLOWER = 5.0  # τ' of a slow stage over τ, at least
 # A richer model of a measured decay is taken where chance would make it that much better in fewer cases than this.
 BY_CHANCE = 1e-3
+# Of two parameters of the first stage, in their order in the covariance.
+CORRELATIONS = [f"{a}_{b}_correlation" for a, b in combinations(("amplitude", "tau", "beta", "plateau"), 2)]
 EVALUATIONS = 1000  # of a curve, in a fit to a measured decay; those that converge take a few hundred
 
 
@@ -99,11 +101,11 @@ class DecayFit:
     def correlations(self) -> dict[str, float]:
         """Correlation coefficients of A, ln τ, β and B, by the names of two of them; with their errors the covariance
         of these four."""
-        names = ("amplitude", "tau", "beta", "plateau")
         scale = np.sqrt(np.diag(self.covariance))
+        pairs = combinations(range(4), 2)
         return {
-            f"{one}_{other}_correlation": float(self.covariance[i, j] / (scale[i] * scale[j]))
-            for (i, one), (j, other) in combinations(enumerate(names), 2)
+            name: float(self.covariance[i, j] / (scale[i] * scale[j]))
+            for name, (i, j) in zip(CORRELATIONS, pairs, strict=True)
         }
 
     @property
