@@ -356,7 +356,7 @@ def page_figures():
 
 # Figures whose intervals can be chosen.
 WITH_INTERVALS = ["summary", "couplings", "echo", "spectra", "relaxation", "linewidth", "mas", "paths", "surroundings"]
-WITH_INTERVALS += ["diffusion", "exchange"]
+WITH_INTERVALS += ["diffusion", "exchange", "rates", "histories"]
 
 # MD above this temperature is drawn, and takes no part in the rate model.
 MARK = f"--mark-above {config['md']['rates']['mark_above_K']:g}"

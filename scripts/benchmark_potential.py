@@ -1,23 +1,27 @@
 """Speed of the potentials: features of UF3 (beside the package uf3, where it is installed), and MD steps of both kinds.
 
-UF3 has the sizes of the default study, PaiNN those that are the defaults of the configuration, and both weights that
-mean nothing: only the time counts. Atoms fly as fast as at 600 K, so that neighbours are looked for anew. The package
+UF3 has the sizes of the default study and is fitted to the snapshots; PaiNN has the sizes that are the defaults of the
+configuration and untrained weights, so few steps. Atoms are as fast as at 600 K. The package
 is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets it for
-comparison. Times are CPU times of one process on one core; a second core runs a second replica as fast.
+comparison. Each core runs a replica of its own, as the study's runs do; their speeds, by the clock,
+add up.
 """
 
 import argparse
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from insilico_nmr.dataset import read_dataset
 from insilico_nmr.engines import AseEngine, Engine, LammpsEngine
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import write_json
 from insilico_nmr.networks import Architecture
 from insilico_nmr.painn import PaiNNCalculator, PaiNNPotential
-from insilico_nmr.uf3 import Basis, features, write_lammps
+from insilico_nmr.uf3 import Basis, LeastSquares, Weights, features, write_lammps
 
 SUPERCELLS = ((1, 2, 2), (2, 4, 4), (5, 8, 8))  # 128, 1024 and 10240 atoms, of a cell of 32
 
@@ -51,22 +55,35 @@ def seconds_of_package(atoms, basis: Basis) -> float | None:
     return time.process_time() - start
 
 
-def report_speed(kind: str, engine: Engine, steps: int) -> None:
-    """Print CPU time of an MD step."""
+def seconds_per_step(kind: str, atoms: Atoms, work: Path, steps: int) -> float:
+    """Seconds by the clock of an MD step of one replica: `uf3` from the potential in `work`, or `painn`."""
+    if kind == "uf3":
+        engine: Engine = LammpsEngine(atoms, work, 1.0)
+    else:
+        engine = AseEngine(atoms, PaiNNCalculator(PaiNNPotential(Architecture(5.0, 32, 2, 16))), 1.0)
     with engine:
         engine.draw_velocities(600.0, 1)
         engine.run(1)
-        start = time.process_time()
+        start = time.perf_counter()
         engine.run(steps)
-        used = (time.process_time() - start) / steps
-        count = len(engine.atoms)
-    print(f"MD, {kind}, {count} atoms: {used * 1e3:.2f} ms a step, {86400 / used * 2e-6:.3g} ns a day at 2 fs")
+        return (time.perf_counter() - start) / steps
+
+
+def report_speed(kind: str, atoms: Atoms, work: Path, steps: int, cores: int) -> None:
+    """Print the time of an MD step, and what as many replicas as cores do in a day."""
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        runs = [pool.submit(seconds_per_step, kind, atoms, work, steps) for _ in range(cores)]
+        times = np.array([run.result() for run in runs])
+    per_day = 86400 / times * 2e-6  # ns, at 2 fs a step
+    print(f"MD, {kind}, {len(atoms)} atoms: {times.mean() * 1e3:.2f} ms a step, {per_day.mean():.3g} ns a day, "
+          f"{per_day.sum():.3g} on {cores} cores", flush=True)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="labelled snapshots, for example resources/dft/li3ps4.extxyz")
     parser.add_argument("--work", type=Path, required=True, help="folder for the potential file of the MD timing")
+    parser.add_argument("--cores", type=int, default=2, help="replicas of MD at once (default: %(default)s)")
     args = parser.parse_args()
     frames = read_dataset(args.dataset)
     atoms = max(frames, key=len)
@@ -86,16 +103,16 @@ def main() -> None:
     else:
         print(f"package uf3, without stress: {package:.1f} s, ratio {package / own:.0f}")
 
-    write_lammps(args.work / "member_0.uf3", basis, np.zeros(basis.size))
+    equations = LeastSquares(frames, basis, Weights(0.003, 0.1, 0.002, 0.5, 0.5, 300.0, 1.0))
+    write_lammps(args.work / "member_0.uf3", basis, equations.solve({str(atoms.info["group"]): 1 for atoms in frames}))
     write_json(args.work / "config.json", {"kind": "uf3", "elements": list(elements)})
-    network = PaiNNPotential(Architecture(5.0, 32, 2, 16))
     cell = atoms.copy()
     cell.set_cell(np.diag(cell.cell.lengths()), scale_atoms=True)
     for repeat in SUPERCELLS:
         large = cell.repeat(repeat)
-        steps = max(25600 // len(large), 20)
-        report_speed("UF3 in LAMMPS", LammpsEngine(large, args.work, 1.0), steps)
-        report_speed("PaiNN in ASE", AseEngine(large, PaiNNCalculator(network), 1.0), max(steps // 10, 1))
+        steps = 256000 // len(large)
+        report_speed("uf3", large, args.work, steps, args.cores)
+        report_speed("painn", large, args.work, steps // 20, args.cores)
 
 
 if __name__ == "__main__":

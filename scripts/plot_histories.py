@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
 from insilico_nmr.style import BLACK, DOUBLE_MM, PALETTE, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table
+from insilico_nmr.tables import only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -54,8 +54,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["histories"]).parse_args()
-    save(draw(read(args.histories)), args.out_pdf, args.out_png)
+    args = figure_arguments(__doc__, ["histories"], intervals=True).parse_args()
+    save(draw(only_errors(read(args.histories), args.intervals)), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Lines with 95 % bands are the rate model. Zero counts are upper limits at 3/expo
 Measured jump rates are stars; measured activation energies are straight guides, of which only the slope means anything.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,17 @@ def read(path: Path) -> pd.DataFrame:
     if not positive.all():
         raise InputError(f"{path}: row {int(positive.idxmin()) + 2}: temperature and rate must be above 0")
     return table
+
+
+def only_intervals(table: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
+    """The table where MD has intervals only with sampling among `kinds`, the model only with rates; others are points.
+
+    Upper limits of zero counts stay, since they are all that MD says there.
+    """
+    narrow = (table["origin"] == "md") & (table["count"] > 0) & ("sampling" not in kinds)
+    narrow |= (table["origin"] == "model") & ("rates" not in kinds)
+    ends = {end: table[end].mask(narrow, table["rate_per_s"]) for end in ("ci_low_per_s", "ci_high_per_s")}
+    return table.assign(**ends)
 
 
 def styles(table: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
@@ -167,14 +179,17 @@ def signs(table: pd.DataFrame, look: dict, mark_above_K: float) -> list[Line2D]:
     both = any(style["marker"] == MARKERS[1] for style in look.values())
     md = table[table["origin"] == "md"]
     found = []
+    wide = table[table["ci_high_per_s"] > table["ci_low_per_s"]]
     if (table["origin"] == "model").any():
-        found.append(Line2D([], [], color=BLACK, label="rate model, 95 % band" + both * ": as named"))
+        name = "rate model, 95 % band" if (wide["origin"] == "model").any() else "rate model"
+        found.append(Line2D([], [], color=BLACK, label=name + both * ": as named"))
         if both:
-            found.append(Line2D([], [], color=BLACK, linestyle=DASHES[1], label="rate model, 95 % band: back"))
+            found.append(Line2D([], [], color=BLACK, linestyle=DASHES[1], label=f"{name}: back"))
     if len(md):
-        found.append(Line2D([], [], marker=MARKERS[0], label="MD, 95 %" + both * ": as named", **meaning))
+        name = "MD, 95 %" if ((wide["origin"] == "md") & (wide["count"] > 0)).any() else "MD"
+        found.append(Line2D([], [], marker=MARKERS[0], label=name + both * ": as named", **meaning))
         if both:
-            found.append(Line2D([], [], marker=MARKERS[1], label="MD, 95 %: back", **meaning))
+            found.append(Line2D([], [], marker=MARKERS[1], label=f"{name}: back", **meaning))
     if is_above(md["temperature_K"], mark_above_K).any():
         found.append(Line2D([], [], marker=MARKERS[0], markerfacecolor="white", label=f"MD above {mark_above_K:g} K",
                             **meaning))  # fmt: skip
@@ -265,11 +280,12 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["rates"], literature=True)
+    parser = figure_arguments(__doc__, ["rates"], literature=True, intervals=True)
     parser.add_argument("--mark-above", type=float, default=np.inf, help="K; MD points above are drawn open")
     args = parser.parse_args()
     measured = for_figure(args.literature, args.material, args.phase)
-    save(draw(read(args.rates), measured, args.mark_above), args.out_pdf, args.out_png)
+    table = only_intervals(read(args.rates), args.intervals)
+    save(draw(table, measured, args.mark_above), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def read_table(
 # Kinds of errors, by what the names of their columns hold; that of the rate model are rows of another `shift`, from
 # which `moved_log_sd` and `moved_sd` make columns.
 ERRORS = {
-    "sampling": ("se_sampling", "amplitude_se", "plateau_se", "rate_se"),
+    "sampling": ("se_sampling", "amplitude_se", "plateau_se", "rate_se", "se_au2"),
     "model": ("sd_model",),
     "rates": ("sd_rates",),
     "dft": ("sd_dft",),

@@ -426,6 +426,23 @@ def test_model_lines_go_through_the_rates_of_the_table(tmp_path):
     assert min(abs(energies[0] - 0.3), abs(energies[0] - 0.2)) < 1e-9
 
 
+def test_intervals_of_rates_can_be_chosen(tmp_path):
+    (path,) = written([synthetic_rates()], tmp_path)
+    table = plot_rates.read(path)
+    for kinds, bars, bands in ((("sampling", "rates"), True, True), (("sampling",), True, False), ((), False, False)):
+        figure = plot_rates.draw(plot_rates.only_intervals(table, kinds), NO_LITERATURE)
+        axes = figure.axes[0]
+        lengths = [np.ptp(bar.get_segments()[0][:, 1]) for part in axes.containers for bar in part.lines[2]]
+        assert (max(lengths) > 0) == bars
+        edges = [part.get_paths()[0].vertices for part in axes.collections if isinstance(part, PolyCollection)]
+        widths = [np.ptp(np.log(edge[edge[:, 0] == edge[0, 0], 1])) for edge in edges]  # at the left end
+        assert (min(widths) > 0.01, max(widths) > 1e-6) == (bands, bands)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert any("95 % band" in label for label in labels) == bands
+        assert any("MD, 95 %" in label for label in labels) == bars
+        assert len(drawn(figure, "upper_limit")) == 2
+
+
 def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_path):
     path = tmp_path / "synthetic_literature.csv"
     path.write_text(
@@ -821,6 +838,10 @@ def test_histories_are_drawn_over_the_start_of_the_momentary_tensors():
     assert direct.get_ydata()[0] == pytest.approx(1)
     assert sites.get_ydata()[0] == pytest.approx(0.18)
     assert direct.get_xdata()[0] > 0
+    for kinds, wide in ((["sampling"], True), ([], False)):
+        bands = plot_histories.draw(only_errors(table, kinds)).axes[0].collections
+        heights = [np.ptp(path.vertices[:, 1]) for band in bands for path in band.get_paths() if len(path.vertices)]
+        assert (len(heights) > 0) == wide
 
 
 def test_interactions_are_drawn_in_meV_and_beside_the_gas_of_exclusion():
