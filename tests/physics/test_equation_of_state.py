@@ -7,6 +7,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.eos import birchmurnaghan
+from crystals import cif
 from insilico_nmr.dataset import read_frames, write_frames
 from insilico_nmr.distances import element_pairs, nearest_distances
 from insilico_nmr.equation_of_state import fit_equation_of_state
@@ -158,10 +159,7 @@ def test_what_is_no_series_of_strained_cells_is_refused(study, tmp_path, name):
 
 def test_strained_cells_of_a_partly_occupied_crystal(tmp_path):
     (tmp_path / "crystal.cif").write_text(
-        "data_x\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 5\n_cell_angle_alpha 90\n_cell_angle_beta 90\n"
-        "_cell_angle_gamma 90\n_space_group_IT_number 123\nloop_\n_atom_site_label\n_atom_site_type_symbol\n"
-        "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_occupancy\n"
-        "Li1 Li 0 0 0 0.6\nLi2 Li 0 0 0.5 0.4\nF1 F 0.5 0.5 0.25 1.0\n"
+        cif(123, (4, 4, 5), "Li1 Li 0 0 0 0.6", "Li2 Li 0 0 0.5 0.4", "F1 F 0.5 0.5 0.25 1.0")
     )
     said = ["--material", "made up", "--phase", "x", "--group", "g", "--out", tmp_path / "cells.extxyz"]
     command = ["strain_cells", tmp_path / "crystal.cif", "--volumes", 1.1, 0.9, *said]

@@ -13,28 +13,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
+from crystals import cif
 from insilico_nmr.dataset import read_frames, write_frames
 from programs import run
 
 PERIOD, BARRIER = 3.0, 0.3  # Å, eV
-CIF = f"""data_x
-_cell_length_a {PERIOD}
-_cell_length_b 6
-_cell_length_c 6
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_IT_number 47
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Li1 Li 0 0 0 0.25
-O1 O 0.5 0.5 0.5 1.0
-"""
+CIF = cif(47, (PERIOD, 6, 6), "Li1 Li 0 0 0 0.25", "O1 O 0.5 0.5 0.5 1.0")
 
 
 class Channel(Calculator):

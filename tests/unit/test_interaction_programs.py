@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
+from crystals import cif
 from insilico_nmr import gas_kmc, lattice_gas
 from insilico_nmr.files import read_json
 from insilico_nmr.kmc import SITE, X, Z
@@ -23,25 +24,7 @@ from insilico_nmr.trajectory import Trajectory, write_trajectory
 from programs import run
 
 EDGE, REPEAT = 3.2, (3, 3, 3)
-CIF = f"""data_x
-_cell_length_a {EDGE}
-_cell_length_b {EDGE}
-_cell_length_c {EDGE}
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_IT_number 47
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Li1 Li 0 0 0 0.6
-Li2 Li 0.5 0.5 0.5 0.2
-O1 O 0.5 0 0 1.0
-"""
+CIF = cif(47, (EDGE, EDGE, EDGE), "Li1 Li 0 0 0 0.6", "Li2 Li 0.5 0.5 0.5 0.2", "O1 O 0.5 0 0 1.0")
 J_EV, SITE_EV, STRENGTH, TOP_EV, NU = 0.08, 0.03, 0.5, 0.30, 4e12
 NEAREST = EDGE * np.sqrt(3) / 2
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import run_neb
+from crystals import cif
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.neb import NebFailed, hop_start
@@ -15,25 +16,7 @@ from insilico_nmr.trajectory import Trajectory, write_trajectory
 from insilico_nmr.vineyard import NoPrefactor
 from programs import run
 
-CIF = """data_x
-_cell_length_a 6
-_cell_length_b 8
-_cell_length_c 8
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_IT_number 47
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Li1 Li 0 0 0 0.5
-Li2 Li 0.3 0 0 0.5
-O1 O 0.5 0.5 0.5 1.0
-"""
+CIF = cif(47, (6, 8, 8), "Li1 Li 0 0 0 0.5", "Li2 Li 0.3 0 0 0.5", "O1 O 0.5 0.5 0.5 1.0")
 CELL, REPEAT = np.diag([6.0, 8.0, 8.0]), np.array([2, 1, 1])
 
 

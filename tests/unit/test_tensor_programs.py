@@ -10,6 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from crystals import cif
 from insilico_nmr.dataset import efg, ms, write_dataset, write_frames
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json, sha256, write_json
@@ -20,29 +21,14 @@ from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from programs import run
 
-CIF = """data_x
-_cell_length_a 4.2
-_cell_length_b 4.2
-_cell_length_c 4.6
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_IT_number 123
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Li1 Li 0 0 0 {occupancy}
-F1 F 0.5 0.5 0.5 1.0
-"""
+
+def crystal_text(occupancy: float) -> str:
+    return cif(123, (4.2, 4.2, 4.6), f"Li1 Li 0 0 0 {occupancy}", "F1 F 0.5 0.5 0.5 1.0")
 
 
 @pytest.fixture
 def crystal(tmp_path):
-    (tmp_path / "crystal.cif").write_text(CIF.format(occupancy="1.0"))
+    (tmp_path / "crystal.cif").write_text(crystal_text(1.0))
     return tmp_path
 
 
@@ -95,7 +81,7 @@ def test_predictions_are_the_mean_of_the_members_and_their_spread(crystal, commi
 
 
 def test_structures_that_are_no_ordered_crystals_are_refused(crystal, committee):
-    (crystal / "partial.cif").write_text(CIF.format(occupancy="0.7"))
+    (crystal / "partial.cif").write_text(crystal_text(0.7))
     Atoms("Li", cell=np.diag([4.0, 4.0, 4.0])).write(crystal / "molecule.extxyz")
     Atoms("Na", cell=np.diag([4.0, 4.0, 4.0]), pbc=True).write(crystal / "other.extxyz")
     Atoms("Li", [[0, np.nan, 0]], cell=np.diag([4.0, 4.0, 4.0]), pbc=True).write(crystal / "lost.extxyz")
