@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 from insilico_nmr import echo, powder, spectra
+from insilico_nmr.effective_process import generator_at_half_decay
 from insilico_nmr.errors import run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.tensors import efg_principal
 from simulate_relaxation import rows_of
-from simulate_spectra import SPREAD_DIRECTIONS
 
 CONVERGED = 1e-3
 EVOLUTION_TIMES_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
@@ -34,13 +34,13 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
             contract_all(kernels)
 
     def matrix_echoes() -> None:
-        generator = echo.generator_at_half_decay(propagator, states.mean)
+        generator = generator_at_half_decay(propagator, states.mean)
         for evolution in EVOLUTION_TIMES_S:
             # All orientations for the mean alone, as simulate_nmr.py has it.
             kernels = [
                 echo.matrix_kernel(
                     generator, propagator.populations, tensors, evolution, nucleus,
-                    most_directions=SPREAD_DIRECTIONS if number else None,
+                    most_directions=powder.SPREAD_DIRECTIONS if number else None,
                 )
                 for number, tensors in enumerate(sets)
             ]  # fmt: skip
@@ -58,12 +58,12 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
     def exchange() -> None:
         axis = frequency_axis(states.mean, nucleus, 64)
         joint = joint_at(propagator, propagator.time_s[len(propagator.time_s) // 2])
-        generator = echo.generator_at_half_decay(propagator, states.mean)
+        generator = generator_at_half_decay(propagator, states.mean)
         exchange_spectra(generator, propagator.populations, joint[None], states.mean, nucleus, axis, 2000.0)
 
     def line_shapes() -> None:
-        generator = echo.generator_at_half_decay(propagator, states.mean)
-        spectra.motional_spectra(generator, propagator.populations, states.mean, nucleus, 500.0)
+        generator = generator_at_half_decay(propagator, states.mean)
+        spectra.motional_spectra(generator, propagator.limit, states.mean, nucleus, 500.0)
 
     def rates() -> None:
         rows_of(propagator, states, nucleus, [4.7, 9.4], None)

@@ -5,14 +5,16 @@ simulate_spectra.py. Of a powder, or of a single crystal (--direction).
 
 `elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_sd_rates`: its standard
 deviation by the rate model, from propagators of that model moved (--moved), empty without. Beyond the last time of a
-moved propagator its part stays what it is there.
+moved propagator its part stays what it is there. Mixing times that the propagator does not know are left out.
 """
 
 import argparse
+import sys
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import generator_at_half_decay, load_observed
+from insilico_nmr.echo import is_known, load_observed
+from insilico_nmr.effective_process import generator_at_half_decay
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.files import atomic_path
@@ -46,12 +48,22 @@ def main() -> None:
     axis = frequency_axis(states.mean, nucleus, arguments.points)
     first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
     generator = generator_at_half_decay(propagator, states.mean)
-    joints = np.array([joint_at(propagator, time) for time in arguments.mixing_times_s])
+    mixing_times_s = [time for time in arguments.mixing_times_s if is_known(propagator, time)]
+    if not mixing_times_s:
+        raise InputError(
+            f"--mixing-times-s: all longer than the lags of {arguments.propagator}, which end at "
+            f"{propagator.time_s[-1]:.3g} s, before its limit"
+        )
+    for time in sorted(set(arguments.mixing_times_s) - set(mixing_times_s)):
+        # Of one temperature of a study, the others go on.
+        print(f"warning: no spectrum of {time:g} s: the propagator ends at {propagator.time_s[-1]:.3g} s, before its "
+              "limit; run kinetic Monte Carlo of more events", file=sys.stderr)  # fmt: skip
+    joints = np.array([joint_at(propagator, time) for time in mixing_times_s])
     spectra = exchange_spectra(
         generator, propagator.populations, joints, states.mean, nucleus, axis, arguments.gauss_Hz, arguments.direction
     )
     tables = []
-    for time, joint, spectrum in zip(arguments.mixing_times_s, joints, spectra, strict=True):
+    for time, joint, spectrum in zip(mixing_times_s, joints, spectra, strict=True):
         elsewhere = 1 - np.trace(joint)
         changes = [1 - np.trace(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
         tables.append(

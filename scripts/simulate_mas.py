@@ -1,10 +1,10 @@
 """Spectra of a static or spinning powder: central line and satellites in first and second order, by mrsimulator.
 
 `rigid` are ions at rest on their sites, weighed by populations; `fast` is the limit of jumps much faster than the
-couplings, the spectrum of the population-averaged tensor. What lies between is not modelled: the log says after what
-time an ion's tensor has forgotten half of what it forgets, beside the period of the widest splitting. Where a state of
-the site tensors has the key `shielding`, shieldings are in the spectra, relative to --reference-ppm or else to their
-mean. Dipolar couplings enter as the broadening given.
+couplings, the spectrum of the population-averaged tensor (of each part of a network by itself). What lies between is
+not modelled: the log says after what time an ion's tensor has forgotten half of what it forgets, beside the period of
+the widest splitting. Where a state of the site tensors has the key `shielding`, shieldings are in the spectra, relative
+to --reference-ppm or else to their mean. Dipolar couplings enter as the broadening given.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
+from insilico_nmr.fits import error_of_sets
+from insilico_nmr.generator import parts
 from insilico_nmr.mas import frequency_axis, mas_spectrum
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import frequency_unit, transitions
@@ -31,11 +33,6 @@ def say_regime(spins: SiteSpins, nucleus: Nucleus) -> None:
         f"the widest splitting's period is {1 / widest:.2g} s",
         file=sys.stderr,
     )
-
-
-def mean_tensor(populations: np.ndarray, tensors: np.ndarray) -> np.ndarray:
-    """Σ p_a T_a of tensors (S, 3, 3), shape (1, 3, 3)."""
-    return np.einsum("s,sij->ij", populations, tensors)[None]
 
 
 def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, arguments: argparse.Namespace) -> pd.DataFrame:
@@ -74,8 +71,9 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
         return {name: 1e3 * broaden(part, axis_Hz, *widths) for name, part in parts.items()}
 
     def in_the_fast_limit(tensors, shifted):
-        mean = None if shifted is None else mean_tensor(spins.populations, shifted)
-        return sum(spectrum(np.ones(1), mean_tensor(spins.populations, tensors), mean).values())
+        shares, places = parts(spins.limit)
+        mean = None if shifted is None else np.tensordot(places, shifted, 1)
+        return sum(spectrum(shares, np.tensordot(places, tensors, 1), mean).values())
 
     found = [spectrum(spins.populations, *pair) for pair in sets[arguments.tensors]]
     shares = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
@@ -98,8 +96,7 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
             "fast": [in_the_fast_limit(*pair) for pair in several],
         }
         for motion, curves in others.items():
-            spread = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.nan
-            table[f"{motion}_{error}_per_kHz"] = spread
+            table[f"{motion}_{error}_per_kHz"] = error_of_sets(error, curves)
     return table
 
 

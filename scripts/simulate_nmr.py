@@ -1,9 +1,10 @@
 """Tensor correlation function and spin-alignment echoes at one temperature, with fits, of spin 1 or 3/2.
 
 Reads the two-time propagator and the site tensors, writes three tidy tables. Errors are given apart: *_se_sampling is
-the standard error over replicas of the propagator, widened by Student's t so that 1.96 of it is a 95 % interval, and
-over the replicates of the site tensors (the interval of 1/τ holds both); *_sd_model is the standard deviation over the
-tensor committee, *_sd_dft that of DFT from experiment (empty where the site tensors do not say). All are given for
+the standard error over replicas of the propagator (of the matrix form a jackknife, of processes too) and over the
+replicates of the site tensors (the interval of 1/τ holds both); *_sd_model is the standard deviation over the tensor
+committee; both are widened by Student's t so that 1.96 of them is a 95 % interval. *_sd_dft is the standard deviation
+of DFT from experiment (empty where the site tensors do not say). All are given for
 normalised curves too, of members, replicates and scaled tensors each over its own start; there the correlation function
 has no error of DFT, which is a common factor.
 
@@ -14,7 +15,8 @@ evolve with the means; where `changing`, neither is true, and the echo is that o
 whole.
 
 `form` of an echo is "frozen" where hardly an ion jumps while the phases evolve, else "matrix", with jumps then by the
-Markov process of simulate_spectra.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone). Evolution times
+Markov process of effective_process.py (flag "jumps_during_evolution": 1/τ is not that of jumps alone; column
+`process_misfit`: how far its tensor correlation is from kinetic Monte Carlo's at most, over its start). Evolution times
 beyond the propagator's lags, of which it does not tell whether ions jump, have the flag "evolution_beyond_the_lags":
 they are no echoes and have no fit.
 
@@ -35,12 +37,13 @@ from functools import cache, partial
 import numpy as np
 import pandas as pd
 from insilico_nmr import echo
+from insilico_nmr.effective_process import generator_at_half_decay, misfit, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import CORRELATIONS, FitFailed, error_over_replicas, fit_decay, fit_replicas
+from insilico_nmr.fits import CORRELATIONS, FitFailed, error_of_sets, error_over_replicas, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
-from simulate_spectra import SPREAD_DIRECTIONS
+from insilico_nmr.powder import SPREAD_DIRECTIONS
 
 # What may be left of a decay at the last mixing time of a curve that is complete.
 INCOMPLETE_ABOVE = 0.1
@@ -68,7 +71,8 @@ def fit_row(
     into the interval.
 
     A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`. One of a
-    curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there.
+    curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there. Of
+    replicates those whose fits fail are left out; where fewer than two are left, there is no interval.
     """
     try:
         fit = fit_replicas(time_s, replicas, t1q_s)
@@ -98,33 +102,36 @@ def fit_row(
     elif fit.reduced_chi_square > LARGEST_CHI_SQUARE:
         row["status"] = f"poor fit: reduced chi-squared {fit.reduced_chi_square:.2g}"
     error = error_over_replicas(replicas)
-    for column, curves, who in (
-        ("rate_sd_model_per_s", members, "a committee member"),
-        ("rate_sd_dft_per_s", scaled, "scaled tensors"),
-        ("rate_sd_tensors_per_s", samples, "a replicate of the tensors"),
-    ):
-        if curves is not None and len(curves) > 1:
+
+    def rates(curves: np.ndarray) -> tuple[list[float], list[FitFailed]]:
+        """1/τ of curves (n, T), and of those that have none, why."""
+        found, failures = [], []
+        for curve in curves:
             try:
-                rates = [1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s for curve in curves]
-                row[column] = np.std(rates, ddof=1)
+                found.append(1 / fit_decay(time_s, curve, error, t1q_s, fit.stages).tau_s)
             except FitFailed as failure:
-                row["status"] += f"; of the mean only, {who}: {failure}"
-    log_error = np.hypot(fit.log_tau_se, row.pop("rate_sd_tensors_per_s", 0.0) * fit.tau_s)
+                failures.append(failure)
+        return found, failures
+
+    for kind, curves, who in (("sd_model", members, "a committee member"), ("sd_dft", scaled, "scaled tensors")):
+        found, failures = rates([] if curves is None else curves)
+        if failures:
+            row["status"] += f"; of the mean only, {who}: {failures[0]}"
+        else:
+            row[f"rate_{kind}_per_s"] = error_of_sets(kind, found)
+    found, failures = rates([] if samples is None else samples)
+    if failures:
+        row["status"] += f"; {len(failures)} of {len(samples)} replicates of the tensors have no fit: {failures[0]}"
+    of_tensors = error_of_sets("se_sampling", found) if found or failures else 0.0
+    log_error = np.hypot(fit.log_tau_se, of_tensors * fit.tau_s)
     row["rate_ci_low_per_s"], row["rate_ci_high_per_s"] = np.exp(np.array([-1.96, 1.96]) * log_error) / fit.tau_s
     return row
-
-
-def spread(curves: np.ndarray) -> np.ndarray | None:
-    """Standard deviation over curves (M, T) of committee members or scaled tensors; None (an empty column) of fewer
-    than two."""
-    return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else None
 
 
 def sampling_error(replicas: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Standard error (T,) of curves: over replicas of kinetic Monte Carlo (R, T), and over replicates of the site
     tensors (N, T), where there are any."""
-    tensors = np.std(samples, axis=0, ddof=1) if len(samples) > 1 else 0.0
-    return np.hypot(error_over_replicas(replicas), tensors)
+    return np.hypot(error_over_replicas(replicas), np.nan_to_num(error_of_sets("se_sampling", samples)))
 
 
 def main() -> None:
@@ -192,14 +199,14 @@ def main() -> None:
             "mixing_time_s": time_s,
             "tensor_correlation_au2": correlation,
             "tensor_correlation_se_sampling_au2": error,
-            "tensor_correlation_sd_model_au2": spread(members),
-            "tensor_correlation_sd_dft_au2": spread(scaled),
+            "tensor_correlation_sd_model_au2": error_of_sets("sd_model", members),
+            "tensor_correlation_sd_dft_au2": error_of_sets("sd_dft", scaled),
             "frequency_correlation_Hz2": factor * correlation,
             "frequency_correlation_se_sampling_Hz2": factor * error,
             "tensor_correlation_by_surroundings_au2": added,
             "normalised": correlation / start,
             "normalised_se_sampling": sampling_error(replicas / start, samples / samples[:, :1]),
-            "normalised_sd_model": spread(normalised),
+            "normalised_sd_model": error_of_sets("sd_model", normalised),
             "continued": continued,
             "complete": int(left <= INCOMPLETE_ABOVE),
         }
@@ -217,14 +224,18 @@ def main() -> None:
 
     @cache
     def generator() -> np.ndarray:
-        return echo.generator_at_half_decay(propagator, states.mean)
+        return generator_at_half_decay(propagator, states.mean)
+
+    @cache
+    def jackknife() -> list[tuple[np.ndarray, np.ndarray]]:
+        return without_one_replica(propagator, states.mean)
 
     damping = echo.spin_lattice_damping(time_s, arguments.t1q_s)
     jumps_during = {
         time: echo.jumps_during_evolution(joint, time_s, 1e-6 * time, states.mean)
         for time in arguments.evolution_times_us
     }
-    beyond = [time for time, so in jumps_during.items() if not (so or echo.within_the_grid(propagator, 1e-6 * time))]
+    beyond = [time for time, so in jumps_during.items() if not (so or echo.is_known(propagator, 1e-6 * time))]
     if beyond:
         # Flagged and not refused: of one temperature of a study, or of a moved model, the others go on.
         print(
@@ -241,7 +252,8 @@ def main() -> None:
         kernel_of = spread_kernel_of = echo.evolution_kernel
         if jumping:
             kernel_of = partial(echo.matrix_kernel, generator(), propagator.populations)
-            spread_kernel_of = partial(kernel_of, most_directions=SPREAD_DIRECTIONS)
+            fewer_directions = partial(echo.matrix_kernel, most_directions=SPREAD_DIRECTIONS)
+            spread_kernel_of = partial(fewer_directions, generator(), propagator.populations)
         how = {"evolution_time_s": evolution_time_s, "nucleus": nucleus, "direction": arguments.direction}
         kernel = kernel_of(states.mean, **how)
         if not jumping and not np.diag(kernel) @ propagator.populations > 0:
@@ -253,7 +265,15 @@ def main() -> None:
             by_replica, surroundings = 0 * by_replica, "changing"
         added = by_replica.mean(axis=0)
         signal = echo.frozen_echo(joint, kernel, nucleus) + added
-        replicas = damping * (echo.frozen_echo(propagator.replicas, kernel, nucleus) + by_replica)
+        of_replicas = echo.frozen_echo(propagator.replicas, kernel, nucleus)
+        if jumping:  # processes have errors as propagators have
+            kernels = (
+                fewer_directions(process, propagator.populations, states.mean, **how) for _, process in jackknife()
+            )
+            joints = (joint_of_others for joint_of_others, _ in jackknife())
+            fewer = [echo.frozen_echo(*pair, nucleus) for pair in zip(joints, kernels, strict=True)]
+            of_replicas = replicas_of_jackknife(signal - added, np.array(fewer))
+        replicas = damping * (of_replicas + by_replica)
         limit = echo.amplitude(nucleus) * (kernel * propagator.limit).sum() + added[-1]
         ratio = limit / signal[0] if signal[0] > 0 else 1.0
         left = left_of_decay(signal, limit)
@@ -279,11 +299,11 @@ def main() -> None:
                     "S2": damping * signal,
                     "S2_by_surroundings": damping * added,
                     "S2_se_sampling": sampling_error(replicas, samples),
-                    "S2_sd_model": spread(members),
-                    "S2_sd_dft": spread(scaled),
+                    "S2_sd_model": error_of_sets("sd_model", members),
+                    "S2_sd_dft": error_of_sets("sd_dft", scaled),
                     "S2_normalised_se_sampling": sampling_error(replicas / signal[0], samples / samples[:, :1]),
-                    "S2_normalised_sd_model": spread(members / members[:, :1]),
-                    "S2_normalised_sd_dft": spread(scaled / scaled[:, :1]),
+                    "S2_normalised_sd_model": error_of_sets("sd_model", members / members[:, :1]),
+                    "S2_normalised_sd_dft": error_of_sets("sd_dft", scaled / scaled[:, :1]),
                     "continued": continued,
                     "complete": int(left <= INCOMPLETE_ABOVE),
                     "form": "matrix" if jumping else "frozen",
@@ -302,6 +322,7 @@ def main() -> None:
                 **(fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples) if known else NO_ECHO),
                 "plateau_ratio": ratio,
                 "flag": flag,
+                "process_misfit": misfit(propagator, states.mean, generator()) if jumping else np.nan,
             }
         )
 
@@ -339,6 +360,7 @@ def main() -> None:
             "plateau_ratio",
             "complete",
             "flag",
+            "process_misfit",
             "status",
         ]
     )

@@ -14,8 +14,8 @@ decay are lost. Alignment echoes, of spin 1 and 3/2: S2 at the evolution times, 
 jumps reaches.
 
 Errors: `se_sampling` over replicas, whose orientations differ too, and over replicates of the site tensors; `sd_model`
-over the committee's tensors; `sd_dft` over tensors scaled by DFT's error. All these sets of tensors go along the first
-paths of the first replica, with tensors of sites; their scatter counts for both kinds.
+over the committee's tensors (both widened for so few); `sd_dft` over tensors scaled by DFT's error. All these sets of
+tensors go along the first paths of the first replica, with tensors of sites; their scatter counts for both kinds.
 
 Where the budget ends before the broadening has damped a decay, the signal of the lines that move is brought to zero by
 cos² over the time followed (column `followed_s`), which widens them to its reciprocal. Below LEAST_PERIODS periods of
@@ -33,7 +33,7 @@ from insilico_nmr import paths
 from insilico_nmr.echo import AMPLITUDES, SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.fits import error_of_sets, error_over_replicas
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
@@ -124,11 +124,6 @@ def line_of(plan: Plan, signal: np.ndarray, nucleus: Nucleus, lorentz_Hz: float,
     return axis_Hz, 1e3 * line
 
 
-def scatter(curves: list[np.ndarray]) -> np.ndarray | float:
-    """Standard deviation over curves, NaN of fewer than two."""
-    return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.nan
-
-
 def tables_of(
     plan: Plan,
     replicas: Sequence[dict],
@@ -150,7 +145,7 @@ def tables_of(
             return signals[key] if echo else line_of(plan, signals[key], nucleus, lorentz_Hz, dead)[1]
 
         curves = np.array([shown(signals) for signals in replicas])
-        errors = {error: scatter([shown(signals) for signals in others]) for error, others in sets.items()}
+        errors = {error: error_of_sets(error, [shown(signals) for signals in others]) for error, others in sets.items()}
         of_replicas = error_over_replicas(curves)
         errors["se_sampling"] = np.hypot(of_replicas, np.nan_to_num(errors["se_sampling"]))
         if echo:

@@ -6,7 +6,7 @@ R1_recovery is that of the sum of crystallites, how they differ being taken from
 surroundings add relaxes all alike; other rates are those of spectral densities averaged over the powder, initial slopes
 of what the crystallites do.
 `se_sampling_per_s` is the standard error over replicas of kinetic Monte Carlo (Student's t) and replicates of the site
-tensors, `sd_model_per_s` the standard deviation over the committee, `sd_dft_per_s` that of DFT from experiment. `valid`
+tensors, `sd_model_per_s` the error by the committee (fits.error_of_sets), `sd_dft_per_s` by DFT. `valid`
 is 0 where hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended before the tensors
 had forgotten, so that slow parts of the motion are missing. `by_surroundings_per_s` is the part that tensors which
 depend on filled neighbours add (--surroundings; else 0). `shift` is that of the propagator: 0, or the direction along
@@ -21,7 +21,7 @@ from insilico_nmr import relaxation
 from insilico_nmr.echo import Propagator, SiteTensors, contract, load_observed
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.fits import error_of_sets, error_over_replicas
 from insilico_nmr.fluctuations import Fluctuations, read_fluctuations
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import lebedev
@@ -125,7 +125,7 @@ def rows_of(
         start, end = start + added[:, 0, 0].mean(), end + (0 if around.decayed else abs(added[:, 0, -1].mean()))
     (mean,), *by_set = np.split(np.array(decays, object), np.cumsum([len(tensors) for tensors in sets])[:-1])
     whole = float(np.diag(kernels[0, 0]) @ propagator.populations)
-    apart_Hz = relaxation.satellite_offset_Hz(propagator.populations, states.mean, nucleus, direction)
+    apart_Hz = relaxation.satellite_offset_Hz(propagator.limit, states.mean, nucleus, direction)
     powder = crystallites(propagator, states.mean) if direction is None and nucleus.spin == 1.5 else None
     rows = []
     for field in fields_T:
@@ -142,7 +142,10 @@ def rows_of(
         (rates, by_means), *scattered = found
         of_replicas, of_members, of_samples, of_scaled = (pd.DataFrame(some, columns=list(rates)) for some in scattered)
         for name, rate in rates.items():
-            model, tensors, dft = (some[name].std(ddof=1) for some in (of_members, of_samples, of_scaled))
+            model, tensors, dft = (
+                error_of_sets(error, some[name])
+                for error, some in (("sd_model", of_members), ("se_sampling", of_samples), ("sd_dft", of_scaled))
+            )
             rows.append(
                 {
                     "temperature_K": propagator.temperature_K,

@@ -1,41 +1,26 @@
 """Static powder spectrum of an ion hopping among the sites: at rest, exchanging, and in the fast limit.
 
-The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at one lag, the one at
-which the correlation function of the tensors has fallen half-way: it keeps the time scale that narrows lines, ways
-back included, and drops the distribution of times about it. The log says how far the process and kinetic Monte Carlo
-differ at other times.
+The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at the lag at which
+the correlation function of the tensors has fallen half-way, and at earlier ones in what has come to its end by then
+(effective_process.py). The log says how far the process and kinetic Monte Carlo differ at other times.
 
 `exchange_se_sampling_per_kHz` holds the scatter over replicates of the site tensors, and over replicas of kinetic Monte
-Carlo: a jackknife, of generators that each leave one replica out, widened by Student's t as all errors over replicas.
+Carlo: a jackknife, of generators that each leave one replica out. That and `exchange_sd_model_per_kHz`, the error by
+the committee, are widened by Student's t for so few.
 """
 
 import argparse
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import Propagator, generator_at_half_decay, lag_of_generator, load_observed
+from insilico_nmr.echo import load_observed
+from insilico_nmr.effective_process import generator_at_half_decay, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
-from insilico_nmr.generator import effective_generator
+from insilico_nmr.fits import error_of_sets, error_over_replicas
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.powder import SPREAD_DIRECTIONS
 from insilico_nmr.spectra import motional_spectra
-
-# Directions of the spectra of committee members, replicates and replicas, of which only the spread is wanted.
-SPREAD_DIRECTIONS = 1000
-
-
-def generators_without_one(propagator: Propagator, tensors: np.ndarray) -> list[np.ndarray]:
-    """R column generators (S, S), 1/s: each of the mean over all replicas but one, at the lag that the whole has."""
-    chosen = lag_of_generator(propagator, tensors)
-    return [
-        effective_generator(
-            np.delete(propagator.replicas[..., chosen], left_out, axis=0).mean(axis=0),
-            propagator.populations,
-            propagator.time_s[chosen],
-        )
-        for left_out in range(len(propagator.replicas))
-    ]
 
 
 def main() -> None:
@@ -60,21 +45,21 @@ def main() -> None:
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     generator = generator_at_half_decay(propagator, states.mean)
     widths = arguments.lorentz_Hz, arguments.gauss_Hz
-    axis_Hz, spectra = motional_spectra(generator, propagator.populations, states.mean, nucleus, *widths)
+    axis_Hz, spectra = motional_spectra(generator, propagator.limit, states.mean, nucleus, *widths)
     table = pd.DataFrame({"temperature_K": propagator.temperature_K, "frequency_kHz": axis_Hz / 1e3})
     for motion, intensity in spectra.items():
         table[f"{motion}_per_kHz"] = intensity * 1e3
 
-    def exchanging(process: np.ndarray, populations: np.ndarray, tensors: np.ndarray, *count: int) -> np.ndarray:
-        axis, found = motional_spectra(process, populations, tensors, nucleus, *widths, *count)
+    def exchanging(process: np.ndarray, limit: np.ndarray, tensors: np.ndarray, *count: int) -> np.ndarray:
+        axis, found = motional_spectra(process, limit, tensors, nucleus, *widths, *count)
         return np.interp(axis_Hz, axis, found["exchange"], left=0, right=0)
 
     for error, sets in (("sd_model", states.members), ("se_sampling", states.samples), ("sd_dft", states.scaled)):
-        others = [exchanging(generator, propagator.populations, tensors, SPREAD_DIRECTIONS) for tensors in sets]
-        table[f"exchange_{error}_per_kHz"] = np.std(others, axis=0, ddof=1) * 1e3 if len(others) > 1 else np.nan
+        others = [exchanging(generator, propagator.limit, tensors, SPREAD_DIRECTIONS) for tensors in sets]
+        table[f"exchange_{error}_per_kHz"] = error_of_sets(error, others) * 1e3
     fewer = [
-        exchanging(process, propagator.populations, states.mean, SPREAD_DIRECTIONS)
-        for process in generators_without_one(propagator, states.mean)
+        exchanging(process, propagator.limit, states.mean, SPREAD_DIRECTIONS)
+        for _, process in without_one_replica(propagator, states.mean)
     ]
     of_replicas = (len(fewer) - 1) * error_over_replicas(np.array(fewer)) * 1e3
     of_tensors = table["exchange_se_sampling_per_kHz"].fillna(0.0)
@@ -83,7 +68,7 @@ def main() -> None:
     for path in arguments.moved:
         moved, _ = load_observed(path, arguments.site_tensors, nucleus.isotope)
         process = generator_at_half_decay(moved, states.mean)
-        changes.append(exchanging(process, moved.populations, states.mean) - spectra["exchange"])
+        changes.append(exchanging(process, moved.limit, states.mean) - spectra["exchange"])
     of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
     table["exchange_sd_rates_per_kHz"] = of_rates
     with atomic_path(arguments.out) as temporary:

@@ -16,7 +16,7 @@ from scipy.linalg import expm
 from insilico_nmr.continuation import NotContinued, continue_propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
-from insilico_nmr.generator import check_generator, check_populations, effective_generator, evolution
+from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import (
     directions_for_phase,
@@ -168,8 +168,11 @@ def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
     if without:
         raise InputError(f"{path}: no tensor for state {', '.join(map(str, without))}")
     states = [by_index[index] for index in range(state_count)]
-    mean = np.array([state["tensor"] for state in states], dtype=float)
-    members, samples = (_tensor_sets(states, name, path) for name in ("members", "samples"))
+    try:
+        mean = np.array([state["tensor"] for state in states], dtype=float)
+        members, samples = (_tensor_sets(states, name, path) for name in ("members", "samples"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: tensors of states must be 3×3 numbers ({error})") from None
     for tensors in (mean[None], members, samples):
         if tensors.shape[1:] != (state_count, 3, 3) or not np.isfinite(tensors).all():
             raise InputError(f"{path}: tensors must be finite and 3×3")
@@ -263,10 +266,10 @@ def frozen_echo(joint: np.ndarray, kernel: np.ndarray, nucleus: Nucleus) -> np.n
     return amplitude(nucleus) * contract(kernel, joint)
 
 
-def within_the_grid(propagator: Propagator, evolution_time_s: float) -> bool:
-    """True where the propagator knows what happens in an evolution time: its lags go so far, or to its limit."""
+def is_known(propagator: Propagator, time_s: float) -> bool:
+    """True where the propagator knows what happens in a time: its lags go so far, or to its limit."""
     left = np.abs(propagator.joint[..., -1] - propagator.limit).max()
-    return evolution_time_s <= propagator.time_s[-1] or left <= DECORRELATED * propagator.limit.max()
+    return time_s <= propagator.time_s[-1] or left <= DECORRELATED * propagator.limit.max()
 
 
 def changed_during_evolution(
@@ -285,7 +288,7 @@ def jumps_during_evolution(joint: np.ndarray, time_s: np.ndarray, evolution_time
     """True where the frozen form is out of its range (see `changed_during_evolution` and FROZEN_LIMIT).
 
     Of evolution times beyond the lags True where that is so at the last lag; else it is known only where P has come to
-    its limit (`within_the_grid`).
+    its limit (`is_known`).
     """
     return changed_during_evolution(joint, time_s, evolution_time_s, tensors) > FROZEN_LIMIT
 
@@ -387,36 +390,6 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
     half_way = float(np.diag(kernel) @ propagator.populations) * (1 + end) / 2
     fallen = (measured < half_way) & (propagator.time_s > 0)
     return float(propagator.time_s[fallen.argmax()]) if fallen.any() else np.nan
-
-
-def lag_of_generator(propagator: Propagator, tensors: np.ndarray) -> int:
-    """Where on the grid of times `half_decay` lies; the last place where kinetic Monte Carlo ends before."""
-    lag_s = half_decay(propagator, tensors)
-    return len(propagator.time_s) - 1 if np.isnan(lag_s) else int(np.searchsorted(propagator.time_s, lag_s))
-
-
-def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
-    """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ of tensors (S, 3, 3) has fallen half-way to its
-    plateau (`lag_of_generator`). Says on stderr how well its correlation function fits."""
-    chosen = lag_of_generator(propagator, tensors)
-    lag_s = float(propagator.time_s[chosen])
-    generator = effective_generator(propagator.joint[..., chosen], propagator.populations, lag_s)
-    kernel = tensor_kernel(tensors)
-    some = np.flatnonzero(propagator.time_s > 0)[::3]
-    modelled = np.array(
-        [
-            contract(kernel, (expm(generator * t) * propagator.populations)[..., None])[0]
-            for t in propagator.time_s[some]
-        ]
-    )
-    measured = contract(kernel, propagator.joint)
-    off = np.abs(modelled - measured[some]).max() / measured[0]
-    print(
-        f"generator at a lag of {lag_s:.3g} s; its correlation function differs from kinetic Monte Carlo's by at most "
-        f"{off:.3f} of the start",
-        file=sys.stderr,
-    )
-    return generator
 
 
 def orientations(

@@ -17,7 +17,7 @@ Hard ideal pulses, no dipolar couplings. The central line, which does not move, 
 
 import numpy as np
 
-from insilico_nmr.echo import Propagator
+from insilico_nmr.echo import Propagator, is_known
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import check_generator, evolution
 from insilico_nmr.nuclei import Nucleus
@@ -31,11 +31,13 @@ BLOCK = 1 << 18  # complex numbers of the signals of one block of directions, 4 
 
 
 def joint_at(propagator: Propagator, time_s: float) -> np.ndarray:
-    """P (S, S) at a time, linear between the times of the grid, in their logarithm after the first.
+    """P (S, S) at a time, linear between the times of the grid, in their logarithm after the first; its limit later.
 
-    Raises InputError for a time that is negative or beyond the grid.
+    Raises InputError for a time that is negative, or beyond a grid that ends before the limit.
     """
     grid = propagator.time_s
+    if time_s > grid[-1] and is_known(propagator, time_s):
+        return propagator.limit
     if not 0 <= time_s <= grid[-1]:
         raise InputError(f"a mixing time of {time_s:g} s; the propagator knows times from 0 to {grid[-1]:.3g} s")
     after = int(np.searchsorted(grid, time_s))

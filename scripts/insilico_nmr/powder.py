@@ -11,6 +11,8 @@ from insilico_nmr.nuclei import Nucleus
 
 # Degrees of scipy's Lebedev rules that `directions_for_phase` chooses from; 131 (5810 points) is the largest.
 LEBEDEV_DEGREES = (21, 41, 71, 101, 131)
+# Directions of spectra and echoes of committee members, replicates and replicas: only their spread is wanted.
+SPREAD_DIRECTIONS = 1000
 
 
 def lebedev(degree: int) -> tuple[np.ndarray, np.ndarray]:

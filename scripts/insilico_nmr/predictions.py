@@ -69,7 +69,8 @@ def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
         raise InputError("the rate model needs rows at three temperatures or more")
     inverse = 1 / (BOLTZMANN_EV_PER_K * rows["temperature_K"].to_numpy())
     slope, log_prefactor = np.polyfit(inverse, np.log(rows["rate_per_s"].to_numpy()), 1)
-    half = np.log(rows["ci_high_per_s"].to_numpy() / rows["ci_low_per_s"].to_numpy()) / 2
+    # The upper end may be that of attempts (RateModel.rate), the lower one is the model's.
+    half = np.log(rows["rate_per_s"].to_numpy() / rows["ci_low_per_s"].to_numpy())
     square, cross, constant = np.polyfit(inverse, (half / 1.96) ** 2, 2)
     values, vectors = np.linalg.eigh([[constant, -cross / 2], [-cross / 2, square]])
     covariance = (vectors * np.maximum(values, 0)) @ vectors.T  # rounding may leave a variance a hair below 0

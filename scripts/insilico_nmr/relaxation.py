@@ -33,6 +33,7 @@ from scipy.optimize import brentq, nnls
 from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.generator import parts
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import lebedev, quadrupolar_frequency, single_crystal, unit_direction
 from insilico_nmr.propagator import DECORRELATED, one_ion
@@ -216,12 +217,14 @@ def relaxation_rates(
 
 
 def satellite_offset_Hz(
-    populations: np.ndarray, tensors: np.ndarray, nucleus: Nucleus, direction: np.ndarray | None = None
+    limit: np.ndarray, tensors: np.ndarray, nucleus: Nucleus, direction: np.ndarray | None = None
 ) -> float:
-    """Distance of satellites from the central line, by the mean of tensors (S, 3, 3); of a powder its r.m.s."""
-    mean = np.einsum("s,sij->ij", populations, tensors)
+    """Distance of satellites from the central line, by the means that P(∞) `limit` (S, S) makes of tensors (S, 3, 3):
+    root-mean-square of the parts of a network (generator.parts), and of a powder."""
+    shares, places = parts(limit)
     directions, weights = lebedev(5) if direction is None else single_crystal(direction)
-    return float(np.sqrt(weights @ quadrupolar_frequency(mean, directions, nucleus) ** 2))
+    offsets = quadrupolar_frequency(np.tensordot(places, tensors, 1), directions, nucleus)
+    return float(np.sqrt(weights @ offsets**2 @ shares))
 
 
 def recovery_rate(fast_per_s: np.ndarray, slow_per_s: np.ndarray, weights: np.ndarray) -> float:

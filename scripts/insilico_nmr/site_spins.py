@@ -17,7 +17,7 @@ from insilico_nmr.files import read_json
 
 @dataclass(frozen=True)
 class SiteSpins:
-    """Populations (S,) of sum 1, field gradients, and shieldings (S, 3, 3) in ppm or None.
+    """Field gradients, shieldings (S, 3, 3) in ppm or None, and P(∞) `limit` (S, S), whose rows sum to populations.
 
     `shielding_members` (M, S, 3, 3) and `shielding_samples` (N, S, 3, 3): of the committee and replicates of the mean,
     place by place beside those of field gradients; empty where the file has none.
@@ -25,13 +25,18 @@ class SiteSpins:
     `half_decay_s`: after it the tensor of an ion has forgotten half of what it forgets; NaN where that is not known.
     """
 
-    populations: np.ndarray
+    limit: np.ndarray
     tensors: SiteTensors
     shieldings: np.ndarray | None
     half_decay_s: float
     shielding_members: np.ndarray
     shielding_samples: np.ndarray
     spread_within_site: np.ndarray
+
+    @property
+    def populations(self) -> np.ndarray:
+        """Parts of the ions on each site, (S,), of sum 1."""
+        return self.limit.sum(axis=1)
 
     @property
     def sets(self) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
@@ -56,11 +61,9 @@ def load_site_spins(
     """
     if propagator_path is not None:
         propagator, tensors = load_observed(str(propagator_path), str(tensors_path), isotope)
-        populations, half_decay_s = propagator.populations, half_decay(propagator, tensors.mean)
-        if site_count not in (None, len(populations)):
-            raise InputError(
-                f"{propagator_path}: {len(populations)} states; expected one for each of {site_count} sites"
-            )
+        limit, half_decay_s = propagator.limit, half_decay(propagator, tensors.mean)
+        if site_count not in (None, len(limit)):
+            raise InputError(f"{propagator_path}: {len(limit)} states; expected one for each of {site_count} sites")
     else:
         count = site_count or len(read_json(tensors_path).get("states", []))
         tensors = read_site_tensors(tensors_path, count)
@@ -68,15 +71,15 @@ def load_site_spins(
             raise InputError(f"{tensors_path}: no states")
         if tensors.isotope != isotope:
             raise InputError(f"{tensors_path} is of {tensors.isotope}, --isotope is {isotope}")
-        populations, half_decay_s = np.full(count, 1 / count), np.nan
+        limit, half_decay_s = np.full((count, count), 1 / count**2), np.nan
     by_index = {state["index"]: state for state in read_json(tensors_path)["states"]}
-    states = [by_index[index] for index in range(len(populations))]
+    states = [by_index[index] for index in range(len(limit))]
     members, samples = (
         _shielding_sets(states, name, len(of_gradients), tensors_path)
         for name, of_gradients in (("members", tensors.members), ("samples", tensors.samples))
     )
     spread = np.array([state.get("spread_within_site", np.nan) for state in states], float)
-    return SiteSpins(populations, tensors, _shieldings(states, tensors_path), half_decay_s, members, samples, spread)
+    return SiteSpins(limit, tensors, _shieldings(states, tensors_path), half_decay_s, members, samples, spread)
 
 
 def _shielding_sets(states: list[dict], name: str, expected: int, path: str | Path) -> np.ndarray:

@@ -1,14 +1,16 @@
 """What NMR reads from the tensors of the sites, with the errors of committee and sampling: one row a site.
 
 Errors are kept apart: `sd_model`, the standard deviation over the committee's members, `se_sampling`, that over the
-replicates of the mean (site_tensors.py), and of C_Q, `sd_dft`, that of DFT from experiment. Intervals hold the first
-two: 95 %, 1.96 times the root of the sum of squares. The sign of C_Q is that of V_zz, which is arbitrary where η is
-near 1: errors are those of its size, and `same_sign` is the part of members and replicates that have the mean's sign.
+replicates of the mean (site_tensors.py), both widened for so few (fits.error_of_sets), and of C_Q, `sd_dft`, that of
+DFT from experiment. Intervals hold the first two: 95 %, 1.96 times the root of the sum of squares. The sign of C_Q is
+that of V_zz, which is arbitrary where η is near 1: errors are those of its size, and `same_sign` is the part of members
+and replicates that have the mean's sign.
 """
 
 import numpy as np
 import pandas as pd
 
+from insilico_nmr.fits import error_of_sets
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.site_spins import SiteSpins
 from insilico_nmr.tensors import asymmetry, axis_angle_deg, efg_principal, euler_angles, shielding_principal
@@ -41,8 +43,8 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
     signs = []
     for error, tensors in (("sd_model", spins.tensors.members), ("se_sampling", spins.tensors.samples)):
         others, frames = efg_principal(tensors)
-        errors["C_Q"][error] = _deviation(np.abs(to_kHz * others[..., 2]))
-        errors["eta"][error] = _deviation(asymmetry(others))
+        errors["C_Q"][error] = error_of_sets(error, np.abs(to_kHz * others[..., 2]))
+        errors["eta"][error] = error_of_sets(error, asymmetry(others))
         away = axis_angle_deg(frames[..., 2], axes[..., 2])
         few = len(away) < 2
         errors["z_axis"][error] = np.full(len(axes), np.nan) if few else np.sqrt((away**2).sum(0) / (len(away) - 1))
@@ -63,7 +65,8 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
         turns = euler_angles(frame)
         table["sigma_iso_ppm"] = iso
         of_sets = {"sd_model": spins.shielding_members, "se_sampling": spins.shielding_samples}
-        deviations = {error: _deviation(np.trace(some, axis1=-2, axis2=-1) / 3) for error, some in of_sets.items()}
+        traces = {error: np.trace(some, axis1=-2, axis2=-1) for error, some in of_sets.items()}
+        deviations = {error: error_of_sets(error, some / 3) for error, some in traces.items()}
         _add_errors(table, "sigma_iso", deviations, "_ppm", iso, -np.inf, np.inf)
         table["sigma_anisotropy_ppm"] = sigma[:, 2] - (sigma[:, 0] + sigma[:, 1]) / 2
         table["sigma_span_ppm"] = np.ptp(sigma, axis=1)
@@ -77,18 +80,13 @@ def occupancies(sites: dict, spins: SiteSpins) -> np.ndarray:
     return spins.populations * len(sites["sites"]) * sites.get("concentration", np.nan)
 
 
-def _deviation(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first axis of (n, S); NaN for fewer than two."""
-    return values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
-
-
 def _add_errors(
     table: pd.DataFrame, name: str, errors: dict, unit: str, values: np.ndarray, low: float, high: float
 ) -> None:
     """Columns of both errors and of the interval, cut at `low` and `high`."""
     for error, deviation in errors.items():
         table[f"{name}_{error}{unit}"] = deviation
-    known = np.array(list(errors.values()))
+    known = np.array([np.broadcast_to(deviation, len(values)) for deviation in errors.values()])
     half = np.where(np.isnan(known).all(axis=0), np.nan, 1.96 * np.sqrt(np.nansum(known**2, axis=0)))
     table[f"{name}_ci_low{unit}"] = np.clip(values - half, low, high)
     table[f"{name}_ci_high{unit}"] = np.clip(values + half, low, high)

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.generator import check_generator, check_populations, evolution
+from insilico_nmr.generator import check_generator, check_populations, evolution, parts
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, outermost_Hz, outermost_unit, quadrupolar_frequency, transitions, zcw
 from insilico_nmr.tensors import efg_principal
@@ -218,17 +218,20 @@ def rigid_spectrum(
 
 
 def fast_spectrum(
-    populations: np.ndarray,
+    limit: np.ndarray,
     tensors: np.ndarray,
     nucleus: Nucleus,
     axis_Hz: np.ndarray,
     lorentz_Hz: float = 0.0,
     gauss_Hz: float = 0.0,
 ) -> np.ndarray:
-    """Pattern of the mean tensor Σ p_a V_a, the limit of jumps much faster than the couplings; 1/Hz, shape (n,)."""
-    check_populations(populations, len(tensors))
-    mean = np.einsum("s,sij->ij", populations, tensors)[None]
-    return rigid_spectrum(np.ones(1), mean, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)
+    """Pattern of the mean tensor, the limit of jumps much faster than the couplings; 1/Hz, shape (n,).
+
+    Of P(∞) `limit` (S, S): of a network in parts, each part has its own mean tensor (generator.parts).
+    """
+    check_populations(limit.sum(axis=1), len(tensors))
+    shares, places = parts(limit)
+    return rigid_spectrum(shares, np.tensordot(places, tensors, 1), nucleus, axis_Hz, lorentz_Hz, gauss_Hz)
 
 
 def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) -> int:
@@ -241,7 +244,7 @@ def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) ->
 
 def motional_spectra(
     generator: np.ndarray,
-    populations: np.ndarray,
+    limit: np.ndarray,
     tensors: np.ndarray,
     nucleus: Nucleus,
     lorentz_Hz: float,
@@ -250,13 +253,17 @@ def motional_spectra(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Axis (Hz, (n,)) and spectra (1/Hz) of the same tensors at rest, exchanging, and in the fast limit.
 
+    `generator` (S, S), 1/s, in columns; `limit` (S, S), the joint probability at infinite time.
+
     The exchange spectrum sums ZCW directions: as many as its lines need (`directions_needed`), LEAST_DIRECTIONS at
     least. Where only the difference of two spectra is wanted, `for_spread` directions or a tenth of those needed do.
     """
+    populations = limit.sum(axis=1)
     time_step_s, count = acquisition(tensors, nucleus, lorentz_Hz, gauss_Hz)
     needed = directions_needed(tensors, nucleus, max(lorentz_Hz, gauss_Hz))
     directions, weights = zcw(max(LEAST_DIRECTIONS, needed) if for_spread is None else max(for_spread, needed // 10))
     fid = exchange_fid(generator, populations, tensors, nucleus, directions, weights, time_step_s, count)
     axis_Hz, exchange = spectrum_of_fid(fid, time_step_s, lorentz_Hz, gauss_Hz)
-    limits = (populations, tensors, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)
-    return axis_Hz, {"rigid": rigid_spectrum(*limits), "exchange": exchange, "fast": fast_spectrum(*limits)}
+    how = (tensors, nucleus, axis_Hz, lorentz_Hz, gauss_Hz)
+    rigid, fast = rigid_spectrum(populations, *how), fast_spectrum(limit, *how)
+    return axis_Hz, {"rigid": rigid, "exchange": exchange, "fast": fast}

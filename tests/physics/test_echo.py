@@ -18,6 +18,7 @@ from insilico_nmr.nuclei import nucleus, quadrupolar_nucleus
 from insilico_nmr.relaxation import Decay, fluctuation_kernels, relaxation_rates
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
+from student import widening
 
 LITHIUM = quadrupolar_nucleus("7Li")
 
@@ -407,6 +408,44 @@ def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
     return ["simulate_nmr.py", *arguments]
 
 
+def test_echoes_of_fast_hops_beside_slow_ones_are_those_of_their_process(tmp_path, monkeypatch):
+    """A ⇄ b hops average the tensor while phases evolve, rare b ⇄ C hops are what mixing sees: from P as from rates."""
+    monkeypatch.chdir(tmp_path)
+    populations, fast = np.array([0.5, 0.2, 0.3]), 1e7
+    generator = column_generator(np.array([[0, 0.4 * fast, 0], [fast, 0, 2e3], [0, 4e3 / 3, 0]]))
+    time_s = np.concatenate([[0.0], np.geomspace(1e-2 / fast, 3e-2, 200)])
+    states = random_tensors(3, seed=5)
+    write_propagator("P.nc", joint_of(generator, populations, time_s), populations, time_s)
+    record = [{"index": i, "tensor": tensor.tolist()} for i, tensor in enumerate(states)]
+    (tmp_path / "T.json").write_text(json.dumps({"temperature_K": 200, "isotope": "7Li", "states": record}))
+    command = ["simulate_nmr.py", "--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "5", "20"]
+    command += ["--out-echo", "e.csv", "--out-correlation", "c.csv", "--out-fits", "f.csv"]
+    monkeypatch.setattr(sys, "argv", command)
+    simulate_nmr.main()
+    for evolution_us, curve in pd.read_csv("e.csv").groupby("evolution_time_us"):
+        exact = echo.matrix_echo(generator, populations, states, 1e-6 * evolution_us, curve["mixing_time_s"], LITHIUM)
+        np.testing.assert_allclose(curve["S2"], exact, atol=2e-3 * exact[0])
+    fits = pd.read_csv("f.csv")
+    assert fits["process_misfit"].max() < 2e-3
+
+
+def test_sampling_error_of_the_matrix_form_holds_that_of_its_process(tmp_path, monkeypatch):
+    """Replicas with k of 0.98, 1 and 1.02: S₂(0), where all have the same P, varies with k as the process says."""
+    monkeypatch.chdir(tmp_path)
+    rate = 1e4
+    monkeypatch.setattr(sys, "argv", two_site_study(tmp_path, rate, 20 / rate))
+    simulate_nmr.main()
+    echoes = pd.read_csv("e.csv")
+    assert (echoes["form"] == "matrix").all()
+    few, many = (
+        echo.matrix_echo(column_generator(k * rate * np.ones((2, 2))), HALVES, TWO_SITES, 2e-5, np.zeros(1), LITHIUM)[0]
+        for k in (0.99, 1.01)
+    )
+    expected = widening(3) * 0.02 / np.sqrt(3) * abs(many - few) / 0.02
+    assert expected > 5e-4 * echoes["S2"].iloc[0]
+    assert echoes["S2_se_sampling"].iloc[0] == pytest.approx(expected, rel=0.05)
+
+
 def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path, monkeypatch):
     """2kt of the last point is 8 (all of the decay seen) or 1 (37 % of it beyond the end)."""
     monkeypatch.chdir(tmp_path)
@@ -527,7 +566,14 @@ def test_replicates_of_the_tensors_widen_the_interval_of_a_decay_rate(tmp_path, 
     rates = [simulate_nmr.fit_decay(time_s, other, stages=1).tau_s ** -1 for other in others]
     extra = np.log(wider["rate_ci_high_per_s"] / wider["rate_per_s"]) ** 2
     extra -= np.log(alone["rate_ci_high_per_s"] / alone["rate_per_s"]) ** 2
-    assert np.sqrt(extra) == pytest.approx(1.96 * np.std(rates, ddof=1) / alone["rate_per_s"], rel=0.1)
+    assert np.sqrt(extra) == pytest.approx(1.96 * widening(2) * np.std(rates, ddof=1) / alone["rate_per_s"], rel=0.1)
+    # One whose fit fails says nothing; of a single one that is left no interval is known.
+    flat = np.full(len(time_s), curve[0])
+    three = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left, samples=[*others, flat])
+    assert three["rate_ci_high_per_s"] == wider["rate_ci_high_per_s"]
+    assert "1 of 3 replicates of the tensors have no fit" in three["status"]
+    two = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left, samples=[others[0], flat])
+    assert np.isnan(two["rate_ci_high_per_s"])
 
 
 def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):
@@ -544,7 +590,7 @@ def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):
             row = table.loc[(field, name)]
             assert row["rate_per_s"] == pytest.approx(rate, rel=0.03)
             # Members' tensors differ by 5 %, their squares by 10, replicas' rates by 2 % about the mean.
-            assert row["sd_model_per_s"] == pytest.approx(rate * 0.1025 / np.sqrt(2), rel=0.05)
+            assert row["sd_model_per_s"] == pytest.approx(rate * widening(2) * 0.1025 / np.sqrt(2), rel=0.05)
             assert 0 < row["se_sampling_per_s"] < 0.1 * rate
     assert (table["complete"] == 1).all()
     assert (table["valid"] == 1).all()

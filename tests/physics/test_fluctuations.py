@@ -27,6 +27,7 @@ from insilico_nmr.surroundings import Added
 from insilico_nmr.tensors import from_components
 from lattices import ONE_RATE, bravais, network
 from simulate_relaxation import rows_of
+from student import widening
 
 Li7 = nucleus("7Li")
 RING = 6
@@ -246,7 +247,7 @@ def test_members_differ_by_what_their_surroundings_add(equal_sites):
         MEANS[[0, 0]], MEANS[None, [0, 0]].repeat(2, axis=0), np.empty((0, 2, 3, 3)), 300.0, "7Li", 0.0
     )
     (row,) = rows_of(one_state_propagator(), states, Li7, [4.7], None, found)[:1]
-    assert row["sd_model_per_s"] == pytest.approx(0.6 / np.sqrt(2) * row["rate_per_s"], rel=1e-3)
+    assert row["sd_model_per_s"] == pytest.approx(widening(2) * 0.6 / np.sqrt(2) * row["rate_per_s"], rel=1e-3)
     three = replace(found, member_scales=np.ones(3))
     with pytest.raises(InputError, match="fitted to 3 members, site tensors have 2"):
         rows_of(one_state_propagator(), states, Li7, [4.7], None, three)

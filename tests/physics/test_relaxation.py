@@ -111,7 +111,7 @@ def predicted(nucleus: Nucleus, tensors: np.ndarray, rate_per_s: float) -> dict[
     along_z = np.array([0, 0, 1.0])
     square = [kernel[0, 0] for kernel in fluctuation_kernels((tensors[:1] - tensors[1:]) / 2, along_z)]
     decays = [Decay(np.array([2 * rate_per_s]), np.array([c])) for c in square]
-    return relaxation_rates(decays, nucleus, 1.0, satellite_offset_Hz(np.full(2, 0.5), tensors, nucleus, along_z))
+    return relaxation_rates(decays, nucleus, 1.0, satellite_offset_Hz(np.full((2, 2), 0.25), tensors, nucleus, along_z))
 
 
 def left_of(start: np.ndarray, matrix: np.ndarray, time_s: float) -> float:

@@ -7,20 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr import powder, spectra
-from insilico_nmr.echo import Propagator, contract, generator_at_half_decay, half_decay, tensor_kernel
+from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
+from insilico_nmr.effective_process import generator_at_half_decay
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from programs import run
-from scipy import stats
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
-from simulate_spectra import SPREAD_DIRECTIONS
+from student import widening
 from test_echo import TWO_SITES, two_site_study
 
 ROOT = Path(__file__).parents[2]
 LITHIUM = quadrupolar_nucleus("7Li")
 HALVES = np.ones(2) / 2
+EQUAL = np.outer(HALVES, HALVES)  # P(∞) of two connected sites
 
 
 def principal(coupling_Hz: float, eta: float, isotope: str = "7Li") -> np.ndarray:
@@ -176,9 +177,13 @@ def test_exchange_spectrum_has_the_rigid_and_the_fast_limit():
     populations = np.array([0.2, 0.3, 0.5])
     exchange = np.random.default_rng(0).uniform(1, 2, size=(3, 3))
     generator = column_generator((exchange + exchange.T) / populations[:, None])
-    slow_axis, slow = spectra.motional_spectra(1.0 * generator, populations, states, LITHIUM, 1000.0)
+    slow_axis, slow = spectra.motional_spectra(
+        1.0 * generator, np.outer(populations, populations), states, LITHIUM, 1000.0
+    )
     assert difference(slow["exchange"], slow["rigid"], slow_axis) < 0.01
-    fast_axis, fast = spectra.motional_spectra(1e9 * generator, populations, states, LITHIUM, 1000.0)
+    fast_axis, fast = spectra.motional_spectra(
+        1e9 * generator, np.outer(populations, populations), states, LITHIUM, 1000.0
+    )
     assert difference(fast["exchange"], fast["fast"], fast_axis) < 0.01
     assert difference(slow["rigid"], slow["fast"], slow_axis) > 0.1
     for spectrum in (*slow.values(), *fast.values()):
@@ -201,12 +206,29 @@ def test_second_moment_of_the_spectrum_does_not_depend_on_the_rate():
     assert moments[0] == pytest.approx(expected, rel=5e-3)
 
 
+def test_fast_jumps_within_parts_of_a_network_average_within_them():
+    """Two pairs of sites that no jump connects: the fast limit has two patterns, and fast exchange comes to them."""
+    states = random_tensors(4, seed=2)
+    pairs, populations = [[0, 1], [2, 3]], np.array([0.1, 0.3, 0.4, 0.2])
+    limit = np.zeros((4, 4))
+    for pair in pairs:
+        limit[np.ix_(pair, pair)] = np.outer(populations[pair], populations[pair]) / populations[pair].sum()
+    axis_Hz, found = spectra.motional_spectra(
+        column_generator(1e9 * limit / populations[:, None]), limit, states, LITHIUM, 2000.0
+    )
+    step_Hz = axis_Hz[1] - axis_Hz[0]
+    assert np.abs(found["exchange"] - found["fast"]).sum() * step_Hz < 5e-3
+    whole = np.outer(populations, populations)
+    connected = spectra.fast_spectrum(whole, states, LITHIUM, axis_Hz, 2000.0)
+    assert np.abs(connected - found["fast"]).sum() * step_Hz > 0.1
+
+
 def test_powder_spectra_do_not_depend_on_the_frame():
     states, turn = random_tensors(2, seed=3), Rotation.random(random_state=9).as_matrix()
     turned = np.einsum("ij,njk,lk->nil", turn, states, turn)
     generator = column_generator(5e4 * np.ones((2, 2)))
-    axis_Hz, before = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 1000.0)
-    _, after = spectra.motional_spectra(generator, HALVES, turned, LITHIUM, 1000.0)
+    axis_Hz, before = spectra.motional_spectra(generator, EQUAL, states, LITHIUM, 1000.0)
+    _, after = spectra.motional_spectra(generator, EQUAL, turned, LITHIUM, 1000.0)
     for motion in before:
         assert difference(before[motion], after[motion], axis_Hz) < 5e-3
 
@@ -215,7 +237,7 @@ def test_jumps_between_axes_that_average_to_zero_leave_the_central_line():
     # Three axial tensors along x, y and z: their mean vanishes, and with it every satellite splitting.
     states = np.array([np.diag(np.roll(principal(1e5, 0.0), shift)) for shift in range(3)])
     generator = column_generator(1e9 * np.ones((3, 3)))
-    axis_Hz, found = spectra.motional_spectra(generator, np.ones(3) / 3, states, LITHIUM, 1000.0)
+    axis_Hz, found = spectra.motional_spectra(generator, np.full((3, 3), 1 / 9), states, LITHIUM, 1000.0)
     inside = np.abs(axis_Hz) < 20e3
     assert found["exchange"][inside].sum() * (axis_Hz[1] - axis_Hz[0]) > 0.97
     assert difference(found["exchange"], found["fast"], axis_Hz) < 0.01
@@ -224,7 +246,7 @@ def test_jumps_between_axes_that_average_to_zero_leave_the_central_line():
 def test_spectrum_of_spin_1_has_no_central_line():
     deuterium = quadrupolar_nucleus("2H")
     states = np.diag(principal(1e5, 0.0, "2H"))[None]
-    axis_Hz, found = spectra.motional_spectra(np.zeros((1, 1)), np.ones(1), states, deuterium, 1000.0)
+    axis_Hz, found = spectra.motional_spectra(np.zeros((1, 1)), np.ones((1, 1)), states, deuterium, 1000.0)
     assert difference(found["exchange"], found["rigid"], axis_Hz) < 0.01
     peak = abs(axis_Hz[found["exchange"].argmax()])
     assert peak == pytest.approx(0.75 * 1e5 / 2, rel=0.03)  # horns at ±(3/8)·C_Q
@@ -238,7 +260,7 @@ def test_directions_are_as_many_as_narrow_lines_on_a_wide_pattern_need():
     generator = column_generator(np.ones((2, 2)))
 
     def exchange(count: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 500.0, for_spread=count)
+        axis_Hz, found = spectra.motional_spectra(generator, EQUAL, states, LITHIUM, 500.0, for_spread=count)
         return axis_Hz, found["exchange"], found["rigid"]
 
     axis_Hz, whole, rigid = exchange(None)
@@ -262,20 +284,22 @@ def test_replicas_of_kinetic_monte_carlo_and_replicates_of_tensors_are_in_the_sa
 
     def exchange(k: float, states: np.ndarray = TWO_SITES) -> tuple[np.ndarray, np.ndarray]:
         generator = column_generator(k * rate * np.ones((2, 2)))
-        axis_Hz, found = spectra.motional_spectra(generator, HALVES, states, LITHIUM, 2000.0, 0.0, SPREAD_DIRECTIONS)
+        axis_Hz, found = spectra.motional_spectra(
+            generator, EQUAL, states, LITHIUM, 2000.0, 0.0, powder.SPREAD_DIRECTIONS
+        )
         return axis_Hz, 1e3 * found["exchange"]
 
     of_replicas = said_to_be()
     axis_Hz, faster = exchange(1.01)
     slope = (faster - exchange(0.99)[1]) / 0.02
-    expected = stats.t.ppf(0.975, 2) / 1.96 * 0.02 / np.sqrt(3) * np.abs(slope)
+    expected = widening(3) * 0.02 / np.sqrt(3) * np.abs(slope)
     np.testing.assert_allclose(of_replicas, expected, atol=0.01 * expected.max())
     tensors = json.loads((tmp_path / "T.json").read_text())
     for state, tensor in zip(tensors["states"], TWO_SITES, strict=True):
         state["samples"] = [tensor.tolist(), (1.02 * tensor).tolist()]
     (tmp_path / "T.json").write_text(json.dumps(tensors))
     other = np.interp(axis_Hz, *exchange(1.0, 1.02 * TWO_SITES))
-    of_tensors = np.abs(other - exchange(1.0)[1]) / np.sqrt(2)
+    of_tensors = widening(2) * np.abs(other - exchange(1.0)[1]) / np.sqrt(2)
     expected = np.hypot(of_tensors, of_replicas)
     assert of_tensors.max() > 0.3 * of_replicas.max()
     np.testing.assert_allclose(said_to_be(), expected, atol=0.01 * expected.max())
@@ -285,11 +309,11 @@ def test_bad_input_is_refused():
     states = random_tensors(2)
     generator = column_generator(np.ones((2, 2)))
     with pytest.raises(InputError, match="broadening"):
-        spectra.motional_spectra(generator, HALVES, states, LITHIUM, 0.0)
+        spectra.motional_spectra(generator, EQUAL, states, LITHIUM, 0.0)
     with pytest.raises(InputError, match="sum to 1"):
-        spectra.motional_spectra(generator, np.ones(2), states, LITHIUM, 500.0)
+        spectra.motional_spectra(generator, np.ones((2, 2)), states, LITHIUM, 500.0)
     with pytest.raises(InputError, match="columns must sum to 0"):
-        spectra.motional_spectra(np.array([[-1.0, 1.0], [2.0, -2.0]]), HALVES, states, LITHIUM, 500.0)
+        spectra.motional_spectra(np.array([[-1.0, 1.0], [2.0, -2.0]]), EQUAL, states, LITHIUM, 500.0)
 
 
 def test_command_lines(tmp_path, monkeypatch):
@@ -354,8 +378,8 @@ def test_command_lines(tmp_path, monkeypatch):
     for motion in ("rigid", "exchange", "fast"):
         assert drawn[f"{motion}_per_kHz"].sum() * step_kHz == pytest.approx(1, abs=1e-6)
     # The generator found from P is the one that made it, and a thousand times the rate has another spectrum.
-    _, known = spectra.motional_spectra(generator, HALVES, np.array(states), LITHIUM, 1000)
-    _, faster = spectra.motional_spectra(1000 * generator, HALVES, np.array(states), LITHIUM, 1000)
+    _, known = spectra.motional_spectra(generator, EQUAL, np.array(states), LITHIUM, 1000)
+    _, faster = spectra.motional_spectra(1000 * generator, EQUAL, np.array(states), LITHIUM, 1000)
     assert np.abs(drawn["exchange_per_kHz"] - 1e3 * known["exchange"]).sum() * step_kHz < 1e-3
     assert np.abs(drawn["exchange_per_kHz"] - 1e3 * faster["exchange"]).sum() * step_kHz > 0.1
     assert drawn["exchange_sd_model_per_kHz"].max() > 2e-3 * drawn["exchange_per_kHz"].max()

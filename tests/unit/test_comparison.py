@@ -255,6 +255,10 @@ def test_lines_of_the_rate_model_are_recovered_with_their_covariance():
     assert line.prefactor_per_s == pytest.approx(1e12)
     assert line.activation_energy_se_eV == pytest.approx(0.02)
     assert line.rate(298.0)[2] / line.rate(298.0)[0] == pytest.approx(np.exp(1.96 * 0.02 / BOLTZMANN_EV_PER_K / 298))
+    # An upper end that stops at the attempt frequency takes nothing from the line's errors.
+    cut = synthetic_rates(energy_sd_eV=0.2).assign(ci_high_per_s=lambda rows: np.minimum(rows["ci_high_per_s"], 1e12))
+    assert (cut["ci_high_per_s"] == 1e12).all()
+    assert rate_line(cut).activation_energy_se_eV == pytest.approx(0.2)
     with pytest.raises(InputError, match="three temperatures"):
         rate_line(synthetic_rates().iloc[:2])
 

@@ -16,6 +16,7 @@ from insilico_nmr.tensors import traceless_symmetric
 from mrsimulator.method import Method, SpectralDimension
 from programs import run
 from scipy.spatial.transform import Rotation
+from student import widening
 
 LITHIUM = quadrupolar_nucleus("7Li")
 CELL = [[5.0, 0.0, 0.0], [1.0, 6.0, 0.0], [0.0, 0.5, 7.0]]
@@ -160,16 +161,18 @@ def test_the_table_rebuilds_the_tensors_and_holds_both_errors(study):
     found = np.einsum("nik,nk,njk->nij", turns.as_matrix(), values, turns.as_matrix())
     expected = LITHIUM.coupling_per_au / 1e3 * tensors()
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
-    np.testing.assert_allclose(table["C_Q_sd_model_kHz"], np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6)
-    np.testing.assert_allclose(table["C_Q_se_sampling_kHz"], np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(table["C_Q_sd_model_kHz"], widening(2) * np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(
+        table["C_Q_se_sampling_kHz"], widening(2) * np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6
+    )
     np.testing.assert_allclose(table["C_Q_ci_high_kHz"] - coupling, 1.96 * 0.2 * np.abs(coupling), rtol=1e-6)
     np.testing.assert_allclose(table[["same_sign"]], 1)
     np.testing.assert_allclose(table[["eta_sd_model", "z_axis_se_sampling_deg"]], 0, atol=1e-5)
     isotropic = np.trace(shieldings(), axis1=1, axis2=2) / 3
     np.testing.assert_allclose(table["sigma_iso_ppm"], isotropic, rtol=1e-6)
-    np.testing.assert_allclose(table["sigma_iso_sd_model_ppm"], np.sqrt(2), rtol=1e-6)  # members are 1 ppm to each side
+    np.testing.assert_allclose(table["sigma_iso_sd_model_ppm"], widening(2) * np.sqrt(2), rtol=1e-6)  # 1 ppm each side
     assert table["sigma_iso_se_sampling_ppm"].isna().all()
-    np.testing.assert_allclose(table["sigma_iso_ci_high_ppm"] - isotropic, 1.96 * np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(table["sigma_iso_ci_high_ppm"] - isotropic, 1.96 * widening(2) * np.sqrt(2), rtol=1e-6)
 
 
 def test_a_sign_that_members_disagree_on_is_said(study):
