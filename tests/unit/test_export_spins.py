@@ -161,11 +161,10 @@ def test_the_table_rebuilds_the_tensors_and_holds_both_errors(study):
     found = np.einsum("nik,nk,njk->nij", turns.as_matrix(), values, turns.as_matrix())
     expected = LITHIUM.coupling_per_au / 1e3 * tensors()
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
-    np.testing.assert_allclose(table["C_Q_sd_model_kHz"], widening(2) * np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6)
-    np.testing.assert_allclose(
-        table["C_Q_se_sampling_kHz"], widening(2) * np.abs(coupling) * 0.2 / np.sqrt(2), rtol=1e-6
-    )
-    np.testing.assert_allclose(table["C_Q_ci_high_kHz"] - coupling, 1.96 * 0.2 * np.abs(coupling), rtol=1e-6)
+    half = 1.96 * widening(2) * 0.2 / np.sqrt(2) * np.abs(coupling)
+    np.testing.assert_allclose(table["C_Q_sd_model_kHz"], half / 1.96, rtol=1e-6)
+    np.testing.assert_allclose(table["C_Q_se_sampling_kHz"], half / 1.96, rtol=1e-6)
+    np.testing.assert_allclose(table["C_Q_ci_high_kHz"] - coupling, np.sqrt(2) * half, rtol=1e-6)
     np.testing.assert_allclose(table[["same_sign"]], 1)
     np.testing.assert_allclose(table[["eta_sd_model", "z_axis_se_sampling_deg"]], 0, atol=1e-5)
     isotropic = np.trace(shieldings(), axis1=1, axis2=2) / 3
