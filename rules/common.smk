@@ -60,7 +60,18 @@ def check_sections():
             raise InputError(f"{name}.members is {asked}; potential.members is {present}: no more can be asked")
     if "reference_shielding_ppm" in config["observables"] and not config["tensor_model"]["shieldings"]:
         raise InputError("observables.reference_shielding_ppm needs tensor_model.shieldings: there is nothing to refer")
+    rates = config["md"]["rates"]
+    if min(rates["temperatures_K"]) > rates["mark_above_K"]:
+        raise InputError(
+            f"md.rates.temperatures_K are all above md.rates.mark_above_K, {rates['mark_above_K']:g}: no run is left for "
+            "the rate model"
+        )
+    if not any(config["observables"].get("direction", [1])):
+        raise InputError("observables.direction is [0, 0, 0]: not a direction of the field")
     observed = config["observables"]["temperatures_K"]
+    low, high = config["observables"]["arrhenius_range_K"]
+    if not low < high:
+        raise InputError(f"observables.arrhenius_range_K is {low:g}, {high:g}; expected the lower temperature first")
     sections = {name: config["observables"].get(name, {}) for name in ("exchange", "mas", "paths")}
     asked = [
         (name, "temperature_K", [sections[name]["temperature_K"]]) for name in ("exchange", "mas") if sections[name]

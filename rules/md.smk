@@ -19,7 +19,7 @@ rule make_sites:
         runtime=10,
     params:
         flags=flags("material", mobile="mobile"),
-        cutoff=flags("sites", jump_cutoff="jump_cutoff_A"),
+        cutoff=flags("sites", jump_cutoff="jump_cutoff_A", core_radius="core_radius_A"),
     shell:
         "python {input.code[0]} {input.crystal} {params.flags} {params.cutoff} --out {output} > {log} 2>&1"
 

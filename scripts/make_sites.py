@@ -5,7 +5,7 @@ from pathlib import Path
 
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import run_script
-from insilico_nmr.events import assign, mean_displacements
+from insilico_nmr.events import assign, check_cores, mean_displacements
 from insilico_nmr.sites import build_sites, refined, write_sites
 from insilico_nmr.trajectory import read_trajectory
 
@@ -16,14 +16,16 @@ def main() -> None:
     parser.add_argument("--mobile", required=True, help="element that moves, such as Li")
     parser.add_argument("--jump-cutoff", type=float, required=True, help="longest jump, Å")
     parser.add_argument("--trajectory", type=Path, help="move sites to where ions are in this run")
-    parser.add_argument("--core-radius", type=float, help="Å, radius about a site that counts for --trajectory")
+    parser.add_argument("--core-radius", type=float, help="Å, radius about a site: checked not to overlap")
     parser.add_argument("--out", type=Path, required=True, help="sites.json")
     args = parser.parse_args()
-    if (args.trajectory is None) != (args.core_radius is None):
-        parser.error("--trajectory and --core-radius go together")
+    if args.trajectory is not None and args.core_radius is None:
+        parser.error("--trajectory needs --core-radius")
 
     crystal = read_crystal(args.cif)
     sites = build_sites(crystal, args.mobile, args.jump_cutoff)
+    if args.core_radius is not None:
+        check_cores(sites, args.core_radius)
     if args.trajectory is not None:
         trajectory = read_trajectory(args.trajectory)
         # Cores move with the sites, so a second pass settles what the first one finds.

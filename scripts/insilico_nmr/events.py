@@ -164,6 +164,17 @@ def _assign(positions, drift, inverse, cell, basis, radius, site, image, outside
                 site[frame, ion] = -1
 
 
+def check_cores(sites: dict, core_radius_A: float) -> None:
+    """Raise InputError where cores of the sites (content of a sites.json) overlap."""
+    first, second, distance = closest_pair(sites)
+    if 2 * core_radius_A >= distance:
+        raise InputError(
+            f"cores of radius {core_radius_A:g} Å overlap: sites {first} ({sites['sites'][first]['orbit']}) and "
+            f"{second} ({sites['sites'][second]['orbit']}) are {distance:.2f} Å apart; expected a core radius of less "
+            f"than {distance / 2:.2f} Å"
+        )
+
+
 def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignment:
     """Assign every ion of the mobile element to a site in every frame.
 
@@ -181,13 +192,8 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
         raise InputError(
             f"the core radius is {core_radius_A:g} Å; expected more than 0 and less than {heights.min() / 2:.2f} Å"
         )
-    first, second, distance = closest_pair(sites)
-    if np.isfinite(core_radius_A) and 2 * core_radius_A >= distance:
-        raise InputError(
-            f"cores of radius {core_radius_A:g} Å overlap: sites {first} ({sites['sites'][first]['orbit']}) and "
-            f"{second} ({sites['sites'][second]['orbit']}) are {distance:.2f} Å apart; expected a core radius of less "
-            f"than {distance / 2:.2f} Å"
-        )
+    if np.isfinite(core_radius_A):
+        check_cores(sites, core_radius_A)
     mobile = np.nonzero(trajectory.numbers == atomic_numbers[sites["mobile"]])[0]
     frames = len(trajectory.positions)
     if len(mobile) == 0 or frames < 2:

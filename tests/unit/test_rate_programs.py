@@ -48,13 +48,29 @@ def test_make_sites_finds_sites_and_jumps(crystal):
     assert sites["concentration"] == pytest.approx(0.5)
 
 
+def test_cores_that_overlap_are_refused_before_any_run(crystal):
+    command = [
+        "make_sites",
+        crystal / "crystal.cif",
+        "--mobile",
+        "Li",
+        "--jump-cutoff",
+        2.5,
+        "--out",
+        crystal / "s.json",
+    ]
+    assert run(*command, "--core-radius", 0.8)[0] == 0
+    code, said = run(*command, "--core-radius", 1.0)  # Li1 and Li2 are 1.8 Å apart
+    assert (code, "expected a core radius of less than 0.90 Å" in said) == (2, True)
+
+
 def test_make_sites_moves_sites_to_where_ions_are(crystal):
     # The ion sits 0.2 Å beyond Li2 (1.8 Å): the orbit moves, the site at the origin cannot.
     path = np.repeat([2.0, 0.1, 2.0], 20)
     write_trajectory(crystal / "run.h5", walk(path, 300, 300))
     arguments = ["--mobile", "Li", "--jump-cutoff", 2.5, "--trajectory", crystal / "run.h5"]
     code, said = run("make_sites", crystal / "crystal.cif", *arguments, "--out", crystal / "moved.json")
-    assert (code, "go together" in said) == (2, True)
+    assert (code, "--trajectory needs --core-radius" in said) == (2, True)
     arguments += ["--core-radius", 0.7, "--out", crystal / "moved.json"]
     assert run("make_sites", crystal / "crystal.cif", *arguments)[0] == 0
     x = [site["position"][0] * 6 for site in read_sites(crystal / "moved.json")["sites"]]
