@@ -17,7 +17,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import moved_log_sd, only_errors, read_table, total
+from insilico_nmr.tables import log_normal_ends, moved_log_sd, only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,11 +28,10 @@ RELAXATION = ["temperature_K", "field_T", "shift", "rate_per_s", "valid", "compl
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the rate model as it is, with `low` and `high`: 95 % of sampling and of the rate model, log-normal."""
     table = table.sort_values("temperature_K")
-    moved = np.nan_to_num(moved_log_sd(table, ["temperature_K"], "fwhm_Hz"))
+    moved = moved_log_sd(table, ["temperature_K"], "fwhm_Hz")
     rows = table[table["shift"] == 0].set_index("temperature_K")
-    log_sd = np.sqrt(np.log1p((total(rows, ["se_sampling_Hz"]) / rows["fwhm_Hz"]) ** 2) + moved**2)
-    factor = np.exp(1.96 * log_sd)
-    return rows.assign(low=rows["fwhm_Hz"] / factor, high=np.minimum(rows["fwhm_Hz"] * factor, rows["rigid_fwhm_Hz"]))
+    ends = log_normal_ends(rows, "fwhm_Hz", ["se_sampling_Hz"], moved)
+    return rows.assign(low=ends["low"], high=np.minimum(ends["high"], rows["rigid_fwhm_Hz"]))
 
 
 def lifetime_widths(relaxation: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from insilico_nmr.style import (
     new_figure,
     save,
 )
-from insilico_nmr.tables import moved_log_sd, only_errors, read_table, total
+from insilico_nmr.tables import log_normal_ends, moved_log_sd, only_errors, read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -43,10 +43,8 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["temperature_K", "field_T", "quantity"]
     known = table[(table["shift"] > 0) | ((table["valid"] == 1) & (table["rate_per_s"] > 0))]
     rows = known[known["shift"] == 0]
-    moved = np.nan_to_num(moved_log_sd(known, keys, "rate_per_s"))
-    relative = total(rows, ["se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s"]) / rows["rate_per_s"]
-    log_sd = np.sqrt(np.log1p(relative**2) + moved**2)
-    return rows.assign(low=rows["rate_per_s"] * np.exp(-1.96 * log_sd), high=rows["rate_per_s"] * np.exp(1.96 * log_sd))
+    errors = ["se_sampling_per_s", "sd_model_per_s", "sd_dft_per_s"]
+    return rows.assign(**log_normal_ends(rows, "rate_per_s", errors, moved_log_sd(known, keys, "rate_per_s")))
 
 
 def curve(axes: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:

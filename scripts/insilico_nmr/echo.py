@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import expm
 
 from insilico_nmr.continuation import NotContinued, continue_propagator
 from insilico_nmr.errors import InputError
@@ -324,24 +323,6 @@ def matrix_kernel(
         kernel += (before * weights[block, None]).T @ after
     # A state that is never filled, and so never reached, has no part in it.
     return np.divide(kernel, populations[:, None], out=np.zeros_like(kernel), where=populations[:, None] > 0)
-
-
-def matrix_echo(
-    generator: np.ndarray,
-    populations: np.ndarray,
-    tensors: np.ndarray,
-    evolution_time_s: float,
-    mixing_times_s: np.ndarray,
-    nucleus: Nucleus,
-    direction: np.ndarray | None = None,
-) -> np.ndarray:
-    """S₂ (T,) of the process of `generator` with jumps while the phases evolve: A⟨1ᵀ S e^{M t_m} S p⟩, A `amplitude`.
-
-    Arguments as of `matrix_kernel`.
-    """
-    kernel = matrix_kernel(generator, populations, tensors, evolution_time_s, nucleus, direction)
-    mixing = expm(generator * np.asarray(mixing_times_s, dtype=float)[:, None, None])
-    return frozen_echo(np.einsum("tba,a->abt", mixing, populations), kernel, nucleus)
 
 
 def spin_lattice_damping(mixing_times_s: np.ndarray, t1q_s: float | None) -> np.ndarray:

@@ -104,6 +104,14 @@ def total(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     return np.sqrt((table[columns].fillna(0.0) ** 2).sum(axis=1))
 
 
+def log_normal_ends(rows: pd.DataFrame, column: str, errors: list[str], log_sd: np.ndarray) -> dict[str, pd.Series]:
+    """`low` and `high`, 95 %, of a positive column: by its errors in `errors`, as those of a log-normal distribution,
+    and by the standard deviation `log_sd` (n,) of its logarithm (`moved_log_sd`; NaN is none)."""
+    relative = total(rows, errors) / rows[column]
+    factor = np.exp(1.96 * np.sqrt(np.log1p(relative**2) + np.nan_to_num(log_sd) ** 2))
+    return {"low": rows[column] / factor, "high": rows[column] * factor}
+
+
 def complete(table: pd.DataFrame, columns: list[str], path: str | Path, what: str) -> pd.DataFrame:
     """Rows that have a value in all `columns`; says on stderr how many have none and are not drawn.
 

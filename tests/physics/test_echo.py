@@ -10,6 +10,7 @@ import pytest
 import simulate_nmr
 import simulate_relaxation
 import xarray as xr
+from echoes import matrix_echo
 from insilico_nmr import echo, fluctuations, powder, tensors
 from insilico_nmr.errors import InputError
 from insilico_nmr.fits import fit_decay
@@ -206,7 +207,7 @@ def test_frozen_form_is_3_percent_high_at_0_02_jumps_and_34_percent_at_0_2():
     evolution_time_s = 2e-5
     for jumps, excess, tolerance in ((0.02, 0.03, 0.005), (0.2, 0.34, 0.01)):
         generator = column_generator(jumps / evolution_time_s * np.ones((2, 2)))
-        exact = echo.matrix_echo(generator, HALVES, TWO_SITES, evolution_time_s, np.zeros(1), LITHIUM)[0]
+        exact = matrix_echo(generator, HALVES, TWO_SITES, evolution_time_s, np.zeros(1), LITHIUM)[0]
         frozen = echo.AMPLITUDES[1.5] * np.diag(echo.evolution_kernel(TWO_SITES, evolution_time_s, LITHIUM)).mean()
         assert frozen / exact - 1 == pytest.approx(excess, abs=tolerance)
         time_s = np.linspace(0, 2 * evolution_time_s, 201)
@@ -223,7 +224,7 @@ def test_the_program_takes_the_matrix_form_where_ions_jump_during_evolution(tmp_
     assert set(table["form"]) == {"matrix"}
     assert set(table["flag"]) == {"jumps_during_evolution"}
     generator = column_generator(1e4 * np.ones((2, 2)))
-    exact = echo.matrix_echo(generator, HALVES, TWO_SITES, 2e-5, table["mixing_time_s"].to_numpy(), LITHIUM)
+    exact = matrix_echo(generator, HALVES, TWO_SITES, 2e-5, table["mixing_time_s"].to_numpy(), LITHIUM)
     np.testing.assert_allclose(table["S2"], exact, rtol=2e-3)
     frozen = echo.AMPLITUDES[1.5] * np.diag(echo.evolution_kernel(TWO_SITES, 2e-5, LITHIUM)).mean()
     assert frozen / table["S2"][0] == pytest.approx(1.34, abs=0.02)
@@ -263,7 +264,7 @@ def test_matrix_form_is_the_frozen_form_for_rare_jumps():
     generator = column_generator(rates + rates.T)
     populations, states = np.ones(4) / 4, random_tensors(4)
     time_s = np.array([0.0, 0.02, 0.1, 1.0])
-    exact = echo.matrix_echo(generator, populations, states, 1e-5, time_s, LITHIUM)
+    exact = matrix_echo(generator, populations, states, 1e-5, time_s, LITHIUM)
     kernel = echo.evolution_kernel(states, 1e-5, LITHIUM)
     frozen = echo.frozen_echo(joint_of(generator, populations, time_s), kernel, LITHIUM)
     np.testing.assert_allclose(exact, frozen, rtol=2e-4)
@@ -275,7 +276,7 @@ def test_matrix_form_against_random_paths_with_unequal_populations():
     forward, backward = 2e4, 1e4
     populations = np.array([1 / 3, 2 / 3])
     generator = column_generator(np.array([[0, forward], [backward, 0]]))
-    exact = echo.matrix_echo(
+    exact = matrix_echo(
         generator, populations, TWO_SITES, evolution_time_s, np.array([mixing_s]), LITHIUM, direction=field
     )[0]
     rng = np.random.default_rng(3)
@@ -302,7 +303,7 @@ def test_matrix_form_against_random_paths_with_unequal_populations():
 def test_matrix_form_at_fast_jumps_is_the_echo_of_the_mean_tensor():
     generator = column_generator(1e10 * np.ones((2, 2)))
     mean = TWO_SITES.mean(axis=0)[None]
-    fast = echo.matrix_echo(generator, HALVES, TWO_SITES, 2e-5, np.array([0.0, 1.0]), LITHIUM)
+    fast = matrix_echo(generator, HALVES, TWO_SITES, 2e-5, np.array([0.0, 1.0]), LITHIUM)
     expected = echo.AMPLITUDES[1.5] * echo.evolution_kernel(mean, 2e-5, LITHIUM)[0, 0]
     np.testing.assert_allclose(fast, expected, rtol=1e-3)
 
@@ -325,9 +326,9 @@ def test_wrong_spins_and_times_are_refused():
     with pytest.raises(InputError, match="below 1000 rad"):
         echo.evolution_kernel(TWO_SITES, 1.0, LITHIUM)
     with pytest.raises(InputError, match="sum to 1"):
-        echo.matrix_echo(column_generator(np.ones((2, 2))), np.ones(2), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
+        matrix_echo(column_generator(np.ones((2, 2))), np.ones(2), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
     with pytest.raises(InputError, match="stationary"):
-        echo.matrix_echo(column_generator(np.ones((2, 2))), np.array([0.9, 0.1]), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
+        matrix_echo(column_generator(np.ones((2, 2))), np.array([0.9, 0.1]), TWO_SITES, 1e-5, np.zeros(1), LITHIUM)
 
 
 PER_REPLICA = ("msd_replica", "msd_collective_replica")
@@ -423,7 +424,7 @@ def test_echoes_of_fast_hops_beside_slow_ones_are_those_of_their_process(tmp_pat
     monkeypatch.setattr(sys, "argv", command)
     simulate_nmr.main()
     for evolution_us, curve in pd.read_csv("e.csv").groupby("evolution_time_us"):
-        exact = echo.matrix_echo(generator, populations, states, 1e-6 * evolution_us, curve["mixing_time_s"], LITHIUM)
+        exact = matrix_echo(generator, populations, states, 1e-6 * evolution_us, curve["mixing_time_s"], LITHIUM)
         np.testing.assert_allclose(curve["S2"], exact, atol=2e-3 * exact[0])
     fits = pd.read_csv("f.csv")
     assert fits["process_misfit"].max() < 2e-3
@@ -438,7 +439,7 @@ def test_sampling_error_of_the_matrix_form_holds_that_of_its_process(tmp_path, m
     echoes = pd.read_csv("e.csv")
     assert (echoes["form"] == "matrix").all()
     few, many = (
-        echo.matrix_echo(column_generator(k * rate * np.ones((2, 2))), HALVES, TWO_SITES, 2e-5, np.zeros(1), LITHIUM)[0]
+        matrix_echo(column_generator(k * rate * np.ones((2, 2))), HALVES, TWO_SITES, 2e-5, np.zeros(1), LITHIUM)[0]
         for k in (0.99, 1.01)
     )
     expected = widening(3) * 0.02 / np.sqrt(3) * abs(many - few) / 0.02

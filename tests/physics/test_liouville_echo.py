@@ -6,6 +6,7 @@ is the quadrupolar one, of which the part that commutes with I_z is kept.
 
 import numpy as np
 import pytest
+from echoes import matrix_echo
 from insilico_nmr import echo
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import lebedev, quadrupolar_frequency
@@ -76,7 +77,7 @@ def test_matrix_form_is_the_stochastic_liouville_equation(jumps, nucleus):
         for direction in DIRECTIONS:
             exact = echo_of_pulses(nucleus, generator, mixing, direction)
             how = two_tensors(nucleus), EVOLUTION_S, np.array([mixing]), nucleus
-            found = echo.matrix_echo(generator, POPULATIONS, *how, direction=direction)[0]
+            found = matrix_echo(generator, POPULATIONS, *how, direction=direction)[0]
             assert found == pytest.approx(exact, rel=1e-9)
             excess.append(frozen(nucleus, generator, mixing, direction) / exact - 1)
     assert np.max(np.abs(excess)) > jumps  # the frozen form is another
@@ -88,7 +89,7 @@ def test_the_powder_is_the_average_of_liouville_equations(nucleus):
     directions, weights = lebedev(41)
     exact = weights @ [echo_of_pulses(nucleus, generator, mixing, direction) for direction in directions]
     how = two_tensors(nucleus), EVOLUTION_S, np.array([mixing]), nucleus
-    assert echo.matrix_echo(generator, POPULATIONS, *how)[0] == pytest.approx(exact, rel=1e-8)
+    assert matrix_echo(generator, POPULATIONS, *how)[0] == pytest.approx(exact, rel=1e-8)
     assert frozen(nucleus, generator, mixing, None) > 1.2 * exact
 
 

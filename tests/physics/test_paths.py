@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from echoes import matrix_echo
 from insilico_nmr import kmc, paths
-from insilico_nmr.echo import evolution_kernel, frozen_echo, matrix_echo
+from insilico_nmr.echo import evolution_kernel, frozen_echo
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
 from insilico_nmr.lattice import build_lattice, equilibrium, number_of_ions
