@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 from insilico_nmr import echo, powder, spectra
-from insilico_nmr.effective_process import generator_at_half_decay
+from insilico_nmr.effective_process import generator_at_half_decay, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
@@ -35,14 +35,16 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
 
     def matrix_echoes() -> None:
         generator = generator_at_half_decay(propagator, states.mean)
+        fewer = [process for _, process in without_one_replica(propagator, states.mean)]
+        processes = [(generator, tensors) for tensors in sets] + [(process, states.mean) for process in fewer]
         for evolution in EVOLUTION_TIMES_S:
             # All orientations for the mean alone, as simulate_nmr.py has it.
             kernels = [
                 echo.matrix_kernel(
-                    generator, propagator.populations, tensors, evolution, nucleus,
+                    process, propagator.populations, tensors, evolution, nucleus,
                     most_directions=powder.SPREAD_DIRECTIONS if number else None,
                 )
-                for number, tensors in enumerate(sets)
+                for number, (process, tensors) in enumerate(processes)
             ]  # fmt: skip
             contract_all(kernels)
 
