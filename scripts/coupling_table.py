@@ -1,7 +1,7 @@
 """Quadrupole couplings of the sites, averaged over molecular dynamics and of still structures: a row an orbit.
 
 `average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign;
-`C_Q_sd_model_kHz` is the standard deviation over the committee, `C_Q_se_sampling_kHz` the standard error over ions and
+`C_Q_sd_model_kHz` is the error by the committee (site_table.py), `C_Q_se_sampling_kHz` the standard error over ions and
 runs, and the interval holds both; so for η. `C_Q_sd_dft_kHz` is the standard deviation of DFT from experiment.
 `momentary_sd_kHz` is no error: it is how far single ions are from their site's mean at a moment, the root-mean-square
 deviation of eQV/h along any one direction.
