@@ -1,8 +1,9 @@
 """Static powder spectrum of an ion hopping among the sites: at rest, exchanging, and in the fast limit.
 
-The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at the lag at which
-the correlation function of the tensors has fallen half-way, and at earlier ones in what has come to its end by then
-(effective_process.py). The log says how far the process and kinetic Monte Carlo differ at other times.
+The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at one lag, the one at
+which the correlation function of the tensors has fallen half-way (effective_process.py): it keeps the time scale that
+narrows lines, ways back included, and drops the distribution of times about it. Motion that has long come to its end
+by then counts as slower than it is. The log says how far the process and kinetic Monte Carlo differ at other times.
 
 `exchange_se_sampling_per_kHz` holds the scatter over replicates of the site tensors, and over replicas of kinetic Monte
 Carlo: a jackknife, of generators that each leave one replica out. That and `exchange_sd_model_per_kHz`, the error by

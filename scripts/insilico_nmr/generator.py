@@ -2,8 +2,7 @@
 
 A line shape needs a generator, which a two-time propagator is not. `effective_generator` is the Markov generator whose
 propagator at one lag is that of kinetic Monte Carlo, correlations between ions included (a Markov state model: J.-H.
-Prinz et al., J. Chem. Phys. 134, 174105 (2011)): memory before that lag is not followed. Motions that have come to
-their end by then, as hops within a pair of sites beside rare ones between pairs, have their rates from earlier lags.
+Prinz et al., J. Chem. Phys. 134, 174105 (2011)): excursions that have returned within the lag are none of its jumps.
 
 Columns are the states jumped from: dp/dt = M p, M = Kᵀ, K_ij = rate(i → j), K_ii = −Σ_j K_ij.
 """
@@ -16,7 +15,6 @@ from scipy.special import expit
 from insilico_nmr.errors import InputError
 
 LEAST_CORRELATION = 1e-3
-LEFT = 0.3  # of a mode, at least, at the lag that its rate is of
 RARE = 1e-4
 
 
@@ -38,33 +36,22 @@ def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
     return expit(potential + log_weight)
 
 
-def effective_generator(joint: np.ndarray, populations: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-    """Column generator M (S, S), 1/s, of a reversible process from joint probabilities (S, S, T) at rising lags (T,).
+def effective_generator(joint: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
+    """Column generator M (S, S), 1/s, of a reversible process whose joint probability at `lag_s` is `joint` (S, S).
 
-    K = p^(−1/2) ln[p^(−1/2) P p^(−1/2)] p^(1/2) / lag of the last lag, for the modes of which LEFT or more is left
-    then; in the space of the others, of the latest earlier lag at which that is so, and so on. What the logarithm of a
-    sampled P may hold beyond a generator is cut: correlations below LEAST_CORRELATION at the first lag, which noise
-    makes negative, count as decayed so far, and negative rates as none. States that hold less than RARE of the ions do
-    not jump. Raises InputError unless the populations fit (see `check_populations`) and lags are positive.
+    K = p^(−1/2) ln[p^(−1/2) P p^(−1/2)] p^(1/2) / lag. `joint` must be symmetric. What the logarithm of a sampled P
+    may hold beyond a generator is cut: correlations below LEAST_CORRELATION, which noise makes negative, count as
+    decayed so far, and negative rates as none: faster motion than that is taken to be so fast. States that hold less
+    than RARE of the ions do not jump. Raises InputError unless the populations fit (see `check_populations`).
     """
     check_populations(populations, len(joint))
-    if not (len(time_s) > 0 and np.all(np.asarray(time_s) > 0)):
-        raise InputError("a generator needs the propagator at positive lags")
     common = populations > RARE
-    others = np.eye(int(common.sum()))
-    decay = np.zeros_like(others)
-    for number in range(len(time_s) - 1, -1, -1):
-        shares = joint[np.ix_(common, common, [number])][..., 0]
-        root = np.sqrt(shares.sum(axis=1))
-        correlation, modes = np.linalg.eigh(others.T @ (shares / np.outer(root, root)) @ others)
-        slow = (correlation >= LEFT) | (number == 0)
-        kept = others @ modes[:, slow]
-        rates = np.log(np.clip(correlation[slow], LEAST_CORRELATION, 1.0)) / time_s[number]
-        decay += (kept * rates) @ kept.T
-        others = others @ modes[:, ~slow]
-    root = np.sqrt(populations[common])
-    flow = np.zeros(joint.shape[:2])
-    flow[np.ix_(common, common)] = np.maximum(root[:, None] * decay * root, 0)
+    shares = joint[np.ix_(common, common)]
+    root = np.sqrt(shares.sum(axis=1))
+    correlation, modes = np.linalg.eigh(shares / np.outer(root, root))
+    decay = np.log(np.clip(correlation, LEAST_CORRELATION, 1.0)) / lag_s
+    flow = np.zeros_like(joint)
+    flow[np.ix_(common, common)] = np.maximum(root[:, None] * ((modes * decay) @ modes.T) * root, 0)
     # Symmetric flows between states keep the populations stationary.
     return column_generator(np.divide(flow, populations[:, None], where=common[:, None], out=np.zeros_like(flow)))
 

@@ -409,27 +409,6 @@ def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
     return ["simulate_nmr.py", *arguments]
 
 
-def test_echoes_of_fast_hops_beside_slow_ones_are_those_of_their_process(tmp_path, monkeypatch):
-    """A ⇄ b hops average the tensor while phases evolve, rare b ⇄ C hops are what mixing sees: from P as from rates."""
-    monkeypatch.chdir(tmp_path)
-    populations, fast = np.array([0.5, 0.2, 0.3]), 1e7
-    generator = column_generator(np.array([[0, 0.4 * fast, 0], [fast, 0, 2e3], [0, 4e3 / 3, 0]]))
-    time_s = np.concatenate([[0.0], np.geomspace(1e-2 / fast, 3e-2, 200)])
-    states = random_tensors(3, seed=5)
-    write_propagator("P.nc", joint_of(generator, populations, time_s), populations, time_s)
-    record = [{"index": i, "tensor": tensor.tolist()} for i, tensor in enumerate(states)]
-    (tmp_path / "T.json").write_text(json.dumps({"temperature_K": 200, "isotope": "7Li", "states": record}))
-    command = ["simulate_nmr.py", "--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "5", "20"]
-    command += ["--out-echo", "e.csv", "--out-correlation", "c.csv", "--out-fits", "f.csv"]
-    monkeypatch.setattr(sys, "argv", command)
-    simulate_nmr.main()
-    for evolution_us, curve in pd.read_csv("e.csv").groupby("evolution_time_us"):
-        exact = matrix_echo(generator, populations, states, 1e-6 * evolution_us, curve["mixing_time_s"], LITHIUM)
-        np.testing.assert_allclose(curve["S2"], exact, atol=2e-3 * exact[0])
-    fits = pd.read_csv("f.csv")
-    assert fits["process_misfit"].max() < 2e-3
-
-
 def test_sampling_error_of_the_matrix_form_holds_that_of_its_process(tmp_path, monkeypatch):
     """Replicas with k of 0.98, 1 and 1.02: S₂(0), where all have the same P, varies with k as the process says."""
     monkeypatch.chdir(tmp_path)
