@@ -105,6 +105,7 @@ def draw_lines(axes: Axes, table: pd.DataFrame, look: dict, temperatures_K: np.n
         if len(model):
             line = rate_line(model)
             value, low, high = np.array([line.rate(T) for T in temperatures_K]).T
+            high = np.minimum(high, line.prefactor_interval_per_s[1])  # as RateModel.rate has it
             axes.plot(1000 / temperatures_K, value, color=style["color"], linestyle=style["dash"], gid="model")
             axes.fill_between(1000 / temperatures_K, low, high, color=style["color"], **(BAND | {"alpha": 0.1}))
         if len(all_md):

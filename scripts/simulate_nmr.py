@@ -301,7 +301,7 @@ def main() -> None:
                     "S2_se_sampling": sampling_error(replicas, samples),
                     "S2_sd_model": error_of_sets("sd_model", members),
                     "S2_sd_dft": error_of_sets("sd_dft", scaled),
-                    "S2_normalised_se_sampling": sampling_error(replicas / signal[0], samples / samples[:, :1]),
+                    "S2_normalised_se_sampling": sampling_error(replicas / replicas[:, :1], samples / samples[:, :1]),
                     "S2_normalised_sd_model": error_of_sets("sd_model", members / members[:, :1]),
                     "S2_normalised_sd_dft": error_of_sets("sd_dft", scaled / scaled[:, :1]),
                     "continued": continued,

@@ -424,6 +424,7 @@ def test_sampling_error_of_the_matrix_form_holds_that_of_its_process(tmp_path, m
     expected = widening(3) * 0.02 / np.sqrt(3) * abs(many - few) / 0.02
     assert expected > 5e-4 * echoes["S2"].iloc[0]
     assert echoes["S2_se_sampling"].iloc[0] == pytest.approx(expected, rel=0.05)
+    assert echoes["S2_normalised_se_sampling"].iloc[0] == 0  # every replica over its own start
 
 
 def test_curves_that_end_too_early_are_marked_and_their_fits_are_not_ok(tmp_path, monkeypatch):
