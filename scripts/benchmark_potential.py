@@ -1,10 +1,9 @@
 """Speed of the potentials: features of UF3 (beside the package uf3, where it is installed), and MD steps of both kinds.
 
 UF3 has the sizes of the default study and is fitted to the snapshots; PaiNN has the sizes that are the defaults of the
-configuration and untrained weights, so few steps. Atoms are as fast as at 600 K. The package
-is no dependency of the study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets it for
-comparison. Each core runs a replica of its own, as the study's runs do; their speeds, by the clock,
-add up.
+configuration and untrained weights, so few steps. Atoms are as fast as at 600 K. The package is no dependency of the
+study; `pip install --no-deps uf3==0.4.0 ndsplines scikit-learn tables plotly` gets it for comparison. Each core runs a
+replica of its own, as the study's runs do; their speeds, by the clock, add up.
 """
 
 import argparse
@@ -103,7 +102,8 @@ def main() -> None:
     else:
         print(f"package uf3, without stress: {package:.1f} s, ratio {package / own:.0f}")
 
-    equations = LeastSquares(frames, basis, Weights(0.003, 0.1, 0.002, 0.5, 0.5, 300.0, 1.0))
+    weights = Weights(energy=0.003, force=0.1, stress=0.002, ridge=0.5, curvature=0.5, wall=300.0, coverage=1.0)
+    equations = LeastSquares(frames, basis, weights)
     write_lammps(args.work / "member_0.uf3", basis, equations.solve({str(atoms.info["group"]): 1 for atoms in frames}))
     write_json(args.work / "config.json", {"kind": "uf3", "elements": list(elements)})
     cell = atoms.copy()

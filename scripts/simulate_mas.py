@@ -57,7 +57,7 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
     axis_Hz = frequency_axis(every, nucleus, arguments.field_T, spin_rate_Hz, *widths, largest, central)
 
     def spectrum(populations, tensors, shifted):
-        parts = mas_spectrum(
+        lines = mas_spectrum(
             populations,
             tensors,
             nucleus,
@@ -68,12 +68,13 @@ def spectra_of(spins: SiteSpins, nucleus: Nucleus, spin_rate_Hz: float, argument
             reference_ppm,
             central,
         )
-        return {name: 1e3 * broaden(part, axis_Hz, *widths) for name, part in parts.items()}
+        return {name: 1e3 * broaden(part, axis_Hz, *widths) for name, part in lines.items()}
+
+    held, places = parts(spins.limit)
 
     def in_the_fast_limit(tensors, shifted):
-        shares, places = parts(spins.limit)
         mean = None if shifted is None else np.tensordot(places, shifted, 1)
-        return sum(spectrum(shares, np.tensordot(places, tensors, 1), mean).values())
+        return sum(spectrum(held, np.tensordot(places, tensors, 1), mean).values())
 
     found = [spectrum(spins.populations, *pair) for pair in sets[arguments.tensors]]
     shares = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}

@@ -4,9 +4,9 @@ Reads the two-time propagator and the site tensors, writes three tidy tables. Er
 the standard error over replicas of the propagator (of the matrix form a jackknife, of processes too) and over the
 replicates of the site tensors (the interval of 1/τ holds both); *_sd_model is the standard deviation over the tensor
 committee; both are widened by Student's t so that 1.96 of them is a 95 % interval. *_sd_dft is the standard deviation
-of DFT from experiment (empty where the site tensors do not say). All are given for
-normalised curves too, of members, replicates and scaled tensors each over its own start; there the correlation function
-has no error of DFT, which is a common factor.
+of DFT from experiment (empty where the site tensors do not say). All are given for normalised curves too, of replicas,
+members, replicates and scaled tensors each over its own start; there the correlation function has no error of DFT,
+which is a common factor.
 
 With --surroundings, tensors depend on which neighbours are filled: what that adds to the means of sites
 (`insilico_nmr.fluctuations`) is in the curves, and by itself in columns `…_by_surroundings`. In an echo that is so
@@ -32,6 +32,7 @@ of the first stage (ln τ for τ), which with their errors are its covariance.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -63,8 +64,8 @@ def fit_row(
     members: np.ndarray,
     t1q_s: float | None,
     left: float,
-    scaled: np.ndarray | None = None,
-    samples: np.ndarray | None = None,
+    scaled: Sequence[np.ndarray] = (),
+    samples: Sequence[np.ndarray] = (),
 ) -> dict[str, float | str]:
     """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T) and
     over those of `scaled` tensors (2, T). The scatter over `samples`, curves (N, T) of replicates of the tensors, goes
@@ -103,7 +104,7 @@ def fit_row(
         row["status"] = f"poor fit: reduced chi-squared {fit.reduced_chi_square:.2g}"
     error = error_over_replicas(replicas)
 
-    def rates(curves: np.ndarray) -> tuple[list[float], list[FitFailed]]:
+    def rates(curves: Sequence[np.ndarray]) -> tuple[list[float], list[FitFailed]]:
         """1/τ of curves (n, T), and of those that have none, why."""
         found, failures = [], []
         for curve in curves:
@@ -114,15 +115,15 @@ def fit_row(
         return found, failures
 
     for kind, curves, who in (("sd_model", members, "a committee member"), ("sd_dft", scaled, "scaled tensors")):
-        found, failures = rates([] if curves is None else curves)
+        found, failures = rates(curves)
         if failures:
             row["status"] += f"; of the mean only, {who}: {failures[0]}"
         else:
             row[f"rate_{kind}_per_s"] = error_of_sets(kind, found)
-    found, failures = rates([] if samples is None else samples)
+    found, failures = rates(samples)
     if failures:
         row["status"] += f"; {len(failures)} of {len(samples)} replicates of the tensors have no fit: {failures[0]}"
-    of_tensors = error_of_sets("se_sampling", found) if found or failures else 0.0
+    of_tensors = error_of_sets("se_sampling", found) if len(samples) > 1 else 0.0  # a single one tells of no error
     log_error = np.hypot(fit.log_tau_se, of_tensors * fit.tau_s)
     row["rate_ci_low_per_s"], row["rate_ci_high_per_s"] = np.exp(np.array([-1.96, 1.96]) * log_error) / fit.tau_s
     return row
@@ -227,6 +228,10 @@ def main() -> None:
         return generator_at_half_decay(propagator, states.mean)
 
     @cache
+    def misfit_of_generator() -> float:
+        return misfit(propagator, states.mean, generator())
+
+    @cache
     def jackknife() -> list[tuple[np.ndarray, np.ndarray]]:
         return without_one_replica(propagator, states.mean)
 
@@ -265,14 +270,14 @@ def main() -> None:
             by_replica, surroundings = 0 * by_replica, "changing"
         added = by_replica.mean(axis=0)
         signal = echo.frozen_echo(joint, kernel, nucleus) + added
-        of_replicas = echo.frozen_echo(propagator.replicas, kernel, nucleus)
         if jumping:  # processes have errors as propagators have
-            kernels = (
-                fewer_directions(process, propagator.populations, states.mean, **how) for _, process in jackknife()
-            )
-            joints = (joint_of_others for joint_of_others, _ in jackknife())
-            fewer = [echo.frozen_echo(*pair, nucleus) for pair in zip(joints, kernels, strict=True)]
+            fewer = [
+                echo.frozen_echo(others, fewer_directions(process, propagator.populations, states.mean, **how), nucleus)
+                for others, process in jackknife()
+            ]
             of_replicas = replicas_of_jackknife(signal - added, np.array(fewer))
+        else:
+            of_replicas = echo.frozen_echo(propagator.replicas, kernel, nucleus)
         replicas = damping * (of_replicas + by_replica)
         limit = echo.amplitude(nucleus) * (kernel * propagator.limit).sum() + added[-1]
         ratio = limit / signal[0] if signal[0] > 0 else 1.0
@@ -322,7 +327,7 @@ def main() -> None:
                 **(fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples) if known else NO_ECHO),
                 "plateau_ratio": ratio,
                 "flag": flag,
-                "process_misfit": misfit(propagator, states.mean, generator()) if jumping else np.nan,
+                "process_misfit": misfit_of_generator() if jumping else np.nan,
             }
         )
 

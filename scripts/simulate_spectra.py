@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 import pandas as pd
 from insilico_nmr.echo import load_observed
-from insilico_nmr.effective_process import generator_at_half_decay, without_one_replica
+from insilico_nmr.effective_process import generator_at_half_decay, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_of_sets, error_over_replicas
@@ -62,7 +62,7 @@ def main() -> None:
         exchanging(process, propagator.limit, states.mean, SPREAD_DIRECTIONS)
         for _, process in without_one_replica(propagator, states.mean)
     ]
-    of_replicas = (len(fewer) - 1) * error_over_replicas(np.array(fewer)) * 1e3
+    of_replicas = error_over_replicas(replicas_of_jackknife(spectra["exchange"], np.array(fewer))) * 1e3
     of_tensors = table["exchange_se_sampling_per_kHz"].fillna(0.0)
     table["exchange_se_sampling_per_kHz"] = np.hypot(of_tensors, of_replicas)
     changes = []

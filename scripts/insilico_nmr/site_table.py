@@ -65,8 +65,9 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
         turns = euler_angles(frame)
         table["sigma_iso_ppm"] = iso
         of_sets = {"sd_model": spins.shielding_members, "se_sampling": spins.shielding_samples}
-        traces = {error: np.trace(some, axis1=-2, axis2=-1) for error, some in of_sets.items()}
-        deviations = {error: error_of_sets(error, some / 3) for error, some in traces.items()}
+        deviations = {
+            error: error_of_sets(error, np.trace(some, axis1=-2, axis2=-1) / 3) for error, some in of_sets.items()
+        }
         _add_errors(table, "sigma_iso", deviations, "_ppm", iso, -np.inf, np.inf)
         table["sigma_anisotropy_ppm"] = sigma[:, 2] - (sigma[:, 0] + sigma[:, 1]) / 2
         table["sigma_span_ppm"] = np.ptp(sigma, axis=1)

@@ -555,6 +555,8 @@ def test_replicates_of_the_tensors_widen_the_interval_of_a_decay_rate(tmp_path, 
     assert "1 of 3 replicates of the tensors have no fit" in three["status"]
     two = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left, samples=[others[0], flat])
     assert np.isnan(two["rate_ci_high_per_s"])
+    single = simulate_nmr.fit_row(time_s, replicas, np.empty((0, len(time_s))), None, left, samples=others[:1])
+    assert single["rate_ci_high_per_s"] == alone["rate_ci_high_per_s"]
 
 
 def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):
