@@ -100,7 +100,8 @@ def spin_systems(
             if reference_ppm is not None:
                 site["isotropic_chemical_shift"] = float(shift_ppm(iso, reference_ppm))
             site["shielding_symmetric"] = {name: float(value) for name, value in parts.items()}
-        systems.append({"sites": [site], "abundance": 100 * float(share)})
+        # A sum of populations may come to a little more than 1, which mrsimulator refuses.
+        systems.append({"sites": [site], "abundance": min(100 * float(share), 100.0)})
     return systems
 
 

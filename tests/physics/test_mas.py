@@ -168,6 +168,16 @@ def test_an_axis_that_does_not_hold_the_spectrum_is_refused():
         mas.mas_spectrum(ONE, tensor[None], LITHIUM, 9.4, 0.0, np.arange(-500, 500) * 50.0)
 
 
+def test_a_sum_of_shares_a_rounding_above_one_is_one_site():
+    tensor, axis_Hz = field_gradient(1e5, 0.3), np.arange(-512, 512) * 300.0
+    shares = np.array([1 + 4e-16])
+    assert shares[0] > 1
+    found, expected = (
+        whole(mas.mas_spectrum(share, tensor[None], LITHIUM, 9.4, 0.0, axis_Hz)) for share in (shares, ONE)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_half_decay_of_two_site_exchange():
     """⟨V(0):V(t)⟩ − plateau falls as exp(−2kt): half-way at ln 2/2k."""
     time_s, rate = np.linspace(0, 0.1, 2001), 30.0
