@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 from insilico_nmr import echo, powder, spectra
-from insilico_nmr.effective_process import generator_at_half_decay, without_one_replica
+from insilico_nmr.effective_process import generator_of, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
@@ -34,7 +34,7 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
             contract_all(kernels)
 
     def matrix_echoes() -> None:
-        generator = generator_at_half_decay(propagator, states.mean)
+        generator = generator_of(propagator, states.mean)
         fewer = [process for _, process in without_one_replica(propagator, states.mean)]
         processes = [(generator, tensors) for tensors in sets] + [(process, states.mean) for process in fewer]
         for evolution in EVOLUTION_TIMES_S:
@@ -60,11 +60,11 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
     def exchange() -> None:
         axis = frequency_axis(states.mean, nucleus, 64)
         joint = joint_at(propagator, propagator.time_s[len(propagator.time_s) // 2])
-        generator = generator_at_half_decay(propagator, states.mean)
+        generator = generator_of(propagator, states.mean)
         exchange_spectra(generator, propagator.populations, joint[None], states.mean, nucleus, axis, 2000.0)
 
     def line_shapes() -> None:
-        generator = generator_at_half_decay(propagator, states.mean)
+        generator = generator_of(propagator, states.mean)
         spectra.motional_spectra(generator, propagator.limit, states.mean, nucleus, 500.0)
 
     def rates() -> None:

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pandas as pd
 from insilico_nmr.echo import is_known, load_observed
-from insilico_nmr.effective_process import generator_at_half_decay
+from insilico_nmr.effective_process import generator_of
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.files import atomic_path
@@ -47,7 +47,7 @@ def main() -> None:
     moved = [load_observed(path, arguments.site_tensors, nucleus.isotope)[0] for path in arguments.moved]
     axis = frequency_axis(states.mean, nucleus, arguments.points)
     first, second = (grid.ravel() / 1e3 for grid in np.meshgrid(axis, axis, indexing="ij"))
-    generator = generator_at_half_decay(propagator, states.mean)
+    generator = generator_of(propagator, states.mean)
     mixing_times_s = [time for time in arguments.mixing_times_s if is_known(propagator, time)]
     if not mixing_times_s:
         raise InputError(

@@ -38,7 +38,7 @@ from functools import cache, partial
 import numpy as np
 import pandas as pd
 from insilico_nmr import echo
-from insilico_nmr.effective_process import generator_at_half_decay, misfit, replicas_of_jackknife, without_one_replica
+from insilico_nmr.effective_process import generator_of, misfit, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import CORRELATIONS, FitFailed, error_of_sets, error_over_replicas, fit_decay, fit_replicas
@@ -225,7 +225,7 @@ def main() -> None:
 
     @cache
     def generator() -> np.ndarray:
-        return generator_at_half_decay(propagator, states.mean)
+        return generator_of(propagator, states.mean)
 
     @cache
     def misfit_of_generator() -> float:

@@ -1,9 +1,8 @@
 """Static powder spectrum of an ion hopping among the sites: at rest, exchanging, and in the fast limit.
 
-The exchange spectrum is that of the Markov process whose propagator equals kinetic Monte Carlo's at one lag, the one at
-which the correlation function of the tensors has fallen half-way (effective_process.py): it keeps the time scale that
-narrows lines, ways back included, and drops the distribution of times about it. Motion that has long come to its end
-by then counts as slower than it is. The log says how far the process and kinetic Monte Carlo differ at other times.
+The exchange spectrum is that of the Markov process whose correlation function of the tensors is nearest to kinetic
+Monte Carlo's (effective_process.py): it keeps the time scales that narrow lines, ways back included, and drops
+distributions of times about them. The log says how far the two differ at most.
 
 `exchange_se_sampling_per_kHz` holds the scatter over replicates of the site tensors, and over replicas of kinetic Monte
 Carlo: a jackknife, of generators that each leave one replica out. That and `exchange_sd_model_per_kHz`, the error by
@@ -15,7 +14,7 @@ import argparse
 import numpy as np
 import pandas as pd
 from insilico_nmr.echo import load_observed
-from insilico_nmr.effective_process import generator_at_half_decay, replicas_of_jackknife, without_one_replica
+from insilico_nmr.effective_process import generator_of, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.fits import error_of_sets, error_over_replicas
@@ -44,7 +43,7 @@ def main() -> None:
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
-    generator = generator_at_half_decay(propagator, states.mean)
+    generator = generator_of(propagator, states.mean)
     widths = arguments.lorentz_Hz, arguments.gauss_Hz
     axis_Hz, spectra = motional_spectra(generator, propagator.limit, states.mean, nucleus, *widths)
     table = pd.DataFrame({"temperature_K": propagator.temperature_K, "frequency_kHz": axis_Hz / 1e3})
@@ -68,7 +67,7 @@ def main() -> None:
     changes = []
     for path in arguments.moved:
         moved, _ = load_observed(path, arguments.site_tensors, nucleus.isotope)
-        process = generator_at_half_decay(moved, states.mean)
+        process = generator_of(moved, states.mean)
         changes.append(exchanging(process, moved.limit, states.mean) - spectra["exchange"])
     of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
     table["exchange_sd_rates_per_kHz"] = of_rates

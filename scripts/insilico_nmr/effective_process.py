@@ -1,34 +1,33 @@
 """The Markov process that stands for kinetic Monte Carlo while phases evolve: in echoes, line shapes, exchange spectra.
 
-Its generator is that of P at the half-decay of the tensors' correlation (`effective_generator`): the time scale of what
-is observed, ways back included, without the distribution of times about it. Motion that has long come to its end by
-then, as jumps within a pair of sites beside rare ones between pairs, counts as slower than it is; `misfit` tells.
+A generator from P at one lag (`effective_flows`) keeps that time scale, ways back included, and loses faster ones: of a
+correlation that has decayed by then the logarithm is noise. So sites among which ions have come to equilibrium before
+get their flows from the lag at which they did (`_met`), and all others from one lag: the one whose process has the
+correlation function ⟨V(0):V(t)⟩ nearest to that of kinetic Monte Carlo. How near, `misfit` tells.
 """
 
 import sys
 
 import numpy as np
-from scipy.linalg import expm
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist, squareform
 
-from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
+from insilico_nmr.echo import Propagator, contract, tensor_kernel
 from insilico_nmr.errors import InputError
-from insilico_nmr.generator import effective_generator
+from insilico_nmr.generator import RARE, effective_flows, generator_of_flows
+
+APART = 3.0  # sites in equilibrium: all others are so many times farther from each of them than they are from another
 
 
-def _lag(propagator: Propagator, tensors: np.ndarray) -> int:
-    """Where on the grid of times `half_decay` lies; the last place where kinetic Monte Carlo ends before."""
-    lag_s = half_decay(propagator, tensors)
-    return len(propagator.time_s) - 1 if np.isnan(lag_s) else int(np.searchsorted(propagator.time_s, lag_s))
-
-
-def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
-    """Column generator (S, S), 1/s, of the lag at which ⟨V(0):V(t)⟩ of tensors (S, 3, 3) has fallen half-way to its
-    plateau. Says on stderr how well its correlation function fits (`misfit`)."""
-    lag = _lag(propagator, tensors)
-    generator = effective_generator(propagator.joint[..., lag], propagator.populations, propagator.time_s[lag])
+def generator_of(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
+    """Column generator (S, S), 1/s, of the process that stands for ions on sites of tensors (S, 3, 3). Says on stderr
+    how well its correlation function fits (`misfit`)."""
+    lags = _lags(propagator, tensors)
+    generator = _generator(propagator.joint, propagator, lags)
     print(
-        f"generator at a lag of {propagator.time_s[lag]:.3g} s; its correlation function differs from kinetic "
-        f"Monte Carlo's by at most {misfit(propagator, tensors, generator):.3f} of the start",
+        f"generator of lags from {propagator.time_s[lags.min()]:.3g} to {propagator.time_s[lags.max()]:.3g} s; its "
+        f"correlation function differs from kinetic Monte Carlo's by at most "
+        f"{misfit(propagator, tensors, generator):.3f} of the start",
         file=sys.stderr,
     )
     return generator
@@ -36,30 +35,84 @@ def generator_at_half_decay(propagator: Propagator, tensors: np.ndarray) -> np.n
 
 def misfit(propagator: Propagator, tensors: np.ndarray, generator: np.ndarray) -> float:
     """Largest difference of a generator's ⟨V(0):V(t)⟩ from the propagator's, over its start; tensors (S, 3, 3)."""
+    held = propagator.populations > 0
+    root = np.sqrt(propagator.populations[held])
     kernel = tensor_kernel(tensors)
-    some = np.flatnonzero(propagator.time_s > 0)[::3]
-    modelled = np.array(
-        [
-            contract(kernel, (expm(generator * time) * propagator.populations)[..., None])[0]
-            for time in propagator.time_s[some]
-        ]
-    )
-    counted = contract(kernel, propagator.joint[..., some])
+    rates, modes = np.linalg.eigh(generator[np.ix_(held, held)] * root / root[:, None])
+    amplitudes = np.einsum("ak,ab,bk->k", modes, kernel[np.ix_(held, held)] * np.outer(root, root), modes)
+    modelled = amplitudes @ np.exp(np.outer(np.minimum(rates, 0), propagator.time_s))
+    counted = contract(kernel, propagator.joint)
     return float(np.abs(modelled - counted).max() / (np.diag(kernel) @ propagator.populations))
 
 
 def without_one_replica(propagator: Propagator, tensors: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """For a jackknife over replicas: joint probability (S, S, T) and generator (S, S) of all replicas but one, R times,
-    at the lag of the whole. Raises InputError for a single replica."""
+    at the lags of the whole. Raises InputError for a single replica."""
     if len(propagator.replicas) < 2:
         raise InputError("a jackknife needs two replicas or more")
-    lag, populations = _lag(propagator, tensors), propagator.populations
+    lags = _lags(propagator, tensors)
     joints = (propagator.replicas.sum(axis=0) - one for one in propagator.replicas)
     found = (joint / (len(propagator.replicas) - 1) for joint in joints)
-    return [(joint, effective_generator(joint[..., lag], populations, propagator.time_s[lag])) for joint in found]
+    return [(joint, _generator(joint, propagator, lags)) for joint in found]
 
 
 def replicas_of_jackknife(whole: np.ndarray, without_one: np.ndarray) -> np.ndarray:
     """Curves (R, T) about `whole` (T,) whose standard error over replicas is the jackknife's of curves (R, T) that each
     leave one replica out (B. Efron, Ann. Stat. 7, 1 (1979))."""
     return whole - (len(without_one) - 1) * (without_one - without_one.mean(axis=0))
+
+
+def _generator(joint: np.ndarray, propagator: Propagator, lags: np.ndarray) -> np.ndarray:
+    """Generator (S, S) of flows from P (S, S, T), each from its lag: `lags` (S, S), places on the grid of times."""
+    flows = np.zeros(lags.shape)
+    for lag in np.unique(lags):
+        of_lag = effective_flows(joint[..., [lag]], propagator.populations, propagator.time_s[[lag]])[..., 0]
+        flows = np.where(lags == lag, of_lag, flows)
+    return generator_of_flows(flows, propagator.populations)
+
+
+def _lags(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
+    """Where on the grid of times each flow between two sites is taken from, (S, S)."""
+    met = _met(propagator)
+    flows = effective_flows(propagator.joint[..., 1:], propagator.populations, propagator.time_s[1:])
+    choices = [np.minimum(met, last) for last in range(1, met.max() + 1)]
+
+    def misfit_of(lags: np.ndarray) -> float:
+        chosen = np.take_along_axis(flows, lags[..., None] - 1, axis=-1)[..., 0]
+        return misfit(propagator, tensors, generator_of_flows(chosen, propagator.populations))
+
+    return min(choices, key=misfit_of)
+
+
+def _met(propagator: Propagator) -> np.ndarray:
+    """First place (S, S) on the grid of times, after 0, at which ions of two sites are in equilibrium with one another:
+    where they are then tells little of which of the two they began on, next to telling them from ions of other sites.
+    The last place where that is never so."""
+    joint, count = propagator.joint, len(propagator.time_s)
+    common = np.flatnonzero(propagator.populations > RARE)
+    first = np.full(joint.shape[:2], count - 1)
+    apart = np.ones(joint.shape[:2], dtype=bool)
+    for place in range(1, count):
+        shares = joint[np.ix_(common, common)][..., place]
+        for together in _sets_apart(pdist(shares / shares.sum(axis=1, keepdims=True), "cityblock") / 2):
+            pairs = np.ix_(common[together], common[together])
+            first[pairs] = np.where(apart[pairs], place, first[pairs])
+            apart[pairs] = False
+    return first
+
+
+def _sets_apart(distances: np.ndarray) -> list[list[int]]:
+    """Sets of two or more points whose largest distance is below 1/APART of that to any point outside (where there is
+    none, of 1, as far as two distributions can be apart). `distances` (n(n − 1)/2,); of sets in one another, all."""
+    if not len(distances):
+        return []
+    square = squareform(distances)
+    sets = [[point] for point in range(len(square))]
+    for one, other, *_ in linkage(distances, "single"):  # such a set is one of single linkage
+        sets.append(sets[int(one)] + sets[int(other)])
+
+    def apart(some: list[int]) -> bool:
+        outside = np.setdiff1d(np.arange(len(square)), some)
+        return APART * square[np.ix_(some, some)].max() < square[np.ix_(some, outside)].min(initial=1.0)
+
+    return [some for some in sets[len(square) :] if apart(some)]

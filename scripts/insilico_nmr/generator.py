@@ -1,8 +1,9 @@
 """Generators of one ion's jumps among the sites of the primitive cell.
 
-A line shape needs a generator, which a two-time propagator is not. `effective_generator` is the Markov generator whose
-propagator at one lag is that of kinetic Monte Carlo, correlations between ions included (a Markov state model: J.-H.
-Prinz et al., J. Chem. Phys. 134, 174105 (2011)): excursions that have returned within the lag are none of its jumps.
+A line shape needs a generator, which a two-time propagator is not. `effective_flows` are those of the Markov process
+whose propagator at one lag is that of kinetic Monte Carlo, correlations between ions included (a Markov state model:
+J.-H. Prinz et al., J. Chem. Phys. 134, 174105 (2011)): excursions that have returned within the lag are none of its
+jumps.
 
 Columns are the states jumped from: dp/dt = M p, M = Kᵀ, K_ij = rate(i → j), K_ii = −Σ_j K_ij.
 """
@@ -36,24 +37,33 @@ def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
     return expit(potential + log_weight)
 
 
-def effective_generator(joint: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
-    """Column generator M (S, S), 1/s, of a reversible process whose joint probability at `lag_s` is `joint` (S, S).
+def effective_flows(joint: np.ndarray, populations: np.ndarray, lags_s: np.ndarray) -> np.ndarray:
+    """Flows (S, S, T), ions per second both ways, of reversible processes whose joint probability at lag t is that of
+    `joint` (S, S, T): one for each lag (T,) in s. 0 on the diagonal.
 
-    K = p^(−1/2) ln[p^(−1/2) P p^(−1/2)] p^(1/2) / lag. `joint` must be symmetric. What the logarithm of a sampled P
-    may hold beyond a generator is cut: correlations below LEAST_CORRELATION, which noise makes negative, count as
-    decayed so far, and negative rates as none: faster motion than that is taken to be so fast. States that hold less
-    than RARE of the ions do not jump. Raises InputError unless the populations fit (see `check_populations`).
+    F = p^½ ln[p^(−½) P p^(−½)] p^½ / lag. `joint` must be symmetric. What the logarithm of a sampled P may hold beyond
+    a generator is cut: correlations below LEAST_CORRELATION, which noise makes negative, count as decayed so far, and
+    negative flows as none: faster motion than that is taken to be so fast. States that hold less than RARE of the ions
+    do not jump. Raises InputError unless the populations fit (see `check_populations`).
     """
     check_populations(populations, len(joint))
-    common = populations > RARE
-    shares = joint[np.ix_(common, common)]
-    root = np.sqrt(shares.sum(axis=1))
-    correlation, modes = np.linalg.eigh(shares / np.outer(root, root))
-    decay = np.log(np.clip(correlation, LEAST_CORRELATION, 1.0)) / lag_s
-    flow = np.zeros_like(joint)
-    flow[np.ix_(common, common)] = np.maximum(root[:, None] * ((modes * decay) @ modes.T) * root, 0)
-    # Symmetric flows between states keep the populations stationary.
-    return column_generator(np.divide(flow, populations[:, None], where=common[:, None], out=np.zeros_like(flow)))
+    common = np.ix_(populations > RARE, populations > RARE)
+    shares = np.moveaxis(joint[common], -1, 0)
+    root = np.sqrt(shares.sum(axis=2))
+    roots = root[:, :, None] * root[:, None, :]
+    correlation, modes = np.linalg.eigh(shares / roots)
+    decay = np.log(np.clip(correlation, LEAST_CORRELATION, 1.0)) / lags_s[:, None]
+    flows = np.zeros_like(joint)
+    flows[common] = np.moveaxis(np.maximum(roots * ((modes * decay[:, None, :]) @ modes.swapaxes(1, 2)), 0), 0, -1)
+    flows[np.diag_indices(len(joint))] = 0
+    return flows
+
+
+def generator_of_flows(flows: np.ndarray, populations: np.ndarray) -> np.ndarray:
+    """Column generator (S, S), 1/s, of symmetric `flows` (S, S) between states, which keep the populations as they are;
+    states without ions do not jump."""
+    held = np.broadcast_to(populations[:, None] > 0, flows.shape)
+    return column_generator(np.divide(flows, populations[:, None], where=held, out=np.zeros_like(flows)))
 
 
 def column_generator(rates_ij: np.ndarray) -> np.ndarray:

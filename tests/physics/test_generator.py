@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from insilico_nmr.errors import InputError
-from insilico_nmr.generator import check_generator, column_generator, effective_generator, occupations, parts
+from insilico_nmr.generator import (
+    check_generator,
+    column_generator,
+    effective_flows,
+    generator_of_flows,
+    occupations,
+    parts,
+)
 from scipy.linalg import expm
 
 
@@ -16,6 +23,11 @@ def reversible(populations: np.ndarray, seed: int) -> np.ndarray:
 def joint_probability(generator: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
     """P_ab(t) = p_a [exp(Kt)]_ab."""
     return populations[:, None] * expm(generator.T * lag_s)
+
+
+def effective_generator(joint: np.ndarray, populations: np.ndarray, lag_s: float) -> np.ndarray:
+    """Of one lag."""
+    return generator_of_flows(effective_flows(joint[..., None], populations, np.array([lag_s]))[..., 0], populations)
 
 
 @pytest.mark.parametrize("lag_s", [1e-3, 0.03])

@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from insilico_nmr import powder, spectra
-from insilico_nmr.echo import Propagator, contract, half_decay, tensor_kernel
-from insilico_nmr.effective_process import generator_at_half_decay
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
@@ -319,7 +317,6 @@ def test_bad_input_is_refused():
 def test_command_lines(tmp_path, monkeypatch):
     """Both programs on a two-site crystal: tables complete, a missing tensor said in one line."""
     import xarray as xr
-    from scipy.linalg import expm
 
     states = np.array([field_gradient(1e5, 0.2), field_gradient(1e5, 0.2, Rotation.from_euler("y", 1.2).as_matrix())])
     rate, time_s = 50.0, np.concatenate([[0.0], np.geomspace(1e-5, 1, 40)])
@@ -396,25 +393,3 @@ def test_command_lines(tmp_path, monkeypatch):
     tensors["states"] = record[:1]
     (tmp_path / "T.json").write_text(json.dumps(tensors))
     assert run("simulate_nmr", *inputs, *outputs) == (2, "error: T.json: no tensor for state 1\n")
-
-
-def test_a_process_with_memory_is_replaced_by_the_one_of_its_half_decay():
-    """Half of the ions jump at 30 1/s, half at 3000: no Markov process. The generator is the one whose correlation
-    function meets that of the ions where it has fallen half-way, not that of the first jumps."""
-    time_s = np.concatenate([[0.0], np.geomspace(1e-6, 1, 301)])
-    stay = (2 + np.exp(-60 * time_s) + np.exp(-6000 * time_s)) / 8
-    joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
-    flux = 1515 / 2 * (1 - np.eye(2))
-    limit, seen = np.full((2, 2), 0.25), np.ones(len(time_s))
-    propagator = Propagator(joint, joint[None], HALVES, limit, flux, time_s, 1.0, 150.0, 1515.0, 0, seen)
-    states = np.array([field_gradient(1e5), field_gradient(1e5)[[2, 0, 1]][:, [2, 0, 1]]])
-    kernel = tensor_kernel(states)
-    lag = half_decay(propagator, states)
-    index = int(np.searchsorted(time_s, lag))
-    generator = generator_at_half_decay(propagator, states)
-    at_lag = contract(kernel, (expm(generator * lag) * HALVES)[..., None])[0]
-    assert at_lag == pytest.approx(contract(kernel, joint)[index])
-    fallen = (stay[index] - 0.25) / 0.25
-    assert fallen == pytest.approx(0.5, abs=0.02)
-    assert generator[1, 0] == pytest.approx(-np.log(fallen) / (2 * lag), rel=1e-6)
-    assert generator[1, 0] < 1515 / 2
