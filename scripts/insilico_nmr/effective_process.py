@@ -15,6 +15,7 @@ from scipy.spatial.distance import pdist, squareform
 from insilico_nmr.echo import Propagator, contract, tensor_kernel
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import RARE, effective_flows, generator_of_flows
+from insilico_nmr.propagator import modes_of_one_ion
 
 APART = 3.0  # sites in equilibrium: all others are so many times farther from each of them than they are from another
 
@@ -35,14 +36,12 @@ def generator_of(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
 
 def misfit(propagator: Propagator, tensors: np.ndarray, generator: np.ndarray) -> float:
     """Largest difference of a generator's ⟨V(0):V(t)⟩ from the propagator's, over its start; tensors (S, 3, 3)."""
-    held = propagator.populations > 0
-    root = np.sqrt(propagator.populations[held])
-    kernel = tensor_kernel(tensors)
-    rates, modes = np.linalg.eigh(generator[np.ix_(held, held)] * root / root[:, None])
-    amplitudes = np.einsum("ak,ab,bk->k", modes, kernel[np.ix_(held, held)] * np.outer(root, root), modes)
-    modelled = amplitudes @ np.exp(np.outer(np.minimum(rates, 0), propagator.time_s))
+    populations, kernel = propagator.populations, tensor_kernel(tensors)
+    held = np.ix_(populations > 0, populations > 0)
+    rates, modes = modes_of_one_ion((generator * populations)[held], populations[populations > 0])
+    modelled = np.einsum("an,ab,bn->n", modes, kernel[held], modes) @ np.exp(np.outer(rates, propagator.time_s))
     counted = contract(kernel, propagator.joint)
-    return float(np.abs(modelled - counted).max() / (np.diag(kernel) @ propagator.populations))
+    return float(np.abs(modelled - counted).max() / (np.diag(kernel) @ populations))
 
 
 def without_one_replica(propagator: Propagator, tensors: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -64,11 +63,14 @@ def replicas_of_jackknife(whole: np.ndarray, without_one: np.ndarray) -> np.ndar
 
 def _generator(joint: np.ndarray, propagator: Propagator, lags: np.ndarray) -> np.ndarray:
     """Generator (S, S) of flows from P (S, S, T), each from its lag: `lags` (S, S), places on the grid of times."""
-    flows = np.zeros(lags.shape)
-    for lag in np.unique(lags):
-        of_lag = effective_flows(joint[..., [lag]], propagator.populations, propagator.time_s[[lag]])[..., 0]
-        flows = np.where(lags == lag, of_lag, flows)
-    return generator_of_flows(flows, propagator.populations)
+    used, places = np.unique(lags, return_inverse=True)
+    flows = effective_flows(joint[..., used], propagator.populations, propagator.time_s[used])
+    return _generator_of_places(flows, places.reshape(lags.shape), propagator.populations)
+
+
+def _generator_of_places(flows: np.ndarray, places: np.ndarray, populations: np.ndarray) -> np.ndarray:
+    """Generator (S, S) of flows (S, S, T), each from its place (S, S) on the last axis."""
+    return generator_of_flows(np.take_along_axis(flows, places[..., None], axis=-1)[..., 0], populations)
 
 
 def _lags(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
@@ -78,8 +80,7 @@ def _lags(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
     choices = [np.minimum(met, last) for last in range(1, met.max() + 1)]
 
     def misfit_of(lags: np.ndarray) -> float:
-        chosen = np.take_along_axis(flows, lags[..., None] - 1, axis=-1)[..., 0]
-        return misfit(propagator, tensors, generator_of_flows(chosen, propagator.populations))
+        return misfit(propagator, tensors, _generator_of_places(flows, lags - 1, propagator.populations))
 
     return min(choices, key=misfit_of)
 
@@ -91,13 +92,10 @@ def _met(propagator: Propagator) -> np.ndarray:
     joint, count = propagator.joint, len(propagator.time_s)
     common = np.flatnonzero(propagator.populations > RARE)
     first = np.full(joint.shape[:2], count - 1)
-    apart = np.ones(joint.shape[:2], dtype=bool)
-    for place in range(1, count):
+    for place in reversed(range(1, count)):
         shares = joint[np.ix_(common, common)][..., place]
         for together in _sets_apart(pdist(shares / shares.sum(axis=1, keepdims=True), "cityblock") / 2):
-            pairs = np.ix_(common[together], common[together])
-            first[pairs] = np.where(apart[pairs], place, first[pairs])
-            apart[pairs] = False
+            first[np.ix_(common[together], common[together])] = place
     return first
 
 

@@ -430,12 +430,20 @@ def one_ion(flux: np.ndarray, population: np.ndarray, times_s: np.ndarray) -> np
 
     Right to first order in time. Later, excursions end as fast as ions leave sites on average.
     """
+    rates, modes = modes_of_one_ion(flux, population)
+    return np.einsum("an,bn,tn->tab", modes, modes, np.exp(np.outer(times_s, rates)))
+
+
+def modes_of_one_ion(flux: np.ndarray, population: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (m,), 1/s, none positive, and modes u (m, m) of that process: P_ab(t) = Σ_n u_an u_bn exp(rate_n·t).
+
+    `flux` (m, m) symmetric, whatever its diagonal; `population` (m,) positive.
+    """
     root = np.sqrt(population)
     flow = flux / np.outer(root, root)
     np.fill_diagonal(flow, flow.diagonal() - flux.sum(axis=1) / population)
     rates, modes = np.linalg.eigh(flow)
-    modes = modes * root[:, None]
-    return np.einsum("an,bn,tn->tab", modes, modes, np.exp(np.outer(times_s, np.minimum(rates, 0.0))))
+    return np.minimum(rates, 0.0), modes * root[:, None]
 
 
 def consistent(pairs: np.ndarray, population: np.ndarray, expected: np.ndarray) -> np.ndarray:
