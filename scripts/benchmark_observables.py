@@ -1,9 +1,10 @@
 """Seconds that each observable of one temperature takes after its propagator, and how powder averages converge.
 
 Powder averages: largest error, over all pairs of sites, of the mean of sin(ω_a t_p)·sin(ω_b t_p) relative to its
-largest diagonal element, by directions on a hemisphere, for Lebedev's rules and for ZCW sets, against a ZCW set of
-half a million; and of a static pattern (area between it and one of 400 subdivisions) for the octahedron's interpolation
-and for ZCW sets without interpolation, as binned. The first line of a scheme that stays below 0.1 % is marked.
+largest diagonal element, by directions on a hemisphere, for Gauss-Legendre rings, Lebedev's rules and ZCW sets, against
+rings of REFERENCE_DEGREE; and of a static pattern (area between it and one of 400 subdivisions) for the octahedron's
+interpolation and for ZCW sets without interpolation, as binned. The first line of a scheme that stays below 0.1 % is
+marked. For few states, time of exponentials of jumps and phases, and its ratio to SciPy's.
 """
 
 import argparse
@@ -14,12 +15,15 @@ from insilico_nmr import echo, powder, spectra
 from insilico_nmr.effective_process import generator_of, without_one_replica
 from insilico_nmr.errors import run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
+from insilico_nmr.generator import evolution
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.tensors import efg_principal
+from scipy.linalg import expm
 from simulate_relaxation import rows_of
 
 CONVERGED = 1e-3
 EVOLUTION_TIMES_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
+REFERENCE_DEGREE = 1000
 BINS = 513  # odd: the central line lies in the middle of one
 
 
@@ -29,19 +33,19 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
     sets = [states.mean, *states.members, *states.samples, *states.scaled]
 
     def frozen_echoes() -> None:
-        for evolution in EVOLUTION_TIMES_S:
-            kernels = [echo.evolution_kernel(tensors, evolution, nucleus) for tensors in sets]
+        for evolution_s in EVOLUTION_TIMES_S:
+            kernels = [echo.evolution_kernel(tensors, evolution_s, nucleus) for tensors in sets]
             contract_all(kernels)
 
     def matrix_echoes() -> None:
         generator = generator_of(propagator, states.mean)
         fewer = [process for _, process in without_one_replica(propagator, states.mean)]
         processes = [(generator, tensors) for tensors in sets] + [(process, states.mean) for process in fewer]
-        for evolution in EVOLUTION_TIMES_S:
+        for evolution_s in EVOLUTION_TIMES_S:
             # All orientations for the mean alone, as simulate_nmr.py has it.
             kernels = [
                 echo.matrix_kernel(
-                    process, propagator.populations, tensors, evolution, nucleus,
+                    process, propagator.populations, tensors, evolution_s, nucleus,
                     most_directions=powder.SPREAD_DIRECTIONS if number else None,
                 )
                 for number, (process, tensors) in enumerate(processes)
@@ -89,10 +93,12 @@ def kernel_errors(tensors: np.ndarray, nucleus: Nucleus, evolution_s: float) -> 
         sines = np.sin(2 * np.pi * evolution_s * powder.quadrupolar_frequency(tensors, directions, nucleus))
         return (sines * weights[:, None]).T @ sines
 
-    reference = kernel(*powder.zcw(500_000))
+    reference = kernel(*powder.gauss_legendre(REFERENCE_DEGREE))
     scale = np.diag(reference).max()
-    grids = [("Lebedev", powder.lebedev(degree)) for degree in (9, 15, 21, 29, 41, 59, 83)]
-    grids += [("ZCW", powder.zcw(count)) for count in (50, 200, 1000, 5000, 20000)]
+    grids = [("Gauss-Legendre", powder.gauss_legendre(degree)) for degree in (9, 15, 21, 29, 41, 59, 83, 119)]
+    grids += [("Lebedev", powder.lebedev(degree)) for degree in (9, 15, 21, 29, 41, 59, 83, 119)]
+    grids += [("ZCW", powder.zcw(count)) for count in (50, 200, 1000, 5000, 20_000, 100_000)]
+    grids += [("as echoes choose", echo.orientations(tensors, evolution_s, nucleus))]
     return [(name, len(grid[1]), float(np.abs(kernel(*grid) - reference).max() / scale)) for name, grid in grids]
 
 
@@ -121,6 +127,21 @@ def pattern_errors(tensor: np.ndarray, nucleus: Nucleus) -> list[tuple[str, int,
     return found
 
 
+def show_exponentials(generator: np.ndarray, tensors: np.ndarray, nucleus: Nucleus) -> None:
+    """Print the time for one exponential of an evolution time of 100 µs, and its ratio to that of scipy.linalg.expm."""
+    directions, _ = powder.zcw(2000)
+    omega = echo.evolution_frequency(tensors, directions, nucleus)
+    exponents = EVOLUTION_TIMES_S[-1] * (generator + 1j * omega[:, :, None] * np.eye(len(tensors)))
+    seconds = []
+    for run in (lambda: evolution(generator, omega, EVOLUTION_TIMES_S[-1]), lambda: expm(exponents)):
+        run()
+        started = time.perf_counter()
+        run()
+        seconds.append((time.perf_counter() - started) / len(omega))
+    own, reference = seconds
+    print(f"exponential of {len(tensors)} states: {1e6 * own:.1f} µs, SciPy's {reference / own:.1f} times that")
+
+
 def show(title: str, errors: list[tuple[str, int, float]]) -> None:
     """Print a table of errors; the first below CONVERGED after which a scheme stays there is marked."""
     print(f"\n{title}\n{'scheme':26} {'directions':>10} {'error / %':>10}")
@@ -147,9 +168,9 @@ def main() -> None:
     for name, value in seconds.items():
         print(f"{name:34} {value:7.3f} s")
     print(f"{'all':34} {sum(seconds.values()):7.3f} s")
-    for evolution in (1e-5, 1e-4):
-        errors = kernel_errors(states.mean, nucleus, evolution)
-        show(f"echo, t_p = {1e6 * evolution:g} µs", errors)
+    show_exponentials(generator_of(propagator, states.mean), states.mean, nucleus)
+    for evolution_s in (1e-5, 1e-4):
+        show(f"echo, t_p = {1e6 * evolution_s:g} µs", kernel_errors(states.mean, nucleus, evolution_s))
     show("static pattern of the first site", pattern_errors(states.mean[0], nucleus))
 
 

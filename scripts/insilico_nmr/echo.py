@@ -18,9 +18,9 @@ from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import (
-    directions_for_phase,
+    directions_for_phases,
     frequency_unit,
-    outermost_Hz,
+    pattern_width_Hz,
     quadrupolar_frequency,
     single_crystal,
     zcw,
@@ -236,7 +236,7 @@ def evolution_kernel(
 ) -> np.ndarray:
     """Powder average K_ab of sin(ω_a t_p)·sin(ω_b t_p), shape (S, S), of tensors (S, 3, 3) in a.u.
 
-    ω is `evolution_frequency`. The grid grows with the phase (powder.directions_for_phase). With `direction` (3,), a
+    ω is `evolution_frequency`. The grid grows with the phase (powder.directions_for_phases). With `direction` (3,), a
     single crystal with the field along it. Raises InputError for a spin other than 1 and 3/2.
     """
     check_echo(nucleus, evolution_time_s)
@@ -376,13 +376,13 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
 def orientations(
     tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the largest phase.
+    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the phases.
 
     tensors : (..., 3, 3) in a.u.
     """
     if direction is not None:
         return single_crystal(direction)
-    return directions_for_phase(2 * np.pi * evolution_time_s * outermost_Hz(tensors, nucleus))
+    return directions_for_phases(2 * np.pi * evolution_time_s * pattern_width_Hz(tensors, nucleus))
 
 
 def amplitude(nucleus: Nucleus) -> float:

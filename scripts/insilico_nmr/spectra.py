@@ -13,7 +13,7 @@ import numpy as np
 from insilico_nmr.errors import InputError
 from insilico_nmr.generator import check_generator, check_populations, evolution, parts
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.powder import frequency_unit, outermost_Hz, outermost_unit, quadrupolar_frequency, transitions, zcw
+from insilico_nmr.powder import frequency_unit, outermost_Hz, pattern_width_Hz, quadrupolar_frequency, transitions, zcw
 from insilico_nmr.tensors import efg_principal
 
 OCTANT_SUBDIVISIONS = 96  # 9216 triangles: a static pattern within 0.1 % of 400 subdivisions on 500 bins
@@ -238,8 +238,7 @@ def directions_needed(tensors: np.ndarray, nucleus: Nucleus, width_Hz: float) ->
     """ZCW directions of whose lines, `width_Hz` wide, the pattern of tensors (S, 3, 3) in a.u. is right to 0.1 % of its
     area: a hundred times as many as side by side fill the widest pattern of one transition.
     """
-    pattern = np.ptp(np.linalg.eigvalsh(tensors), axis=1).max() * abs(outermost_unit(nucleus))
-    return int(np.ceil(100 * pattern / width_Hz))
+    return int(np.ceil(100 * pattern_width_Hz(tensors, nucleus) / width_Hz))
 
 
 def motional_spectra(

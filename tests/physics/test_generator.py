@@ -7,6 +7,7 @@ from insilico_nmr.generator import (
     check_generator,
     column_generator,
     effective_flows,
+    evolution,
     generator_of_flows,
     occupations,
     parts,
@@ -37,6 +38,18 @@ def test_generator_of_a_markov_process_is_recovered_at_any_lag(lag_s):
     found = effective_generator(joint_probability(generator, populations, lag_s), populations, lag_s)
     np.testing.assert_allclose(found, generator, rtol=1e-6)
     check_generator(found, populations)
+
+
+@pytest.mark.parametrize("size", [2, 5, 9])
+@pytest.mark.parametrize("fastest_per_s", [1e3, 1e9])
+def test_evolution_of_few_and_of_many_sites_is_that_of_the_exponential(size, fastest_per_s):
+    rng = np.random.default_rng(size)
+    populations = rng.dirichlet(np.ones(size))
+    generator, time_s = fastest_per_s * reversible(populations, size), 1e-5
+    omega = rng.uniform(-4e6, 4e6, (20, size))
+    found = evolution(generator, omega, time_s)
+    np.testing.assert_allclose(found, [expm((generator + 1j * np.diag(one)) * time_s) for one in omega], atol=1e-7)
+    np.testing.assert_allclose(evolution(generator, 0 * omega, time_s).sum(axis=1), 1, atol=1e-7)  # no ion is lost
 
 
 def test_excursions_that_return_within_the_lag_are_no_jumps():
