@@ -6,7 +6,8 @@ with --relax) and, from there, on every member of the committee.
 Tables:
   eos                the points, source `dft` or `member <n>`; energies over the fitted minimum, or over the lowest
                      where a member has none; pressures are those of the stresses
-  potential_metrics  a quantity a row: DFT, the member that knows all groups (0), standard deviation over the committee.
+  potential_metrics  a quantity a row: DFT, the member that knows all groups (0), standard deviation over the committee,
+                     widened for so few.
                      "pressure of stresses less slope of energies" is not zero in DFT with plane waves up to a fixed
                      energy, as their number grows with the cell (Francis and Payne, J. Phys. Condens. Matter 2, 4395,
                      1990)
@@ -29,6 +30,7 @@ from insilico_nmr.distances import element_pairs, nearest_distances
 from insilico_nmr.equation_of_state import GPA, EquationOfState, fit_equation_of_state
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.fits import error_of_sets
 from insilico_nmr.potential import calculator, load_members
 from insilico_nmr.strained_cells import pressure_GPa, read_strained_cells
 from insilico_nmr.trajectory import read_trajectory
@@ -87,7 +89,7 @@ def metrics(
 ) -> pd.DataFrame:
     """The table potential_metrics; `dft` and `members` are what `points` gives."""
     found = np.array([measures(*each) for each in members])
-    spread = found.std(axis=0, ddof=1) if len(found) > 1 else [np.nan] * 3
+    spread = np.broadcast_to(error_of_sets("sd_model", found), 3)
     names = [("volume at the minimum", "A^3/atom"), ("bulk modulus at the minimum", "GPa")]
     names.append(("pressure of stresses less slope of energies", "GPa"))
     rows = [[*name, *values] for name, *values in zip(names, measures(*dft), found[0], spread, strict=True)]

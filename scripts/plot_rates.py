@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.literature import for_figure
 from insilico_nmr.predictions import rate_line
-from insilico_nmr.rates import is_above
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K, is_above
 from insilico_nmr.style import (
     BAND,
     BLACK,

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import gamma, psi
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.few_values import widening
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 BETA_RANGE = (0.1, 2.0)
@@ -33,11 +34,12 @@ def error_over_replicas(values: np.ndarray) -> np.ndarray:
 
     Widened by Student's t for so few, so that 1.96 of it on both sides is a 95 % interval.
     """
-    return _few(len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return widening(len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
 def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
-    """An error from values (n, ...) of n sets of site tensors: their standard deviation; NaN of fewer than two sets.
+    """An error from values (n, ...) of n sets of tensors or of potentials' members: their standard deviation; NaN of
+    fewer than two sets.
 
     That over members of a committee (`sd_model`) and replicates (`se_sampling`) is widened by Student's t for so few,
     so that 1.96 of it on both sides is a 95 % interval. That of DFT (`sd_dft`) is known, and is what its two sets have
@@ -45,12 +47,7 @@ def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
     """
     if len(values) < 2:
         return np.nan
-    return (1.0 if error == "sd_dft" else _few(len(values))) * np.std(values, axis=0, ddof=1)
-
-
-def _few(count: int) -> float:
-    """Student's t of 95 % for a standard deviation of `count` values, over that of infinitely many."""
-    return stats.t.ppf(0.975, count - 1) / 1.96
+    return (1.0 if error == "sd_dft" else widening(len(values))) * np.std(values, axis=0, ddof=1)
 
 
 class FitFailed(InputError):
@@ -257,7 +254,7 @@ def fit_measured_decay(time_s: np.ndarray, signal: np.ndarray, t1q_s: float | No
     by_chance = _chance(constant, len(decay.time_s) - 1, best.reduced_chi_square * degrees, degrees)
     if by_chance > BY_CHANCE or not best.amplitude > 3 * best.amplitude_se:
         raise FitFailed("no decay that stands out of the scatter", {"amplitude": best.amplitude})
-    return replace(best, covariance=_few(degrees + 1) ** 2 * best.covariance)
+    return replace(best, covariance=widening(degrees + 1) ** 2 * best.covariance)
 
 
 def _with_relaxation(decay: _Decay) -> DecayFit | None:
@@ -406,7 +403,7 @@ def fit_replicas(time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = N
             for n in range(count)
         ]
     )
-    covariance = _few(count) ** 2 * (count - 1) ** 2 / count * np.cov(values.T)
+    covariance = widening(count) ** 2 * (count - 1) ** 2 / count * np.cov(values.T)
     return replace(fit, covariance=covariance) if covariance[1, 1] > fit.covariance[1, 1] else fit
 
 

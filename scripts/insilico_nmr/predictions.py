@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K, ArrheniusFit, fit_arrhenius
+from insilico_nmr.fits import ArrheniusFit, fit_arrhenius
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.significant_figures import shown
 
 RATES = ["temperature_K", "rate_per_s", "ci_low_per_s", "ci_high_per_s"]

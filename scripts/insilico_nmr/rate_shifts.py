@@ -20,10 +20,10 @@ from scipy.sparse.csgraph import connected_components
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import Rates, read_rates
 from insilico_nmr.lattice_gas import UNMOVED, Move
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import concentration
 
 STRENGTH = "interaction_strength"

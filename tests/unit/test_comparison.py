@@ -11,9 +11,9 @@ import xarray as xr
 from insilico_nmr import rate_shifts
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import write_json
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.literature import PREDICTED, UNIT_OF, convert, read_literature
 from insilico_nmr.predictions import Prediction, Study, conductivity_line, rate_line, shown_interval, usable_echoes
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.registry import check_registered
 from insilico_nmr.significant_figures import last_digit, significant_digits
 from scipy import constants

@@ -30,9 +30,10 @@ import plot_surroundings
 import pytest
 from insilico_nmr import style
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K, decay_curve
+from insilico_nmr.fits import decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
 from insilico_nmr.measured import read_echo_fits, read_echoes, read_spectra
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.tables import only_errors
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer

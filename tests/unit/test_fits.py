@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from insilico_nmr import diffusion, fits
 from insilico_nmr.errors import InputError
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from scipy import constants
 from scipy.integrate import quad
 
@@ -183,7 +184,7 @@ def test_decay_data_are_checked():
 
 def test_arrhenius_line_is_recovered_with_honest_errors():
     temperatures_K = np.array([200.0, 250.0, 300.0, 400.0])
-    truth = 1e12 * np.exp(-0.3 / (fits.BOLTZMANN_EV_PER_K * temperatures_K))
+    truth = 1e12 * np.exp(-0.3 / (BOLTZMANN_EV_PER_K * temperatures_K))
     exact = fits.fit_arrhenius(temperatures_K, truth, 0.1 * truth)
     assert exact.activation_energy_eV == pytest.approx(0.3)
     assert exact.prefactor_per_s == pytest.approx(1e12)
@@ -199,12 +200,12 @@ def test_arrhenius_line_is_recovered_with_honest_errors():
 
 def test_arrhenius_interval_of_the_rate_is_narrowest_among_the_data():
     temperatures_K = np.array([300.0, 400.0, 500.0])
-    rates = 1e12 * np.exp(-0.3 / (fits.BOLTZMANN_EV_PER_K * temperatures_K))
+    rates = 1e12 * np.exp(-0.3 / (BOLTZMANN_EV_PER_K * temperatures_K))
     fit = fits.fit_arrhenius(temperatures_K, rates, 0.1 * rates)
     widths = [np.log(fit.rate(t)[2] / fit.rate(t)[1]) for t in (150.0, 380.0)]
     assert widths[0] > 3 * widths[1]
     # 20 meV in a barrier is a factor 2.2 at 298 K.
-    assert np.exp(0.02 / (fits.BOLTZMANN_EV_PER_K * 298)) == pytest.approx(2.18, abs=0.01)
+    assert np.exp(0.02 / (BOLTZMANN_EV_PER_K * 298)) == pytest.approx(2.18, abs=0.01)
 
 
 def test_arrhenius_data_are_checked():

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from insilico_nmr import propagator
 from insilico_nmr.files import write_json
-from insilico_nmr.fits import BOLTZMANN_EV_PER_K
 from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import build_lattice, number_of_ions
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from lattices import isolated_sites
 from programs import run
 from scipy.special import logit
