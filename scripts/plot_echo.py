@@ -57,6 +57,7 @@ FITS += [
     "amplitude_se",
     "plateau",
     "plateau_se",
+    "amplitude_plateau_correlation",
     "slow_amplitude",
     "slow_tau_s",
 ]
@@ -179,8 +180,9 @@ def plateau(row: pd.Series) -> tuple[float, float]:
     """Fitted plateau over the start of the curve, and half of its 95 % interval."""
     decaying = row["amplitude"] + row["slow_amplitude"]
     total = decaying + row["plateau"]
-    error = np.hypot(row["plateau_se"] * decaying, row["amplitude_se"] * row["plateau"]) / total**2
-    return row["plateau"] / total, 1.96 * error
+    of_plateau, of_amplitude = row["plateau_se"] * decaying, -row["amplitude_se"] * row["plateau"]
+    both = 2 * row["amplitude_plateau_correlation"] * of_plateau * of_amplitude
+    return row["plateau"] / total, 1.96 * np.sqrt(of_plateau**2 + of_amplitude**2 + both) / total**2
 
 
 def curve_of(row: pd.Series, time_s: np.ndarray) -> np.ndarray:

@@ -586,6 +586,18 @@ def test_fits_of_incomplete_curves_are_open_and_moved_models_are_not_drawn(tmp_p
     assert "curve incomplete, fit extrapolated (open): 150 K" in figure.get_supxlabel()
 
 
+@pytest.mark.parametrize("correlation", [-0.95, 0.0, 0.6])
+def test_the_error_of_a_plateau_is_the_scatter_of_amplitudes_and_plateaus_drawn_together(correlation):
+    row = {"amplitude": 0.3, "amplitude_se": 0.01, "plateau": 0.1, "plateau_se": 0.008, "slow_amplitude": 0.05}
+    row["amplitude_plateau_correlation"] = correlation
+    both = correlation * row["amplitude_se"] * row["plateau_se"]
+    covariance = [[row["amplitude_se"] ** 2, both], [both, row["plateau_se"] ** 2]]
+    amplitude, plateau = np.random.default_rng(1).multivariate_normal([0.3, 0.1], covariance, 20000).T
+    share, half = plot_echo.plateau(pd.Series(row))
+    assert share == pytest.approx(0.1 / 0.45)
+    assert half == pytest.approx(1.96 * np.std(plateau / (amplitude + plateau + 0.05)), rel=0.03)
+
+
 def test_what_the_moved_rate_model_does_to_decays_is_drawn(tmp_path):
     """Rates three times as large: 1/τ is known within a factor 3^1.96, and a decay at time t by what it is at 3t."""
     curves, fits = synthetic_echoes()
