@@ -15,7 +15,7 @@ import numpy as np
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.generator import occupations
-from insilico_nmr.lattice import log_weights, read_rates
+from insilico_nmr.lattice import network_log_weights, read_network_rates
 from insilico_nmr.moving import mover_of, neighbours_filled
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.sites import concentration, read_sites, site_orbits
@@ -55,16 +55,18 @@ def main() -> None:
     sites, content = read_sites(args.sites), read_json(args.tensors)
     states, temperature_K = content["states"], content["temperature_K"]
     orbits = site_orbits(sites)
-    rates = read_rates(args.rates, temperature_K)
+    rates = read_network_rates(args.rates, temperature_K, sites)
     filling = concentration(str(args.sites)) if args.concentration is None else args.concentration
     added = read_surroundings(args.surroundings, len(orbits))
     if args.interactions:
         if args.supercell is None:
             raise InputError("--interactions needs --supercell")
-        gas, n_ions = mover_of(sites, rates, filling, tuple(args.supercell), temperature_K, args.interactions)
+        gas, n_ions = mover_of(
+            sites, rates, filling, tuple(args.supercell), temperature_K, args.interactions, str(args.sites)
+        )
         filled = neighbours_filled(gas, n_ions, added.site, added.image)
     else:
-        filled = occupations(log_weights(tuple(rates), rates, tuple(orbits), args.rates), filling)[added.site]
+        filled = occupations(network_log_weights(sites, rates, args.rates), filling)[added.site]
     changes = changes_of(states, added, filled, str(args.tensors))
     kHz = quadrupolar_nucleus(content["isotope"]).coupling_per_au * 1e-3
     for state, change in zip(states, changes, strict=True):
@@ -74,7 +76,7 @@ def main() -> None:
             state[name] = [(np.array(tensor) + change).tolist() for tensor in state[name]]
         after = kHz * efg_principal(np.array(state["tensor"]))[0][2]
         print(f"site {state['index']} ({state['orbit']}): C_Q {before:.1f} to {after:.1f} kHz", file=sys.stderr)
-    content["method"] += f"; neighbours filled as the rate model has it at {temperature_K:g} K"
+    content["method"] += f"; field gradients with neighbours filled as the rate model has it at {temperature_K:g} K"
     write_json(args.out, content)
 
 

@@ -26,7 +26,7 @@ from insilico_nmr.events import assign
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
-from insilico_nmr.lattice import read_rates
+from insilico_nmr.lattice import read_network_rates
 from insilico_nmr.moving import Mover, lattice_of, mover_of, run_snapshots, seed_at, start_in_equilibrium
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.site_tensors import collected_by_orbit, site_means
@@ -78,7 +78,7 @@ def main() -> None:
 
     runs, sites = read_runs(args.trajectories), read_sites(args.sites)
     temperature_K = runs[0].target_temperature_K
-    rates = read_rates(args.rates, temperature_K)
+    rates = read_network_rates(args.rates, temperature_K, sites)
     (model, *rest), near = load_committee(args.model, "efg"), surroundings.neighbours(sites)
     frames = min(len(run.time_ps) for run in runs)
     followed = [follow(run.part(slice(frames)), sites, near, model) for run in runs]

@@ -154,6 +154,13 @@ def read_rates(path: str | Path, temperature: float) -> Rates:
     return rates
 
 
+def read_network_rates(path: str | Path, temperature: float, sites: dict) -> Rates:
+    """`read_rates`, checked to be those of the network `sites` (`network_log_weights`)."""
+    rates = read_rates(path, temperature)
+    network_log_weights(sites, rates, str(path))
+    return rates
+
+
 def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], source: str = "sites") -> Lattice:
     """Replicate the network `sites` (content of a sites.json) into a supercell, with the given rates.
 
@@ -168,13 +175,9 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
     orbit = tuple(site_orbits(sites))
     if len(supercell) != 3 or min(supercell) < 1:
         raise InputError(f"the supercell is three positive whole numbers, not {supercell}")
-    jumps = _directed_jumps(sites, orbit)
-    check_rates({jump["rate"] for jump in jumps}, rates, source)
-    jumps = [jump for jump in jumps if rates[jump["rate"]] > 0]
-    if not jumps:
-        raise InputError(f"{source}: every rate is zero, so that no ion can ever jump")
+    log_weight = network_log_weights(sites, rates, source)
+    jumps = [jump for jump in _directed_jumps(sites, orbit) if rates[jump["rate"]] > 0]
     names = tuple(sorted({jump["rate"] for jump in jumps}))
-    log_weight = log_weights(names, rates, orbit, source)
 
     # Runs of slots: the classes that leave an orbit one after the other, each as wide as its busiest site needs.
     m = len(basis)
@@ -287,6 +290,18 @@ def check_rates(names: Iterable[tuple[str, str, str]], rates: Rates, source: str
             raise InputError(
                 f"{source}: class {name}: rate zero from {start} to {end} but not back breaks detailed balance"
             )
+
+
+def network_log_weights(sites: dict, rates: Rates, source: str) -> np.ndarray:
+    """ln w of every site, (m,), as `log_weights` has it. Raises InputError, naming `source` and the class, where rates
+    are missing, negative, not finite, all zero or break detailed balance, or do not link all orbits."""
+    orbit = tuple(site_orbits(sites))
+    names = {jump["rate"] for jump in _directed_jumps(sites, orbit)}
+    check_rates(names, rates, source)
+    moving = tuple(sorted(name for name in names if rates[name] > 0))
+    if not moving:
+        raise InputError(f"{source}: every rate is zero, so that no ion can ever jump")
+    return log_weights(moving, rates, orbit, source)
 
 
 def log_weights(

@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import occupations
-from insilico_nmr.lattice import Rates, read_rates
+from insilico_nmr.lattice import Rates, read_network_rates
 from insilico_nmr.lattice_gas import UNMOVED, Move
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import concentration
@@ -190,7 +190,7 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
     if not arguments.vacancy_factor >= 1:
         raise InputError(f"--vacancy-factor is {arguments.vacancy_factor:g}; expected at least 1")
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
-    rates = read_rates(arguments.rates, arguments.temperature)
+    rates = read_network_rates(arguments.rates, arguments.temperature, sites)
     if not arguments.shift:
         return Asked(rates, filling, UNMOVED)
     if arguments.rate_model is None or arguments.shift_temperatures is None:

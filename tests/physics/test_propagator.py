@@ -379,6 +379,22 @@ def test_interactions_that_make_no_sense_are_refused(inputs, changes, message):
     assert (code, message in said, str(file) in said) == (2, True, True)
 
 
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (["nn,A,B,300,,,1e9,,,model"], "no rate is given for class nn from A to A"),
+        (["nn,A,A,300,,,0,,,model"], "every rate is zero"),
+        (["nn,A,A,300,,,-1e9,,,model"], "has the rate -1000000000.0; expected a number"),
+    ],
+)
+def test_rates_that_do_not_fit_the_network_are_refused_by_the_name_of_their_file(tmp_path, rates, message):
+    write_json(tmp_path / "sites.json", bravais("simple cubic"))
+    header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+    (tmp_path / "rates.csv").write_text("\n".join([header, *rates]) + "\n")
+    code, said = run("run_kmc", *command(tmp_path, "c", "P.nc")[2:])
+    assert (code, message in said, str(tmp_path / "rates.csv") in said) == (2, True, True), said
+
+
 def test_runs_at_two_temperatures_are_independent(inputs):
     """The same rates at both: with the same random numbers it would be the same history."""
     table = inputs / "rates.csv"
