@@ -38,13 +38,14 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
     )
     values, axes = efg_principal(spins.tensors.mean)
     to_kHz = nucleus.coupling_per_au / 1e3
-    coupling, eta, angles = to_kHz * values[:, 2], asymmetry(values), euler_angles(axes)
+    # Of axial tensors rounding leaves an η of 1e-16.
+    coupling, eta, angles = to_kHz * values[:, 2], asymmetry(values).round(9), euler_angles(axes)
     errors = {"C_Q": {}, "eta": {}, "z_axis": {}}
     signs = []
     for error, tensors in (("sd_model", spins.tensors.members), ("se_sampling", spins.tensors.samples)):
         others, frames = efg_principal(tensors)
         errors["C_Q"][error] = error_of_sets(error, np.abs(to_kHz * others[..., 2]))
-        errors["eta"][error] = error_of_sets(error, asymmetry(others))
+        errors["eta"][error] = error_of_sets(error, asymmetry(others).round(9))
         away = axis_angle_deg(frames[..., 2], axes[..., 2])
         few = len(away) < 2
         errors["z_axis"][error] = np.full(len(axes), np.nan) if few else np.sqrt((away**2).sum(0) / (len(away) - 1))

@@ -15,6 +15,7 @@ from insilico_nmr.spectra import exchange_fid
 from insilico_nmr.surroundings import Added
 from lattices import isolated_sites, network
 from programs import run
+from scipy.spatial.transform import Rotation
 from spins import two_site_decay, two_site_echo
 from student import widening
 
@@ -113,6 +114,23 @@ def test_jumps_during_the_evolution_times_lower_the_echo_as_the_matrix_form_says
     joint = np.array([[stay, 0.5 - stay], [0.5 - stay, stay]])
     frozen = frozen_echo(joint, evolution_kernel(TWO, evolution, Li7), Li7)
     assert (frozen[0] - exact[0]) > 0.05
+
+
+def test_signals_along_paths_do_not_depend_on_the_frame():
+    """Of a powder of ions with integrated tensors of up to a few turns."""
+    rng = np.random.default_rng(5)
+    integrals = rng.normal(size=(3, 400, 3, 3))
+    integrals = (integrals + integrals.swapaxes(-1, -2)) / (2 * np.pi * frequency_unit(Li7))
+    turn = Rotation.random(random_state=1).as_matrix()
+    found = []
+    for frame in (np.eye(3), turn):
+        first, *second = (frame @ integrals @ frame.T)[..., paths.ROWS, paths.COLUMNS]
+        grid = paths.orientations(400, np.random.default_rng(6))
+        found.append(
+            [*paths.decay(np.array(second), grid, Li7), *paths.alignment_echo(first, np.array(second), grid, Li7)]
+        )
+    np.testing.assert_allclose(*found, atol=2e-3)
+    assert np.abs(found[0]).max() > 0.05
 
 
 def square() -> dict:

@@ -81,6 +81,15 @@ def test_powder_is_the_average_over_directions():
     np.testing.assert_allclose(single[:, 0], 7.5 * frequency[:, :, None] * frequency[:, None], rtol=1e-9)
 
 
+def test_a_powder_relaxes_alike_in_any_frame_and_a_crystal_turns_with_its_field():
+    turn, field = Rotation.random(random_state=3).as_matrix(), np.array([0.3, -0.2, 0.9])
+    turned = turn @ TENSORS @ turn.T
+    np.testing.assert_allclose(fluctuation_kernels(turned), fluctuation_kernels(TENSORS), rtol=1e-10)
+    crystal = fluctuation_kernels(TENSORS, field)
+    np.testing.assert_allclose(fluctuation_kernels(turned, turn @ field), crystal, rtol=1e-9)
+    assert not np.allclose(fluctuation_kernels(turned, field), crystal, rtol=0.01)
+
+
 def test_satellites_lose_phase_as_their_frequency_wanders():
     """Adiabatic part of R2: the powder average of ∫⟨δω(0)δω(t)⟩dt."""
     tau = 1e-8
