@@ -75,7 +75,9 @@ def timings(propagator: echo.Propagator, states: echo.SiteTensors, nucleus: Nucl
         rows_of(propagator, states, nucleus, [4.7, 9.4], None)
 
     work = {"five echoes, frozen form": frozen_echoes, "five echoes, matrix form": matrix_echoes}
-    work |= {"tensor correlation": correlation, "2D exchange": exchange}
+    work |= {"tensor correlation": correlation}
+    if nucleus.spin == 1.5:
+        work["2D exchange"] = exchange
     work |= {"relaxation in two fields": rates, "spectra (rigid, exchange, fast)": line_shapes}
     seconds = {}
     for name, run in work.items():
@@ -90,7 +92,7 @@ def kernel_errors(tensors: np.ndarray, nucleus: Nucleus, evolution_s: float) -> 
     """Scheme, directions and error of the echo's powder average."""
 
     def kernel(directions: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        sines = np.sin(2 * np.pi * evolution_s * powder.quadrupolar_frequency(tensors, directions, nucleus))
+        sines = np.sin(evolution_s * echo.evolution_frequency(tensors, directions, nucleus))
         return (sines * weights[:, None]).T @ sines
 
     reference = kernel(*powder.gauss_legendre(REFERENCE_DEGREE))

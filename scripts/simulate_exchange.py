@@ -41,8 +41,6 @@ def main() -> None:
         raise InputError(f"--points {arguments.points}: expected 8 or more")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    if nucleus.spin != 1.5:
-        raise InputError(f"{nucleus.isotope} has spin {nucleus.spin:g}: these are satellites of spin 3/2")
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     moved = [load_observed(path, arguments.site_tensors, nucleus.isotope)[0] for path in arguments.moved]
     axis = frequency_axis(states.mean, nucleus, arguments.points)

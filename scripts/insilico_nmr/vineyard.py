@@ -53,8 +53,7 @@ def prefactor(minimum: Minimum, saddle: Saddle) -> float:
     """Attempt frequency from the minimum over the saddle, 1/s.
 
     The atom farthest from the ion stands still and all others vibrate: pinning one takes the translations out of both
-    products by one and the same factor. Atoms near the ion alone would not do: with those within 6 Å, 59 of 128, one
-    ratio came out at 0.4 of that of the whole cell, for half the time.
+    products by one and the same factor. Atoms near the ion alone would not do.
     """
     log = (np.log(minimum.curvatures).sum() - np.log(saddle.curvatures[1:]).sum()) / 2
     return float(np.exp(log) * units.s / (2 * pi))

@@ -190,6 +190,8 @@ def test_bad_input_is_refused():
             exchange_spectra(JUMPS, THIRDS, joint, tensors, LITHIUM, wrong, 2000.0)
     with pytest.raises(InputError, match="one must be positive"):
         exchange_spectra(JUMPS, THIRDS, joint, tensors, LITHIUM, axis, 0.0)
+    with pytest.raises(InputError, match="6Li has spin 1: these are satellites of spin 3/2"):
+        exchange_spectra(JUMPS, THIRDS, joint, tensors, quadrupolar_nucleus("6Li"), axis, 2000.0)
     round_and_round = column_generator(np.roll(np.eye(3), 1, axis=1))
     with pytest.raises(InputError, match="not in detailed balance"):
         exchange_spectra(round_and_round, np.ones(3) / 3, joint, tensors, LITHIUM, axis, 2000.0)
