@@ -4,6 +4,7 @@ Measured spectra (--measured; measured.py) are drawn as points over the predicte
 """
 
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,16 @@ NEAREST_K = 10.0  # a measured spectrum further from every predicted one is not 
 MOTIONS = ["rigid_per_kHz", "exchange_per_kHz", "fast_per_kHz"]
 COLUMNS = ["temperature_K", "frequency_kHz", *MOTIONS]
 # Over the tensor committee, over replicates of the site tensors (empty where there is only one), of DFT, by the rates.
-SPREADS = ["exchange_sd_model_per_kHz", "exchange_se_sampling_per_kHz", "exchange_sd_dft_per_kHz"]
-SPREADS += ["exchange_sd_rates_per_kHz"]
+SPREADS = {
+    name: [name.replace("per_kHz", f"{error}_per_kHz") for error in ("sd_model", "se_sampling", "sd_dft")]
+    for name in MOTIONS
+}
+SPREADS["exchange_per_kHz"].append("exchange_sd_rates_per_kHz")
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table; every point of a spectrum must have a value."""
-    table = read_table(path, [*COLUMNS, *SPREADS])
+    table = read_table(path, [*COLUMNS, *chain(*SPREADS.values())])
     for name in COLUMNS:
         if table[name].isna().any():
             raise InputError(f"{path}: row {int(table[name].isna().argmax()) + 2} has no {name}")
@@ -48,9 +52,10 @@ def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: floa
         rigid, exchange, fast = (np.minimum(spectrum[name], cut) + base for name in MOTIONS)
         order = 10 + 3 * (len(colours) - number)
         axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.15, linewidth=0, zorder=order)
-        error = total(spectrum, SPREADS)
-        low, high = (np.clip(spectrum[MOTIONS[1]] + sign * error, 0, cut) + base for sign in (-1, 1))
-        axes.fill_between(x, low, high, color=colours[temperature], alpha=0.35, linewidth=0, zorder=order, gid="spread")
+        for name, colour in zip(MOTIONS, (GREY, colours[temperature], "black"), strict=True):
+            error = total(spectrum, SPREADS[name])
+            low, high = (np.clip(spectrum[name] + sign * error, 0, cut) + base for sign in (-1, 1))
+            axes.fill_between(x, low, high, color=colour, alpha=0.35, linewidth=0, zorder=order, gid=f"spread {name}")
         axes.plot(x, rigid, color=GREY, linewidth=0.7, zorder=order + 1)
         axes.plot(x, fast, color="black", linewidth=0.6, linestyle=(0, (2, 1.5)), zorder=order + 1)
         axes.plot(x, exchange, color=colours[temperature], linewidth=0.9, zorder=order + 2)
@@ -113,10 +118,11 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame | None = None) -> Figure:
         satellites.annotate(
             f"{temperature:g} K{also}", (0.985, number * 1.25 * highest), (0, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", size=SMALL, color=colours[temperature], weight="bold", zorder=200,
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6},
         )  # fmt: skip
     middle = colours[sorted(colours)[len(colours) // 2]]  # exchange has the colour of its temperature
     centre.plot([], [], label="exchange", color=middle, linewidth=0.9)
-    if table[SPREADS].notna().any(axis=None):
+    if table[SPREADS["exchange_per_kHz"]].notna().any(axis=None):
         centre.fill_between([], [], [], label="1 s.d.", color=middle, alpha=0.35, linewidth=0)
     centre.plot([], [], label="rigid", color=GREY, linewidth=0.9)
     centre.plot([], [], label="fast limit", color="black", linestyle=(0, (2, 1.5)), linewidth=0.9)

@@ -4,9 +4,10 @@ The exchange spectrum is that of the Markov process whose correlation function o
 Monte Carlo's (effective_process.py): it keeps the time scales that narrow lines, ways back included, and drops
 distributions of times about them. The log says how far the two differ at most.
 
-`exchange_se_sampling_per_kHz` holds the scatter over replicates of the site tensors, and over replicas of kinetic Monte
-Carlo: a jackknife, of generators that each leave one replica out. That and `exchange_sd_model_per_kHz`, the error by
-the committee, are widened by Student's t for so few.
+Errors of all three are kept apart: `…_sd_model`, over the committee, `…_se_sampling`, over replicates of the site
+tensors, both widened by Student's t for so few, and `…_sd_dft`. Of the exchange spectrum `…_se_sampling` holds the
+scatter over replicas of kinetic Monte Carlo too (a jackknife, of generators that each leave one replica out), and
+`…_sd_rates` is its error by the rate model.
 """
 
 import argparse
@@ -50,15 +51,17 @@ def main() -> None:
     for motion, intensity in spectra.items():
         table[f"{motion}_per_kHz"] = intensity * 1e3
 
-    def exchanging(process: np.ndarray, limit: np.ndarray, tensors: np.ndarray, *count: int) -> np.ndarray:
+    def others(process: np.ndarray, limit: np.ndarray, tensors: np.ndarray, *count: int) -> dict[str, np.ndarray]:
+        """The three spectra of others, on the axis of these."""
         axis, found = motional_spectra(process, limit, tensors, nucleus, *widths, *count)
-        return np.interp(axis_Hz, axis, found["exchange"], left=0, right=0)
+        return {motion: np.interp(axis_Hz, axis, intensity, left=0, right=0) for motion, intensity in found.items()}
 
     for error, sets in (("sd_model", states.members), ("se_sampling", states.samples), ("sd_dft", states.scaled)):
-        others = [exchanging(generator, propagator.limit, tensors, SPREAD_DIRECTIONS) for tensors in sets]
-        table[f"exchange_{error}_per_kHz"] = error_of_sets(error, others) * 1e3
+        found = [others(generator, propagator.limit, tensors, SPREAD_DIRECTIONS) for tensors in sets]
+        for motion in spectra:
+            table[f"{motion}_{error}_per_kHz"] = error_of_sets(error, [each[motion] for each in found]) * 1e3
     fewer = [
-        exchanging(process, propagator.limit, states.mean, SPREAD_DIRECTIONS)
+        others(process, propagator.limit, states.mean, SPREAD_DIRECTIONS)["exchange"]
         for _, process in without_one_replica(propagator, states.mean)
     ]
     of_replicas = error_over_replicas(replicas_of_jackknife(spectra["exchange"], np.array(fewer))) * 1e3
@@ -68,11 +71,13 @@ def main() -> None:
     for path in arguments.moved:
         moved, _ = load_observed(path, arguments.site_tensors, nucleus.isotope)
         process = generator_of(moved, states.mean)
-        changes.append(exchanging(process, moved.limit, states.mean) - spectra["exchange"])
+        changes.append(others(process, moved.limit, states.mean)["exchange"] - spectra["exchange"])
     of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
     table["exchange_sd_rates_per_kHz"] = of_rates
+    errors = [name for name in table if "_sd_" in name or "_se_" in name]
+    table[errors] = table[errors].map(lambda value: float(f"{value:.3g}"))
     with atomic_path(arguments.out) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.7g")
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ def synthetic_spectra() -> pd.DataFrame:
     parts = []
     for T in COLD_K:
         columns = {name: np.exp(-((x / w) ** 2)) for name, w in zip(plot_spectra.MOTIONS, (50, 20, 5), strict=True)}
-        for name in plot_spectra.SPREADS:
-            columns[name] = 0.1 * columns["exchange_per_kHz"]
+        for motion, names in plot_spectra.SPREADS.items():
+            columns |= dict.fromkeys(names, 0.1 * columns[motion])
         parts.append(pd.DataFrame({"temperature_K": T, "frequency_kHz": x, **columns}))
     return pd.concat(parts)
 
