@@ -24,10 +24,9 @@ from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.site_spins import SiteSpins, load_site_spins
 from insilico_nmr.site_table import occupancies, site_table
 from insilico_nmr.sites import check_network, site_orbits, site_positions
-from insilico_nmr.spin_systems import spin_systems, with_units
+from insilico_nmr.spin_systems import DENSITY, spin_systems, with_units
 
 MRSIMULATOR = "1.0.0"  # the version whose conventions and file format these are
-DENSITY = 70
 
 
 def frame_of(sites: dict, spins: SiteSpins) -> Atoms:

@@ -19,7 +19,14 @@ from insilico_nmr.dataset import check_tensors, efg, labelled, ms, read_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.nuclei import TABLE, Nucleus, nucleus, quadrupolar_nucleus
-from insilico_nmr.tensors import asymmetry, efg_principal, euler_angles, shielding_principal
+from insilico_nmr.tensors import (
+    anisotropy_and_span,
+    asymmetry,
+    efg_principal,
+    euler_angles,
+    shielding_principal,
+    shift_ppm,
+)
 
 
 def efg_columns(tensors: np.ndarray, isotope: Nucleus) -> dict[str, np.ndarray]:
@@ -40,17 +47,17 @@ def ms_columns(tensors: np.ndarray, reference_ppm: float | None) -> dict[str, np
     """Scalars of shieldings, shape (n, 3, 3) in ppm, as columns of length n; a shift only with a reference."""
     iso, values, axes = shielding_principal(tensors)
     angles = euler_angles(axes)
+    anisotropy, span = anisotropy_and_span(values)
     columns = {
         "sigma_iso_ppm": iso,
-        "sigma_anisotropy_ppm": values[:, 2] - (values[:, 0] + values[:, 1]) / 2,
-        "sigma_span_ppm": np.ptp(values, axis=1),
+        "sigma_anisotropy_ppm": anisotropy,
+        "sigma_span_ppm": span,
         "ms_alpha_deg": angles[:, 0],
         "ms_beta_deg": angles[:, 1],
         "ms_gamma_deg": angles[:, 2],
     }
     if reference_ppm is not None:
-        # R. K. Harris et al., Pure Appl. Chem. 80, 59 (2008): δ = (σ_ref − σ)/(1 − σ_ref)
-        columns["delta_iso_ppm"] = (reference_ppm - iso) / (1 - reference_ppm * 1e-6)
+        columns["delta_iso_ppm"] = shift_ppm(iso, reference_ppm)
     return columns
 
 

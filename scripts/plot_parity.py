@@ -20,13 +20,13 @@ from insilico_nmr.style import (
     save,
 )
 from insilico_nmr.tables import complete, read_table
+from insilico_nmr.tensor_metrics import DEFINED_AXIS_ETA
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 METRICS = ["model", "linear_model", "mean_model"]
 COMPONENTS = ["dft_au", "model_au"]
 PARAMETERS = ["CQ_dft_kHz", "CQ_model_kHz", "eta_dft", "eta_model", "z_axis_angle_deg"]
-DEFINED_AXIS_ETA = 0.9  # tensor_metrics.py: above it the z axis is arbitrary
 SYMBOLS = {"xy": "xy", "yz": "yz", "z2": "z²", "xz": "xz", "x2-y2": "x²−y²"}
 
 

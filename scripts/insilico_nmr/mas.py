@@ -19,13 +19,12 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.generator import check_populations
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, transitions
-from insilico_nmr.spin_systems import spin_systems
+from insilico_nmr.spin_systems import DENSITY, spin_systems
 
 MAGIC_ANGLE = np.arccos(1 / np.sqrt(3))
 MOST_POINTS = 1 << 17
 MOST_SIDEBANDS = 4096
 POINTS_A_WIDTH = 8  # points of the axis in a line's full width
-DENSITY = 70  # of mrsimulator's grid: 2556 directions of an octant
 LOST = 2e-3  # part of a transition that may lie beyond the axis
 GAMMA_AGREES = 1e-3  # to which mrsimulator's own table of nuclei has to be ours
 

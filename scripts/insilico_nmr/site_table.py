@@ -13,7 +13,14 @@ import pandas as pd
 from insilico_nmr.fits import error_of_sets
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.site_spins import SiteSpins
-from insilico_nmr.tensors import asymmetry, axis_angle_deg, efg_principal, euler_angles, shielding_principal
+from insilico_nmr.tensors import (
+    anisotropy_and_span,
+    asymmetry,
+    axis_angle_deg,
+    efg_principal,
+    euler_angles,
+    shielding_principal,
+)
 
 
 def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
@@ -70,8 +77,7 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
             error: error_of_sets(error, np.trace(some, axis1=-2, axis2=-1) / 3) for error, some in of_sets.items()
         }
         _add_errors(table, "sigma_iso", deviations, "_ppm", iso, -np.inf, np.inf)
-        table["sigma_anisotropy_ppm"] = sigma[:, 2] - (sigma[:, 0] + sigma[:, 1]) / 2
-        table["sigma_span_ppm"] = np.ptp(sigma, axis=1)
+        table["sigma_anisotropy_ppm"], table["sigma_span_ppm"] = anisotropy_and_span(sigma)
         for column, name in enumerate(("alpha", "beta", "gamma")):
             table[f"ms_{name}_deg"] = turns[:, column]
     return table

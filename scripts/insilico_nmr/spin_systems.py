@@ -14,8 +14,9 @@ crystallite (α′, β′), it takes
 import numpy as np
 
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.tensors import asymmetry, efg_principal, euler_angles, shielding_principal
+from insilico_nmr.tensors import asymmetry, efg_principal, euler_angles, shielding_principal, shift_ppm
 
+DENSITY = 70  # of mrsimulator's grid: 2556 directions of an octant
 # Columns of a principal frame (x, y, z) of ours to (y, −x, z), which is right-handed too.
 _HAEBERLEN = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
@@ -69,14 +70,6 @@ def rebuilt(size: np.ndarray, eta: np.ndarray, angles: np.ndarray) -> np.ndarray
     values = size[..., None] * np.stack([-(1 + eta) / 2, -(1 - eta) / 2, np.ones_like(eta)], axis=-1)
     axes = axes_of(angles)
     return np.einsum("...ik,...k,...jk->...ij", axes, values, axes)
-
-
-def shift_ppm(isotropic_ppm: np.ndarray, reference_ppm: float) -> np.ndarray:
-    """Shifts δ of isotropic shieldings (...), ppm, against the reference compound's.
-
-    R. K. Harris et al., Pure Appl. Chem. 80, 59 (2008): δ = (σ_ref − σ)/(1 − σ_ref).
-    """
-    return (reference_ppm - isotropic_ppm) / (1 - reference_ppm * 1e-6)
 
 
 def spin_systems(

@@ -23,7 +23,7 @@ from insilico_nmr.tensors import (
     to_components,
 )
 
-DEFINED_AXIS_ETA = 0.9
+DEFINED_AXIS_ETA = 0.9  # above it the z axis is arbitrary
 PATTERN_DIRECTIONS, PATTERN_BINS = 1500, 60
 Z_ANGLE = f"z axis, median angle (eta < {DEFINED_AXIS_ETA:g})"
 FRAME_ANGLE = f"principal frame, median rotation ({1 - DEFINED_AXIS_ETA:.1g} < eta < {DEFINED_AXIS_ETA:g})"

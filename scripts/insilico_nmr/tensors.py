@@ -79,6 +79,19 @@ def shielding_principal(tensors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     return iso, deviations + iso[..., None], axes
 
 
+def shift_ppm(isotropic_ppm: np.ndarray, reference_ppm: float) -> np.ndarray:
+    """Shifts δ of isotropic shieldings (...), ppm, against the reference compound's.
+
+    R. K. Harris et al., Pure Appl. Chem. 80, 59 (2008): δ = (σ_ref − σ)/(1 − σ_ref).
+    """
+    return (reference_ppm - isotropic_ppm) / (1 - reference_ppm * 1e-6)
+
+
+def anisotropy_and_span(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """σ_zz − (σ_xx + σ_yy)/2 and largest − smallest, (...), of Haeberlen values (..., 3)."""
+    return values[..., 2] - values[..., :2].mean(axis=-1), np.ptp(values, axis=-1)
+
+
 def euler_angles(axes: np.ndarray) -> np.ndarray:
     """Euler angles (α, β, γ) in degrees, shape (..., 3), of rotations R_z(α)R_y(β)R_z(γ), shape (..., 3, 3).
 
