@@ -232,7 +232,7 @@ def _tables(gas: Gas) -> tuple:
     lattice = gas.lattice
     return (
         gas.basis_site, gas.neighbour, gas.partner, gas.factor, gas.half, gas.whole,
-        gas.ceiling, gas.most, gas.most.max(), lattice.jump_target, lattice.jump_rate, lattice.jump_image,
+        gas.ceiling, gas.most, gas.most.max(), lattice.jump_target, lattice.jump_class, lattice.jump_image,
     )  # fmt: skip
 
 

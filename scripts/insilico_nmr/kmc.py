@@ -1,4 +1,4 @@
-"""Rejection-free kinetic Monte Carlo of ions that exclude each other from sites, with every ion's history.
+"""Kinetic Monte Carlo of ions that exclude each other from sites, with every ion's history.
 
 Every event makes a jump, chosen among the possible ones by their rates. Waiting times are −ln(u)/(total rate).
 
@@ -220,7 +220,7 @@ def _tables(lattice: Lattice) -> tuple:
     cells = lattice.n_sites // m
     members = [np.flatnonzero(np.array(lattice.orbit) == origin) for origin in start_of]
     room = np.cumsum([0] + [len(sites) * cells for sites in members])
-    back_class = np.where(lattice.used, lattice.jump_rate[lattice.jump_target * lattice.slots + lattice.jump_back], 0)
+    back_class = np.where(lattice.used, lattice.jump_class[lattice.jump_target * lattice.slots + lattice.jump_back], 0)
     return (
         lattice.rates,
         np.cumsum(lattice.rates * np.diff(room) * lattice.width),
@@ -230,7 +230,7 @@ def _tables(lattice: Lattice) -> tuple:
         lattice.jump_target,
         lattice.jump_image,
         lattice.jump_back,
-        lattice.jump_rate,
+        lattice.jump_class,
         back_class,
         np.cumsum([0] + [len(at_orbit[label]) for label in lattice.orbit]),
         np.concatenate([at_orbit[label] for label in lattice.orbit]).astype(np.int64),

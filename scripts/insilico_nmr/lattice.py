@@ -58,7 +58,7 @@ class Lattice:
     jump_target : (m z,) int32, site of the primitive cell at the end of the jump, or −1.
     jump_image : (m z, 3) int32, cells crossed by the jump.
     jump_back : (m z,) int32, slot, at the target, of the jump back.
-    jump_rate : (m z,) int32, directed class of the jump, a row of `rates`.
+    jump_class : (m z,) int32, directed class of the jump, a row of `rates`.
     rates : (C,) float, 1/s, rates of the directed classes.
     class_names : C tuples (class, from orbit, to orbit).
     first_slot, width : (C,) int64, the run of slots of each directed class.
@@ -73,7 +73,7 @@ class Lattice:
     jump_target: np.ndarray
     jump_image: np.ndarray
     jump_back: np.ndarray
-    jump_rate: np.ndarray
+    jump_class: np.ndarray
     rates: np.ndarray
     class_names: tuple[tuple[str, str, str], ...]
     first_slot: np.ndarray
@@ -99,7 +99,7 @@ class Lattice:
     def links(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start and end (sites of the primitive cell) and rate in 1/s of every jump of the primitive cell."""
         start = np.repeat(np.arange(len(self.basis)), self.slots)[self.used]
-        return start, self.jump_target[self.used], self.rates[self.jump_rate[self.used]]
+        return start, self.jump_target[self.used], self.rates[self.jump_class[self.used]]
 
     @property
     def steps(self) -> np.ndarray:
@@ -222,7 +222,7 @@ def build_lattice(sites: dict, rates: Rates, supercell: tuple[int, int, int], so
         jump_target=target.ravel(),
         jump_image=image.reshape(-1, 3),
         jump_back=back.ravel(),
-        jump_rate=of_class.ravel(),
+        jump_class=of_class.ravel(),
         rates=np.array([rates[name] for name in names]),
         class_names=names,
         first_slot=first_slot,
@@ -432,7 +432,7 @@ def size_deviation(lattice: Lattice, concentration: float) -> float:
     group, _, filling = _groups(lattice, concentration * lattice.n_sites)
     filled = filling[group]
     start, end, rate = lattice.links
-    directed = lattice.jump_rate[lattice.used]
+    directed = lattice.jump_class[lattice.used]
     endless = np.bincount(directed, rate * filled[start] * (1 - filled[end]))
     return float(np.abs(np.bincount(directed, here.flux) / endless - 1).max())
 

@@ -171,7 +171,7 @@ def build_gas(
     neighbour = np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself)
     basis_site = np.tile(np.arange(m, dtype=np.int16), lattice.n_sites // m)
     site_kT = 2 * mean - lattice.log_weight
-    ratio = np.where(used, (rates / rates[back])[lattice.jump_rate], 0.0)
+    ratio = np.where(used, (rates / rates[back])[lattice.jump_class], 0.0)
     x = among * _largest_factors(lattice, partner.reshape(-1, width), factor)
 
     def with_rates(there: np.ndarray, nu: float, levelled: Gas | None) -> Gas:
@@ -185,7 +185,7 @@ def build_gas(
         )
 
     level = with_rates(np.sqrt(ratio), np.inf, None)
-    return with_rates(np.where(used, rates[lattice.jump_rate], 0.0), ceiling_per_s, level)
+    return with_rates(np.where(used, rates[lattice.jump_class], 0.0), ceiling_per_s, level)
 
 
 def read_gas(

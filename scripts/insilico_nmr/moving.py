@@ -114,7 +114,7 @@ def averages(mover: Mover, n_ions: int) -> Equilibrium:
     alike = np.array([per_site[orbit == label].mean() for label in lattice.orbit])
     state = gas_kmc.start_in_equilibrium(mover, (n_ions,), np.random.default_rng(0))
     gas_kmc.run_events(mover, state, min(TRIED[0], TRIED[1] * n_ions))
-    of_class = lattice.jump_rate[lattice.used]
+    of_class = lattice.jump_class[lattice.used]
     cells = lattice.n_sites // len(orbit)
     each = state.executed[:, 0] / np.bincount(of_class, minlength=len(lattice.rates)) / (cells * state.time_s)
     flux = each[of_class]

@@ -177,7 +177,7 @@ def _fastest(lattice: Lattice, gas: Gas | None) -> float:
     """No ion leaves a site at a higher rate, 1/s, whatever is filled around it."""
     if gas is not None:
         return float(gas.most.max())
-    rates = np.where(lattice.used, lattice.rates[lattice.jump_rate], 0.0)
+    rates = np.where(lattice.used, lattice.rates[lattice.jump_class], 0.0)
     return float(rates.reshape(len(lattice.basis), -1).sum(axis=1).max())
 
 
@@ -498,7 +498,7 @@ def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]], species: int) -
             "it: raise the number of jumps or the temperature"
         )
     executed = np.sum([sums["executed"][:, species] for sums in replicas], axis=0)
-    of_class = lattice.jump_rate[lattice.used]
+    of_class = lattice.jump_class[lattice.used]
     square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)
     per_ion_and_s = executed / (plan.numbers[species] * len(replicas) * plan.n_ticks * plan.tick_s)
     return _Averages(

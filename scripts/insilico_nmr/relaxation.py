@@ -52,28 +52,28 @@ def completed(propagator: Propagator, tensors: np.ndarray) -> tuple[Propagator, 
     A count is the number of ions found on a site of another tensor, of `tensors` (S, 3, 3); infinite where the flux
     tells.
     """
-    parts = [propagator] if propagator.early is None else [propagator.early, propagator]
+    both = [propagator] if propagator.early is None else [propagator.early, propagator]
     other = ~equal_tensors(tensors)
-    moved = [np.einsum("ab,abt->t", other, part.joint) * part.observations for part in parts]
-    told = [(count >= LEAST_COUNT) & (part.time_s > 0) for count, part in zip(moved, parts, strict=True)]
+    moved = [np.einsum("ab,abt->t", other, each.joint) * each.observations for each in both]
+    told = [(count >= LEAST_COUNT) & (each.time_s > 0) for count, each in zip(moved, both, strict=True)]
     if not any(some.any() for some in told):  # nothing changes: any lag will do
         moved[-1][-1], told[-1][-1] = np.inf, True
-    later_s = np.concatenate([part.time_s[some] for part, some in zip(parts, told, strict=True)])
+    later_s = np.concatenate([each.time_s[some] for each, some in zip(both, told, strict=True)])
     # Where jumps to other tensors are so rare that early lags do not tell, ions that make one do not return at once.
     first = min(later_s[0], propagator.time_s[propagator.time_s > 0][0])
     begin = min(0.01 / (propagator.flux.sum(axis=1) / propagator.populations).max(), first / 10)
     times = np.logspace(np.log10(begin), np.log10(first), int(10 * np.log10(first / begin)) + 1)[:-1]
     before = np.moveaxis(one_ion(propagator.flux, propagator.populations, times), 0, -1)
 
-    def joined(of_parts: list[np.ndarray]) -> np.ndarray:
-        later = [joint[..., some] for joint, some in zip(of_parts, told, strict=True)]
-        start = of_parts[-1][..., :1]
+    def joined(of_each: list[np.ndarray]) -> np.ndarray:
+        later = [joint[..., some] for joint, some in zip(of_each, told, strict=True)]
+        start = of_each[-1][..., :1]
         return np.concatenate([start, np.broadcast_to(before, (*start.shape[:-1], len(times))), *later], axis=-1)
 
     whole = replace(
         propagator,
-        joint=joined([part.joint for part in parts]),
-        replicas=joined([part.replicas for part in parts]),
+        joint=joined([each.joint for each in both]),
+        replicas=joined([each.replicas for each in both]),
         time_s=np.concatenate([[0.0], times, later_s]),
     )
     counts = [count[some] for count, some in zip(moved, told, strict=True)]
@@ -149,10 +149,10 @@ def with_surroundings(decay: Decay, time_s: np.ndarray, added: np.ndarray, repli
     lost, largest = added[0] - added, np.abs(added).max()
     early = np.logical_and.accumulate(np.abs(lost) < largest / 2)
     values = np.where(early, lost, added)
-    of_both = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
+    of_each = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
     floor = LEAST_ERROR * np.where(early, np.maximum(np.abs(values), 1e-12 * largest), largest)
     told = time_s > 0
-    weight = (1 / np.hypot(np.where(early, *of_both), floor))[told]
+    weight = (1 / np.hypot(np.where(early, *of_each), floor))[told]
     phase = np.outer(time_s, rates)[told]
     columns = np.where(early[told][:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None]
     size = np.linalg.norm(columns, axis=0)

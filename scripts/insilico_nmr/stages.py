@@ -41,7 +41,7 @@ def frequencies(lattice: Lattice, n_ions: int) -> dict[str, float]:
     """Jumps per ion and second of every class, both directions together."""
     per_link = equilibrium(lattice, n_ions).per_ion
     found: dict[str, float] = {}
-    for number, value in zip(lattice.jump_rate[lattice.used], per_link, strict=True):
+    for number, value in zip(lattice.jump_class[lattice.used], per_link, strict=True):
         name = lattice.class_names[number][0]
         found[name] = found.get(name, 0.0) + float(value)
     return found

@@ -136,7 +136,7 @@ def test_equilibrium_averages_equal_an_enumeration_of_a_small_cell():
             primitive = jump % (m * z)
             if lattice.used[primitive]:
                 free = occupied[:, jump // z] & ~occupied[:, lattice.neighbour[jump]]
-                rate += lattice.rates[lattice.jump_rate[primitive]] * (weight @ free)
+                rate += lattice.rates[lattice.jump_class[primitive]] * (weight @ free)
         exact = equilibrium(lattice, n_ions)
         assert np.allclose(exact.occupation, (weight @ occupied)[:3], rtol=1e-9)
         assert exact.exit_rate == pytest.approx(rate / n_ions, rel=1e-9)
@@ -188,7 +188,7 @@ def test_ions_never_share_a_site_and_numbers_of_possible_jumps_and_lists_stay_ri
     if lists:
         kmc.keep_lists(lattice, state)
     start = np.cumsum([0] + [cells] * len(lattice.rates))
-    used, rate = (np.tile(table.reshape(3, -1), (cells, 1)) for table in (lattice.used, lattice.jump_rate))
+    used, rate = (np.tile(table.reshape(3, -1), (cells, 1)) for table in (lattice.used, lattice.jump_class))
     for _ in range(20 if cells < 100 else 3):
         kmc.run_events(lattice, state, 500)
         site_of = np.nonzero(state.ion >= 0)[0]

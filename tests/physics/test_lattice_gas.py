@@ -151,7 +151,7 @@ def test_rates_among_mean_occupancies_are_those_where_every_site_holds_its_mean(
                 and list(lattice.jump_image[jump]) == pair["image"]
             )
             rate = gas.half[jump, 0] * state.field[end, 0] / -state.field[site, 0]
-            assert rate == pytest.approx(lattice.rates[lattice.jump_rate[jump]] * np.exp(own / (2 * kT)))
+            assert rate == pytest.approx(lattice.rates[lattice.jump_class[jump]] * np.exp(own / (2 * kT)))
             met += 1
     assert met
     assert not np.allclose(gas.half, bare.half)
@@ -229,7 +229,7 @@ def test_the_largest_rates_are_those_of_the_best_occupation(ceiling):
         before = energy_kT(lattice, pairs, placed)
         for jump in np.flatnonzero(lattice.used):
             site, end = jump // lattice.slots, lattice.neighbour[jump]
-            q, c = placed[site], lattice.jump_rate[jump]
+            q, c = placed[site], lattice.jump_class[jump]
             if q < 0 or placed[end] >= 0:
                 continue
             after = list(placed)
