@@ -185,6 +185,8 @@ def numbers(values):
 
 HOT = numbers(config["md"]["rates"]["temperatures_K"])
 HOT_RUNS = range(config["md"]["rates"]["arrangements"])
+# Whose ions sites move to: the runs of MD at its lowest temperature.
+REFINING_RUNS = [f"{RESULTS}/md/rates_{min(HOT, key=float)}K_{run}.h5" for run in HOT_RUNS if config["sites"]["refine"]]
 COLD = numbers(config["observables"]["temperatures_K"])
 MEMBERS = range(config["tensor_model"]["members"])
 

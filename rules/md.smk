@@ -5,6 +5,7 @@ rule make_sites:
     input:
         code=code("make_sites"),
         crystal=config["material"]["structure"],
+        runs=REFINING_RUNS,
     output:
         f"{RESULTS}/sites/sites.json",
     log:
@@ -20,8 +21,10 @@ rule make_sites:
     params:
         flags=flags("material", mobile="mobile"),
         cutoff=flags("sites", jump_cutoff="jump_cutoff_A", core_radius="core_radius_A"),
+        runs=lambda wildcards, input: ["--trajectories", *input.runs] if input.runs else [],
     shell:
-        "python {input.code[0]} {input.crystal} {params.flags} {params.cutoff} --out {output} > {log} 2>&1"
+        "python {input.code[0]} {input.crystal} {params.flags} {params.cutoff} {params.runs} --out {output}"
+        " > {log} 2>&1"
 
 
 rule make_structure:

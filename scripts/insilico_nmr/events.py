@@ -12,6 +12,7 @@ moving back the other end, while all changes of core together are as many there 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -235,20 +236,21 @@ def _longest_absence(outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return length.max(axis=0), length.argmax(axis=0)
 
 
-def mean_displacements(assignment: Assignment) -> dict[str, np.ndarray]:
+def mean_displacements(runs: Sequence[Assignment]) -> dict[str, np.ndarray]:
     """Mean of ion minus site (3,) in Å for each orbit's representative, over ions in cores, turned back to it.
 
-    Orbits that no ion visited are absent.
+    Of runs with the same sites. Orbits that no ion visited are absent.
     """
-    sites = assignment.sites["sites"]
+    sites = runs[0].sites["sites"]
     rotations = np.array([site["rotation"] for site in sites])
     # V = R V0: displacements of a site are turned into the representative's frame by Rᵀ.
     sums, visits = np.zeros((len(sites), 3)), np.zeros(len(sites))
-    inside = ~assignment.outside
-    np.add.at(sums, assignment.site[inside], assignment.displacement_A[inside])
-    np.add.at(visits, assignment.site[inside], 1)
+    for run in runs:
+        inside = ~run.outside
+        np.add.at(sums, run.site[inside], run.displacement_A[inside])
+        np.add.at(visits, run.site[inside], 1)
     turned = np.einsum("sji,sj->si", rotations, sums)
-    orbit = np.array(site_orbits(assignment.sites))
+    orbit = np.array(site_orbits(runs[0].sites))
     return {
         str(label): turned[orbit == label].sum(axis=0) / visits[orbit == label].sum()
         for label in dict.fromkeys(orbit)

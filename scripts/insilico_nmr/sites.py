@@ -139,15 +139,12 @@ def _names(pairs: list[tuple[str, str, float]]) -> list[str]:
 def refined(crystal: Crystal, mobile: str, displacement_A: dict[str, np.ndarray]) -> Crystal:
     """Crystal whose mobile orbits are moved by a Cartesian displacement (3,) in Å of each representative.
 
-    Only the part that the site symmetry allows is taken, so that no orbit splits. Raises InputError where an orbit
-    has no displacement.
+    Only the part that the site symmetry allows is taken, so that no orbit splits. Orbits without a displacement stay.
     """
     turns = crystal.cartesian_rotations()
     orbits = []
     for orbit in crystal.orbits:
-        if orbit.element == mobile:
-            if orbit.label not in displacement_A:
-                raise InputError(f"no displacement for orbit {orbit.label}: did no ion visit it?")
+        if orbit.element == mobile and orbit.label in displacement_A:
             allowed = turns[orbit.stabiliser].mean(axis=0) @ displacement_A[orbit.label]
             start = orbit.positions[0] + np.linalg.solve(crystal.cell.T, allowed)
             images = crystal.rotations[orbit.operation] @ start + crystal.translations[orbit.operation]

@@ -250,7 +250,7 @@ def test_mean_displacements_are_turned_back_to_the_representative():
     path = np.zeros((50, 2, 3))
     path[:, 0], path[:, 1] = [1.2 + 0.3, 0.1, 0], [4.8 - 0.3, 0.1, 0]
     run = Trajectory(path, np.array([3, 3]), cell, 0.1 * np.arange(50), np.ones(50), np.zeros(50), 300.0)
-    np.testing.assert_allclose(mean_displacements(assign(run, sites, 1.0))["A"], [0.3, 0.1, 0], atol=1e-6)
+    np.testing.assert_allclose(mean_displacements([assign(run, sites, 1.0)])["A"], [0.3, 0.1, 0], atol=1e-6)
 
 
 def test_lost_ions_and_foreign_cells_are_refused(sites):

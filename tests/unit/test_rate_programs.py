@@ -66,16 +66,22 @@ def test_cores_that_overlap_are_refused_before_any_run(crystal):
 
 
 def test_make_sites_moves_sites_to_where_ions_are(crystal):
-    # The ion sits 0.2 Å beyond Li2 (1.8 Å): the orbit moves, the site at the origin cannot.
-    path = np.repeat([2.0, 0.1, 2.0], 20)
-    write_trajectory(crystal / "run.h5", walk(path, 300, 300))
-    arguments = ["--mobile", "Li", "--jump-cutoff", 2.5, "--trajectory", crystal / "run.h5"]
+    # Ions sit 0.1 and 0.3 Å beyond Li2 (1.8 Å): the orbit moves by their mean, the site at the origin cannot.
+    for name, beyond in (("run", 0.1), ("other", 0.3)):
+        path = np.repeat([1.8 + beyond, 0.1, 1.8 + beyond], 20)
+        write_trajectory(crystal / f"{name}.h5", walk(path, 300, 300))
+    arguments = ["--mobile", "Li", "--jump-cutoff", 2.5, "--trajectories", crystal / "run.h5", crystal / "other.h5"]
     code, said = run("make_sites", crystal / "crystal.cif", *arguments, "--out", crystal / "moved.json")
-    assert (code, "--trajectory needs --core-radius" in said) == (2, True)
+    assert (code, "--trajectories needs --core-radius" in said) == (2, True)
     arguments += ["--core-radius", 0.7, "--out", crystal / "moved.json"]
     assert run("make_sites", crystal / "crystal.cif", *arguments)[0] == 0
     x = [site["position"][0] * 6 for site in read_sites(crystal / "moved.json")["sites"]]
     np.testing.assert_allclose(x, [0, 2.0, 4.0], atol=1e-6)
+    write_trajectory(crystal / "elsewhere.h5", walk(np.full(60, 0.1), 300, 300))
+    arguments[5:7] = [crystal / "elsewhere.h5"]
+    assert run("make_sites", crystal / "crystal.cif", *arguments)[0] == 0
+    x = [site["position"][0] * 6 for site in read_sites(crystal / "moved.json")["sites"]]
+    np.testing.assert_allclose(x, [0, 1.8, 4.2], atol=1e-6)  # where no ion was, sites stay
 
 
 def outputs(folder):
