@@ -182,7 +182,7 @@ def plateau(row: pd.Series) -> tuple[float, float]:
     total = decaying + row["plateau"]
     of_plateau, of_amplitude = row["plateau_se"] * decaying, -row["amplitude_se"] * row["plateau"]
     both = 2 * row["amplitude_plateau_correlation"] * of_plateau * of_amplitude
-    return row["plateau"] / total, 1.96 * np.sqrt(of_plateau**2 + of_amplitude**2 + both) / total**2
+    return row["plateau"] / total, 1.96 * np.sqrt(np.maximum(0.0, of_plateau**2 + of_amplitude**2 + both)) / total**2
 
 
 def curve_of(row: pd.Series, time_s: np.ndarray) -> np.ndarray:

@@ -149,10 +149,10 @@ def with_surroundings(decay: Decay, time_s: np.ndarray, added: np.ndarray, repli
     lost, largest = added[0] - added, np.abs(added).max()
     early = np.logical_and.accumulate(np.abs(lost) < largest / 2)
     values = np.where(early, lost, added)
-    of_each = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
+    of_both = (error_over_replicas(some) for some in (replicas[:, :1] - replicas, replicas))
     floor = LEAST_ERROR * np.where(early, np.maximum(np.abs(values), 1e-12 * largest), largest)
     told = time_s > 0
-    weight = (1 / np.hypot(np.where(early, *of_each), floor))[told]
+    weight = (1 / np.hypot(np.where(early, *of_both), floor))[told]
     phase = np.outer(time_s, rates)[told]
     columns = np.where(early[told][:, None], -np.expm1(-phase), np.exp(-phase)) * weight[:, None]
     size = np.linalg.norm(columns, axis=0)
