@@ -52,10 +52,10 @@ def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: floa
         rigid, exchange, fast = (np.minimum(spectrum[name], cut) + base for name in MOTIONS)
         order = 10 + 3 * (len(colours) - number)
         axes.fill_between(x, base, exchange, color=colours[temperature], alpha=0.15, linewidth=0, zorder=order)
-        for name, colour in zip(MOTIONS, (GREY, colours[temperature], "black"), strict=True):
+        for name, colour, alpha in zip(MOTIONS, (GREY, colours[temperature], "black"), (0.3, 0.35, 0.15), strict=True):
             error = total(spectrum, SPREADS[name])
             low, high = (np.clip(spectrum[name] + sign * error, 0, cut) + base for sign in (-1, 1))
-            axes.fill_between(x, low, high, color=colour, alpha=0.35, linewidth=0, zorder=order, gid=f"spread {name}")
+            axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0, zorder=order, gid=f"spread {name}")
         axes.plot(x, rigid, color=GREY, linewidth=0.7, zorder=order + 1)
         axes.plot(x, fast, color="black", linewidth=0.6, linestyle=(0, (2, 1.5)), zorder=order + 1)
         axes.plot(x, exchange, color=colours[temperature], linewidth=0.9, zorder=order + 2)

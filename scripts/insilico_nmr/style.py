@@ -89,8 +89,10 @@ def letter(axes: Axes, name: str) -> None:
 def below_legend(axes: Axes, handles: list[Artist]) -> None:
     """Legend in the lower left corner, which a line that falls on a logarithmic axis leaves free, with room for it."""
     low, high = np.log10(axes.get_ylim())
-    axes.set_ylim(10 ** (low - (0.05 * len(handles)) * (high - low)), 10**high)
-    axes.legend(handles=handles, loc="lower left")
+    legend = axes.legend(handles=handles, loc="lower left")
+    axes.figure.draw_without_rendering()
+    part = 0.03 + legend.get_window_extent().height / axes.get_window_extent().height
+    axes.set_ylim(10 ** (low - part / (1 - part) * (high - low)), 10**high)
 
 
 def inverse_temperature_axis(
