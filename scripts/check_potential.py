@@ -29,8 +29,8 @@ from insilico_nmr.dataset import read_dataset
 from insilico_nmr.distances import element_pairs, nearest_distances
 from insilico_nmr.equation_of_state import GPA, EquationOfState, fit_equation_of_state
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_of_sets
 from insilico_nmr.potential import calculator, load_members
 from insilico_nmr.strained_cells import pressure_GPa, read_strained_cells
 from insilico_nmr.trajectory import read_trajectory

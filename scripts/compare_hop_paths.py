@@ -16,8 +16,8 @@ import pandas as pd
 from ase.geometry import find_mic
 from insilico_nmr.dataset import check_frames, read_frames
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_of_sets
 from insilico_nmr.neb import heights
 from insilico_nmr.potential import calculator, load_members
 

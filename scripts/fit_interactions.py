@@ -30,8 +30,8 @@ from insilico_nmr.cluster_energies import (
 )
 from insilico_nmr.crystal import ion_numbers, mobile_sites, read_crystal
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
-from insilico_nmr.fits import error_of_sets
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import build_sites, read_sites, site_orbits
 

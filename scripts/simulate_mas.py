@@ -13,8 +13,8 @@ import sys
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_of_sets
 from insilico_nmr.generator import parts
 from insilico_nmr.mas import frequency_axis, mas_spectrum
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus

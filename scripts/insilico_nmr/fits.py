@@ -4,7 +4,6 @@ Both weight by the errors given. Where the scatter about the curve exceeds those
 by the reduced χ²; it is never scaled down.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -35,19 +34,6 @@ def error_over_replicas(values: np.ndarray) -> np.ndarray:
     Widened by Student's t for so few, so that 1.96 of it on both sides is a 95 % interval.
     """
     return widening(len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
-def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
-    """An error from values (n, ...) of n sets of tensors or of potentials' members: their standard deviation; NaN of
-    fewer than two sets.
-
-    That over members of a committee (`sd_model`) and replicates (`se_sampling`) is widened by Student's t for so few,
-    so that 1.96 of it on both sides is a 95 % interval. That of DFT (`sd_dft`) is known, and is what its two sets have
-    been made of (SiteTensors.scales).
-    """
-    if len(values) < 2:
-        return np.nan
-    return (1.0 if error == "sd_dft" else widening(len(values))) * np.std(values, axis=0, ddof=1)
 
 
 class FitFailed(InputError):

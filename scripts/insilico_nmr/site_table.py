@@ -10,7 +10,7 @@ and replicates that have the mean's sign.
 import numpy as np
 import pandas as pd
 
-from insilico_nmr.fits import error_of_sets
+from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.site_spins import SiteSpins
 from insilico_nmr.tensors import (
