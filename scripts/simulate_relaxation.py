@@ -6,7 +6,7 @@ R1_recovery is that of the sum of crystallites, how they differ being taken from
 surroundings add relaxes all alike; other rates are those of spectral densities averaged over the powder, initial slopes
 of what the crystallites do.
 `se_sampling_per_s` is the standard error over replicas of kinetic Monte Carlo (Student's t) and replicates of the site
-tensors, `sd_model_per_s` the error by the committee (few_values.error_of_sets), `sd_dft_per_s` by DFT. `valid` is 0 where
+tensors, `sd_model_per_s` the error by the committee, `sd_dft_per_s` by DFT. `valid` is 0 where
 hops are too slow for second-order theory, `complete` 0 where kinetic Monte Carlo ended before the tensors had
 forgotten, so that slow parts of the motion are missing. `by_surroundings_per_s` is the part that tensors which depend
 on filled neighbours add (--surroundings; else 0). `shift` is that of the propagator: 0, or the direction along which

@@ -1,7 +1,7 @@
 """What NMR reads from the tensors of the sites, with the errors of committee and sampling: one row a site.
 
 Errors are kept apart: `sd_model`, the standard deviation over the committee's members, `se_sampling`, that over the
-replicates of the mean (site_tensors.py), both widened for so few (few_values.error_of_sets), and of C_Q, `sd_dft`, that of
+replicates of the mean (site_tensors.py), both widened for so few, and of C_Q, `sd_dft`, that of
 DFT from experiment. Intervals hold the first two: 95 %, 1.96 times the root of the sum of squares. The sign of C_Q is
 that of V_zz, which is arbitrary where η is near 1: errors are those of its size, and `same_sign` is the part of members
 and replicates that have the mean's sign.
