@@ -19,8 +19,8 @@ from insilico_nmr.cluster_energies import pair_classes, pair_correlation, sample
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign, blocks, occupation
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.neighbourhoods import pair_matrix, read_interactions
 from insilico_nmr.rate_shifts import STRENGTH, read_rate_model
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K

@@ -23,8 +23,8 @@ import torch
 from insilico_nmr import kmc, surroundings
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, write_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.histories import PART, autocorrelation, by_ion, momentary_tensors
 from insilico_nmr.lattice import read_network_rates
 from insilico_nmr.moving import Mover, lattice_of, mover_of, run_snapshots, seed_at, start_in_equilibrium

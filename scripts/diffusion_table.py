@@ -27,8 +27,8 @@ from insilico_nmr.diffusion import (
     jump_rate,
 )
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.sites import check_network
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.generator import occupations
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.rate_shifts import parameters_of, read_rate_model

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from insilico_nmr import dipolar, stages
 from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import isotopes, nucleus

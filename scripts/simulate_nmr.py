@@ -40,9 +40,9 @@ import pandas as pd
 from insilico_nmr import echo
 from insilico_nmr.effective_process import generator_of, misfit, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_sets, error_over_replicas
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import CORRELATIONS, FitFailed, error_over_replicas, fit_decay, fit_replicas
+from insilico_nmr.fits import CORRELATIONS, FitFailed, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import SPREAD_DIRECTIONS

@@ -32,9 +32,8 @@ import pandas as pd
 from insilico_nmr import paths
 from insilico_nmr.echo import AMPLITUDES, SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_sets, error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus

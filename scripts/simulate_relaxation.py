@@ -20,9 +20,8 @@ import pandas as pd
 from insilico_nmr import relaxation
 from insilico_nmr.echo import Propagator, SiteTensors, contract, load_observed
 from insilico_nmr.errors import run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_sets, error_over_replicas
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.fluctuations import Fluctuations, read_fluctuations
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import lebedev

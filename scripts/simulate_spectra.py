@@ -17,9 +17,8 @@ import pandas as pd
 from insilico_nmr.echo import load_observed
 from insilico_nmr.effective_process import generator_of, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_sets, error_over_replicas
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import SPREAD_DIRECTIONS
 from insilico_nmr.spectra import motional_spectra

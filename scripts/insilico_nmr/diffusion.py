@@ -9,7 +9,7 @@ import numpy as np
 from scipy import constants
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.few_values import error_over_replicas
 
 SLOPE_TOLERANCE = 0.05  # of d ln MSD / d ln t about 1 within which displacements count as diffusive
 LOCAL_POINTS = 5  # points on either side of one that its local slope is read from: a decade of time in all

@@ -23,7 +23,6 @@ from insilico_nmr.powder import (
     pattern_width_Hz,
     quadrupolar_frequency,
     single_crystal,
-    zcw,
 )
 from insilico_nmr.propagator import DECORRELATED, read_propagator
 
@@ -311,9 +310,7 @@ def matrix_kernel(
     """
     check_echo(nucleus, evolution_time_s)
     check_generator(generator, populations)
-    directions, weights = orientations(tensors, evolution_time_s, nucleus, direction)
-    if most_directions is not None and len(directions) > most_directions:
-        directions, weights = zcw(most_directions)
+    directions, weights = orientations(tensors, evolution_time_s, nucleus, direction, most_directions)
     kernel = np.zeros((len(tensors), len(tensors)))
     for start in range(0, len(directions), 1024):
         block = slice(start, start + 1024)
@@ -374,15 +371,21 @@ def half_decay(propagator: Propagator, tensors: np.ndarray) -> float:
 
 
 def orientations(
-    tensors: np.ndarray, evolution_time_s: float, nucleus: Nucleus, direction: np.ndarray | None = None
+    tensors: np.ndarray,
+    evolution_time_s: float,
+    nucleus: Nucleus,
+    direction: np.ndarray | None = None,
+    most_directions: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the phases.
+    """Field directions (n, 3) and weights (n,): the one given, or a powder fine enough for the phases, or of
+    `most_directions` at most.
 
     tensors : (..., 3, 3) in a.u.
     """
     if direction is not None:
         return single_crystal(direction)
-    return directions_for_phases(2 * np.pi * evolution_time_s * pattern_width_Hz(tensors, nucleus))
+    span = 2 * np.pi * evolution_time_s * pattern_width_Hz(tensors, nucleus)
+    return directions_for_phases(span, most_directions)
 
 
 def amplitude(nucleus: Nucleus) -> float:

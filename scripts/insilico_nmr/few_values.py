@@ -1,4 +1,4 @@
-"""Student's t for errors that few values tell."""
+"""Errors that few values tell: of replicas and of sets of tensors or potentials, widened by Student's t."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,14 @@ def widening(count: int) -> float:
     """Student's t of 95 % for a standard deviation of `count` values (2 or more), over that of infinitely many: 1.96
     standard deviations times this, on both sides, are a 95 % interval."""
     return float(stats.t.ppf(0.975, count - 1)) / 1.96
+
+
+def error_over_replicas(values: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over independent replicas, the first axis of `values` (R, ...), R ≥ 2.
+
+    Widened by Student's t for so few, so that 1.96 of it on both sides is a 95 % interval.
+    """
+    return widening(len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
 def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:

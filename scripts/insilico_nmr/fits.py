@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.special import gamma, psi
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.few_values import widening
+from insilico_nmr.few_values import error_over_replicas, widening
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 
 BETA_RANGE = (0.1, 2.0)
@@ -26,14 +26,6 @@ BY_CHANCE = 1e-3
 # Of two parameters of the first stage, in their order in the covariance.
 CORRELATIONS = [f"{a}_{b}_correlation" for a, b in combinations(("amplitude", "tau", "beta", "plateau"), 2)]
 EVALUATIONS = 1000  # of a curve, in a fit to a measured decay; those that converge take a few hundred
-
-
-def error_over_replicas(values: np.ndarray) -> np.ndarray:
-    """Standard error of the mean over independent replicas, the first axis of `values` (R, ...), R ≥ 2.
-
-    Widened by Student's t for so few, so that 1.96 of it on both sides is a 95 % interval.
-    """
-    return widening(len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
 class FitFailed(InputError):

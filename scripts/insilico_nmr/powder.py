@@ -73,17 +73,23 @@ def single_crystal(direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit_direction(direction)[None], np.ones(1)
 
 
-def directions_for_phases(span: float) -> tuple[np.ndarray, np.ndarray]:
+def directions_for_phases(span: float, at_most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The cheapest grid on which averages of sin(φ_a)·sin(φ_b) have converged, where each phase φ = 2πν(n)t differs by
     up to `span` rad between two directions.
 
     The product of two oscillates like harmonics of up to twice the span; beyond, they vanish as Bessel functions do.
     Averages (at most ½) are within 1e-5, of tensors of η from 0 to 1 in any and in one orientation (span 1.5 rad: 85
-    directions, 15: 628, 150: 21,122). Raises InputError from 2000 rad on.
+    directions, 15: 628, 150: 21,122). Where these are more than `at_most`, so many of a ZCW set instead. Raises
+    InputError from 2000 rad on.
     """
     if not (np.isfinite(span) and 0 <= span < 2000):
         raise InputError(f"phase {span:g} rad: frequency times evolution time should be below 2000 rad")
-    return gauss_legendre(int(2 * span + 8 * np.cbrt(span)) + 5)
+    degree = int(2 * span + 8 * np.cbrt(span)) + 5
+    # Rings have more directions than a seventh of their degree's square: no need to make these to know it.
+    if at_most is not None and degree**2 / 7 > at_most:
+        return zcw(at_most)
+    rings = gauss_legendre(degree)
+    return rings if at_most is None or len(rings[1]) <= at_most else zcw(at_most)
 
 
 def frequency_unit(nucleus: Nucleus) -> float:

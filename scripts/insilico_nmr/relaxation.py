@@ -32,7 +32,7 @@ from scipy.optimize import brentq, nnls
 
 from insilico_nmr.echo import Propagator, equal_tensors
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.generator import parts
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import lebedev, quadrupolar_frequency, single_crystal, unit_direction

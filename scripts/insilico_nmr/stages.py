@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from insilico_nmr.fits import error_over_replicas
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.moving import Mover
 from insilico_nmr.propagator import mean_and_error

@@ -15,8 +15,8 @@ import xarray as xr
 from insilico_nmr import propagator
 from insilico_nmr.echo import contract
 from insilico_nmr.errors import InputError
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import write_json
-from insilico_nmr.fits import error_over_replicas
 from insilico_nmr.lattice import build_lattice, equilibrium
 from insilico_nmr.lattice_gas import build_gas
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K

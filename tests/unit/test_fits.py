@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from insilico_nmr import diffusion, fits
 from insilico_nmr.errors import InputError
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from scipy import constants
 from scipy.integrate import quad
@@ -276,7 +277,7 @@ def test_errors_of_a_fit_to_replicas_hold_the_truth_although_their_points_are_co
         fit = fits.fit_replicas(TIME_S, curves)
         low, high = fit.rate_interval_per_s
         held.append(low < 1e2 < high)
-        alone = fits.fit_decay(TIME_S, curves.mean(axis=0), fits.error_over_replicas(curves))
+        alone = fits.fit_decay(TIME_S, curves.mean(axis=0), error_over_replicas(curves))
         low, high = alone.rate_interval_per_s
         blind.append(low < 1e2 < high)
     assert np.mean(held) >= 0.85
