@@ -17,7 +17,9 @@ they are named in, or a number for all. Conductivities of species do not add: ho
 Where ions have not decorrelated at the longest lag, frequent jumps are slowed and further stages reach later times,
 until the propagator has its limit (`insilico_nmr.stages`; not with --interactions or --also).
 
-Diffusion, correlation factor and Haven ratio follow from the propagator by diffusion_table.py.
+Ions per site and residence times of every orbit are printed, the latter with intervals of 95 % where ions interact;
+without interactions both are exact. Diffusion, correlation factor and Haven ratio follow from the propagator by
+diffusion_table.py.
 
 With --shift N the rates are those of the rate model moved by one standard deviation (`insilico_nmr.rate_shifts`).
 """
@@ -33,6 +35,7 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from insilico_nmr import moving, propagator, rate_shifts, stages
 from insilico_nmr.errors import InputError, run_script
@@ -123,6 +126,7 @@ def main() -> None:
                 file=sys.stderr,
             )
         propagator.write_propagator(path, dataset.assign_attrs(shift=arguments.shift))
+        print(residence_times(lattice, dataset).to_string(index=False, float_format="{:.4g}".format))
     for folder in Path(arguments.checkpoint).glob("stage_*"):
         shutil.rmtree(folder)
 
@@ -159,6 +163,18 @@ def rates_of(lattice: Lattice, path: str, temperature_K: float) -> np.ndarray:
     rates = read_rates(path, temperature_K)
     check_rates(lattice.class_names, rates, path)
     return np.array([rates[name] for name in lattice.class_names])
+
+
+def residence_times(lattice: Lattice, dataset: xr.Dataset) -> pd.DataFrame:
+    """Ions per site of each orbit and their mean residence time, s, with a 95 % interval, symmetric in the logarithm.
+
+    The time is infinite, and has no interval, where no ion left.
+    """
+    mean = dataset[["p", "leaving_rate", "leaving_rate_se"]].to_dataframe().groupby(list(lattice.orbit)).mean()
+    per_site = mean["p"] * len(lattice.orbit) * dataset.attrs["n_ions"] / dataset.attrs["n_sites"]
+    time, factor = 1 / mean["leaving_rate"], np.exp(1.96 * mean["leaving_rate_se"] / mean["leaving_rate"])
+    columns = {"ions_per_site": per_site, "residence_s": time, "ci_low_s": time / factor, "ci_high_s": time * factor}
+    return pd.DataFrame(columns).rename_axis("orbit").reset_index()
 
 
 def run_replica(plan: propagator.Plan, replica: int, path: Path, share: float) -> dict:

@@ -36,6 +36,7 @@ from numba import njit
 
 from insilico_nmr import gas_kmc, kmc
 from insilico_nmr.errors import InputError
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
@@ -477,49 +478,67 @@ def early_joint(early: np.ndarray, ion_seconds: float, population: np.ndarray, e
 
 @dataclass(frozen=True)
 class _Averages:
-    """What `lattice.Equilibrium` knows of ions without interactions, as replicas have had it."""
+    """What `lattice.Equilibrium` knows of ions without interactions, as replicas have had it.
+
+    leaving_error : (m,), 1/s, standard error of the rate at which an ion leaves each site.
+    """
 
     population: np.ndarray
     per_ion: np.ndarray
     exit_rate: float
     mean_square_jump_A2: float
+    leaving_error: np.ndarray
 
 
 def _averages(plan: Plan, replicas: list[dict[str, np.ndarray]], species: int) -> _Averages:
     """Of interacting ions of one species; sites of one orbit are alike."""
     lattice = plan.lattice
-    pairs = np.sum([sums["pairs"][species] for sums in replicas], axis=(0, 1), dtype=float)
-    seen = pairs.sum(0) + pairs.sum(1)
     orbit = np.array(lattice.orbit)
-    alike = np.array([seen[orbit == label].mean() for label in lattice.orbit])
-    if not alike.all():
+    pairs = np.sum([sums["pairs"][species] for sums in replicas], axis=1, dtype=float)
+    seen = pairs.sum(1) + pairs.sum(2)
+    alike = np.stack([seen[:, orbit == label].mean(1) for label in lattice.orbit], 1)
+    if not alike.any(axis=0).all():
         raise InputError(
-            f"no ion was ever found on {lattice.orbit[int(alike.argmin())]}, so that interacting ions tell nothing of "
-            "it: raise the number of jumps or the temperature"
+            f"no ion was ever found on {lattice.orbit[int(alike.any(axis=0).argmin())]}, so that interacting ions tell "
+            "nothing of it: raise the number of jumps or the temperature"
         )
-    executed = np.sum([sums["executed"][:, species] for sums in replicas], axis=0)
+    population = alike / alike.sum(1, keepdims=True)
+    executed = np.array([sums["executed"][:, species] for sums in replicas])
     of_class = lattice.jump_class[lattice.used]
     square = np.bincount(of_class, (lattice.steps**2).sum(1)) / np.bincount(of_class)
-    per_ion_and_s = executed / (plan.numbers[species] * len(replicas) * plan.n_ticks * plan.tick_s)
+    per_ion_and_s = executed / (plan.numbers[species] * plan.n_ticks * plan.tick_s)
+    per_link = (per_ion_and_s / np.bincount(of_class))[:, of_class]
+    # As often as one way, in detailed balance, as the other
+    start, end, _ = lattice.links
+    leaving = [np.bincount(np.r_[start, end], np.r_[one, one] / 2, minlength=len(orbit)) for one in per_link]
     return _Averages(
-        alike / alike.sum(),
-        (per_ion_and_s / np.bincount(of_class))[of_class],
-        float(per_ion_and_s.sum()),
-        float(executed @ square / executed.sum()),
+        population.mean(axis=0),
+        per_link.mean(axis=0),
+        float(per_ion_and_s.mean(axis=0).sum()),
+        float(executed.sum(axis=0) @ square / executed.sum()),
+        error_of_ratio(np.array(leaving), population),
     )
+
+
+def error_of_ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Standard error of mean over mean of independent replicas, the first axis of both, R ≥ 2, to first order."""
+    ratio = numerator.mean(axis=0) / denominator.mean(axis=0)
+    return error_over_replicas(numerator - ratio * denominator) / denominator.mean(axis=0)
 
 
 def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: float, species: int = 0) -> xr.Dataset:
     """Propagator of one species of all replicas' sums (`Measurement.sums`); at least two, for standard errors.
 
-    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, observations
-    (time), ions times origins of all replicas (at time 0, where all is known, the largest number), P_early (state_a,
-    state_b, early_time) at lags before the first tick, with early_observations, so many that times P they are about the
-    jumps that tell of it, msd (lag) = ⟨|Δr|²⟩ per ion and msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², each but p, flux and
-    observations with `_se` and as the replicas have it (`_replica`), and msd_along_replica (replica, axis, lag), ⟨Δr²⟩
-    along the cell's vectors. What follows from replicas takes its error from their scatter, for elements and times of
-    one replica are correlated. Times and lags are in s and start with 0. P is held at P(∞) from the lag on where it has
-    decorrelated: where max|P − P(∞)| plus its standard error is below 1 % of max P(∞).
+    P (state_a, state_b, time), p (state), flux (state_a, state_b), jumps from a to b per second and ion, leaving_rate
+    (state), jumps a second of an ion on a, the reciprocal of its mean residence time (leaving_rate_se is 0 where
+    equilibrium is known exactly), observations (time), ions times origins of all replicas (at time 0, where all is
+    known, the largest number), P_early (state_a, state_b, early_time) at lags before the first tick, with
+    early_observations, so many that times P they are about the jumps that tell of it, msd (lag) = ⟨|Δr|²⟩ per ion and
+    msd_collective (lag) = ⟨|ΣΔr|²⟩/N in Å², P and both of these with `_se` and as the replicas have them (`_replica`),
+    and msd_along_replica (replica, axis, lag), ⟨Δr²⟩ along the cell's vectors. What follows from replicas takes its
+    error from their scatter, for elements and times of one replica are correlated. Times and lags are in s and start
+    with 0. P is held at P(∞) from the lag on where it has decorrelated: where max|P − P(∞)| plus its standard error is
+    below 1 % of max P(∞).
     The largest element of the positive semidefinite P − P(∞) is on its diagonal, and the same for all sites of an
     orbit: so the mean diagonal per orbit tells, with the least noise. Then `complete` is 1 and `decorrelation_time_s`
     says when; the displacements go on.
@@ -535,6 +554,7 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
     flux = np.zeros_like(at_infinity)
     np.add.at(flux, lattice.links[:2], averages.per_ion)
     flux = (flux + flux.T) / 2  # detailed balance: the same but for rounding, and noise where ions interact
+    leaving_error = np.zeros_like(p) if plan.gas is None else averages.leaving_error
     expected = one_ion(flux, p, plan.lags * plan.tick_s)
     matrices = np.array([consistent(sums["pairs"][species], p, expected) for sums in replicas])
     probability, error = mean_and_error(matrices)
@@ -601,6 +621,8 @@ def combine(plan: Plan, replicas: list[dict[str, np.ndarray]], temperature: floa
             "early_observations": (("early_time",), watched.sum() / plan.early_s),
             "p": (("state",), p),
             "flux": (("state_a", "state_b"), flux, {"units": "1/s"}),
+            "leaving_rate": (("state",), flux.sum(1) / p, {"units": "1/s"}),
+            "leaving_rate_se": (("state",), leaving_error, {"units": "1/s"}),
             "observations": (("time",), np.concatenate([[np.finfo(float).max], origins.sum(0) * float(n)])),
             "msd": (curve, np.concatenate([[0.0], msd]), {"units": "angstrom^2"}),
             "msd_se": (curve, np.concatenate([[0.0], msd_se]), {"units": "angstrom^2"}),

@@ -149,11 +149,27 @@ def test_interacting_ions_follow_the_master_equation_of_all_occupations():
     assert found.attrs["exit_rate_per_s"] == pytest.approx(-weight @ np.diag(generator) / 2, rel=0.01)
     occupied = np.array([[place[0] == site for site in range(3)] for place in places], float)
     assert np.allclose(found["p"], weight @ occupied, atol=0.004)
+    of_first = np.array([sum(hops for hops, after in zip(row, places, strict=True) if after[0] != before[0])
+                         for row, before in zip(generator, places, strict=True)])  # fmt: skip
+    leaving = (weight * of_first) @ occupied / (weight @ occupied)
+    assert found["leaving_rate"].to_numpy() == pytest.approx(leaving, rel=0.01)
+    assert (found["leaving_rate_se"] < 0.01 * leaving).all()
     ended = found.attrs["decorrelation_time_s"]
     for n, t in enumerate(found["time"].values):
         if 0 < t < ended:
             exact = occupied.T @ (weight[:, None] * expm(generator * t)) @ occupied
             assert np.abs(found["P"].values[..., n] - exact).max() < 0.005
+
+
+def test_errors_of_ratios_hold_the_truth():
+    """As many jumps as an ion's time on a site lets be expected, of six replicas whose time there varies."""
+    rng = np.random.default_rng(5)
+    time_on_site = rng.gamma(100, 0.01, (6, 4000))
+    jumps = rng.poisson(300 * time_on_site) / 300
+    error = propagator.error_of_ratio(jumps, time_on_site)
+    held = np.abs(jumps.sum(axis=0) / time_on_site.sum(axis=0) - 1) < 1.96 * error
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(error) < 0.1 / np.sqrt(6)  # of the times, which vary more than jumps in a given time
 
 
 def test_a_short_run_of_a_gas_counts_all_of_its_time():
@@ -210,6 +226,14 @@ def test_it_decays_from_the_populations_to_their_product(exclusion):
     other = start != end
     first = rate * occupied[start] * (1 - occupied[end]) / occupied.sum() * found["time"].values[1]
     assert np.allclose(left, np.bincount(start[other], first[other]), rtol=0.08)
+
+
+def test_ions_leave_a_site_for_what_is_vacant(exclusion):
+    plan, _, found = exclusion
+    start, end, rate = plan.lattice.links
+    vacant = 1 - equilibrium(plan.lattice, 460).occupation
+    assert found["leaving_rate"].to_numpy() == pytest.approx(np.bincount(start, rate * vacant[end]), rel=3 / 768)
+    assert not found["leaving_rate_se"].any()
 
 
 def test_counts_are_symmetric_and_populated_as_in_equilibrium_before_they_are_made_so(exclusion):
@@ -470,7 +494,7 @@ def test_a_bare_lattice_gives_its_correlation_factor(tmp_path):
     assert (code, "key 'cell' is missing" in said) == (2, True)
 
 
-def test_the_example_of_a_lattice_runs(tmp_path):
+def test_the_example_of_a_lattice_runs(tmp_path, capsys):
     """Planes of honeycombs, one site in a hundred vacant: f of a single vacancy is 1/3."""
     example = Path(__file__).parents[2] / "examples" / "lattice"
     kmc = [
@@ -480,6 +504,10 @@ def test_the_example_of_a_lattice_runs(tmp_path):
     ]  # fmt: skip
     code, said = run(*kmc)
     assert code == 0, said
+    orbit, per_site, residence_s, low_s, high_s = capsys.readouterr().out.split()[-5:]
+    assert (orbit, per_site) == ("A", "0.99")
+    assert residence_s == low_s == high_s
+    assert float(residence_s) == pytest.approx(1 / (3 * 1e9 * 0.01), rel=2e-3)
     code, said = run(
         "diffusion_table", tmp_path / "P.nc", "--sites", example / "sites.json", "--out", tmp_path / "d.csv"
     )
