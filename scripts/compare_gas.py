@@ -159,7 +159,7 @@ def occupancy_rows(table: pd.DataFrame, temperature_K: float, errors: dict[str, 
                     "orbit": row.name,
                     "ions_per_site": value,
                     "ci_low": max(value - half, 0.0),
-                    "ci_high": min(value + half, 1.0),
+                    "ci_high": min(value + half, max(value, 1.0)),
                 }
             )
     return rows

@@ -20,7 +20,7 @@ from ase import Atoms
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, read_json, write_json
 from insilico_nmr.magres_export import write_tensors
-from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
+from insilico_nmr.nuclei import Nucleus, check_element, quadrupolar_nucleus
 from insilico_nmr.site_spins import SiteSpins, load_site_spins
 from insilico_nmr.site_table import occupancies, site_table
 from insilico_nmr.sites import check_network, site_orbits, site_positions
@@ -93,8 +93,7 @@ def main() -> None:
     nucleus = quadrupolar_nucleus(args.isotope)
     sites = read_json(args.sites)
     check_network(sites, str(args.sites))
-    if sites.get("mobile") != nucleus.element:
-        raise InputError(f"{args.sites}: sites of {sites.get('mobile')}, --isotope is {args.isotope}")
+    check_element(args.isotope, sites.get("mobile"))
     content = read_json(args.site_tensors)
     check_same_network(sites, content, args.site_tensors)
     spins = load_site_spins(args.site_tensors, nucleus.isotope, args.propagator, len(sites["sites"]))

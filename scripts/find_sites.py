@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from insilico_nmr.crystal import read_crystal, write_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.events import host_drift
+from insilico_nmr.events import host_drift, own_cell
 from insilico_nmr.site_search import with_found_sites
-from insilico_nmr.sites import build_sites
+from insilico_nmr.sites import host_atoms
 from insilico_nmr.trajectory import read_trajectory
 
 
@@ -33,14 +33,13 @@ def main() -> None:
         )
 
     crystal = read_crystal(args.cif)
-    reach = float(np.linalg.norm(crystal.cell, axis=1).min())
-    sites = build_sites(crystal, args.mobile, reach)  # for the host, whose drift is taken out
+    sites = {"cell": crystal.cell, "mobile": args.mobile, "host": host_atoms(crystal, args.mobile)}
     positions = []
     for path in args.trajectories:
         run = read_trajectory(path)
         mobile = run.frame(0).symbols == args.mobile
         moved = run.positions[:, mobile] - host_drift(run, sites)[:, None]
-        positions.append(moved.reshape(-1, 3) @ np.linalg.inv(crystal.cell))
+        positions.append(moved.reshape(-1, 3) @ np.linalg.inv(own_cell(run, sites)))
     found = with_found_sites(crystal, args.mobile, np.concatenate(positions), args.apart, args.least_occupancy)
     for orbit in found.mobile_orbits(args.mobile):
         place = ", ".join(f"{x:.3f}" for x in orbit.positions[0])

@@ -24,7 +24,6 @@ from insilico_nmr.predictions import (
     line_points,
     span,
 )
-from insilico_nmr.rates import is_above
 from insilico_nmr.style import (
     BAND,
     DOUBLE_MM,
@@ -61,7 +60,7 @@ def draw_points(axes: Axes, rows: pd.DataFrame, columns: list[str], origin: str,
         "kmc": ("o", PALETTE[0], "kinetic Monte Carlo"), "md": ("s", PALETTE[1], "MD"),
     }[origin]  # fmt: skip
     value, low, high = columns
-    marked, diffusive = is_above(rows["temperature_K"], mark_above_K), rows["diffusive"] == 1
+    marked, diffusive = rows["temperature_K"] > mark_above_K, rows["diffusive"] == 1
     looks = [
         (diffusive & ~marked, origin, ""),
         (~diffusive, "not_diffusive", ", not diffusive"),
@@ -100,7 +99,7 @@ def draw_md_lines(axes: Axes, md: pd.DataFrame, mark_above_K: float) -> None:
     Points without an interval weigh alike; lines through these have the interval of the scatter.
     """
     md = md[(md["diffusive"] == 1) & (md["D_tracer_m2_per_s"] > 0)]
-    below = md[~is_above(md["temperature_K"], mark_above_K)]
+    below = md[md["temperature_K"] <= mark_above_K]
     for rows, dash in ((below, "-"), (md if len(md) > len(below) else md[:0], "--")):
         if rows["temperature_K"].nunique() < 3:
             continue

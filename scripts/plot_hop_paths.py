@@ -1,6 +1,7 @@
 """Draw energies along hop paths: first-principles single points beside the potential."""
 
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
 from insilico_nmr.errors import run_script
@@ -8,12 +9,13 @@ from insilico_nmr.style import BLACK, DOUBLE_MM, PALETTE, figure_arguments, lett
 from insilico_nmr.tables import complete, read_table
 from matplotlib.figure import Figure
 
-NUMBERS = ["path", "image", "length_A", "dft_eV", "potential_eV", "potential_sd_eV"]
+NUMBERS = ["path", "image", "length_A", "dft_eV", "potential_eV"]
+SPREAD = "potential_sd_eV"
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table; all rows whole."""
-    return complete(read_table(path, NUMBERS, ["class"]), NUMBERS, path, "images")
+    """The table; all rows whole, but for the spread of a potential without a committee."""
+    return complete(read_table(path, [*NUMBERS, SPREAD], ["class"]), NUMBERS, path, "images")
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -21,9 +23,9 @@ def draw(table: pd.DataFrame) -> Figure:
     paths = [rows.sort_values("image") for _, rows in table.groupby("path")]
     figure = new_figure(DOUBLE_MM, 65)
     panels = figure.subplots(1, len(paths), squeeze=False)[0]
-    for axes, rows, name in zip(panels, paths, "abcdefgh", strict=False):
+    for axes, rows, name in zip(panels, paths, ascii_lowercase, strict=False):
         axes.plot(rows["length_A"], rows["dft_eV"], "o-", color=BLACK, linewidth=0.8, label="DFT", gid="dft")
-        axes.errorbar(rows["length_A"], rows["potential_eV"], rows["potential_sd_eV"], color=PALETTE[0], marker="s",
+        axes.errorbar(rows["length_A"], rows["potential_eV"], rows[SPREAD], color=PALETTE[0], marker="s",
                       linewidth=0.8, linestyle="--", capsize=2, label="potential", gid="potential")  # fmt: skip
         axes.set(title=rows["class"].iloc[0], xlabel="length of the path (Å)")
         letter(axes, name)

@@ -37,7 +37,7 @@ def spread(spectrum: pd.DataFrame, motion: str) -> pd.Series:
 
 
 def half_width(table: pd.DataFrame) -> float:
-    """kHz from the centre; beyond, no spectrum reaches a hundredth of what it has away from its centre."""
+    """kHz from the centre; beyond, no spectrum reaches 3 % of what it has away from its centre."""
     widest = 0.0
     for _, spectrum in table.groupby("spin_rate_kHz"):
         x, y = spectrum["frequency_kHz"].abs(), spectrum["rigid_per_kHz"]

@@ -12,7 +12,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.literature import for_figure
 from insilico_nmr.predictions import rate_line
-from insilico_nmr.rates import BOLTZMANN_EV_PER_K, is_above
+from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.style import (
     BAND,
     BLACK,
@@ -124,7 +124,7 @@ def draw_md(axes: Axes, table: pd.DataFrame, look: dict, mark_above_K: float) ->
         # Both directions of a class have nearly the same rate: set them apart by a hair.
         aside = 0.006 * np.ptp(axes.get_xlim()) * (1 if style["marker"] == MARKERS[0] else -1)
         for row in mine.itertuples():
-            x, hot = 1000 / row.temperature_K + aside, is_above(row.temperature_K, mark_above_K)
+            x, hot = 1000 / row.temperature_K + aside, row.temperature_K > mark_above_K
             common = {"color": style["color"], "markerfacecolor": "white" if hot else style["color"]}
             common |= {"marker": style["marker"], "markersize": 3.2, "markeredgewidth": 0.7, "zorder": 4}
             if row.count == 0:
@@ -190,7 +190,7 @@ def signs(table: pd.DataFrame, look: dict, mark_above_K: float) -> list[Line2D]:
         found.append(Line2D([], [], marker=MARKERS[0], label=name + both * ": as named", **meaning))
         if both:
             found.append(Line2D([], [], marker=MARKERS[1], label=f"{name}: back", **meaning))
-    if is_above(md["temperature_K"], mark_above_K).any():
+    if (md["temperature_K"] > mark_above_K).any():
         found.append(Line2D([], [], marker=MARKERS[0], markerfacecolor="white", label=f"MD above {mark_above_K:g} K",
                             **meaning))  # fmt: skip
     if (table["origin"] == "model_with_marked").any():

@@ -87,7 +87,7 @@ def draw_measured(axes: Axes, spectra: dict[float, pd.DataFrame], colours: dict,
 
 
 def half_width(table: pd.DataFrame) -> float:
-    """kHz; rigid intensity is below a hundredth of its wings' maximum beyond, with a margin."""
+    """kHz; rigid intensity is below 3 % of its wings' maximum beyond, with a margin."""
     x, y = table["frequency_kHz"].abs(), table["rigid_per_kHz"]
     wings = y[x > 0.1 * x.max()]
     return float(min(x.max(), 1.15 * x[y > 0.03 * wings.max()].max()))

@@ -26,7 +26,7 @@ def main() -> None:
 
     run = read_trajectory(args.trajectory)
     frames = run.evenly_spaced(args.frames)
-    minima = [relax(run.frame(frame), args.potential) for frame in frames]
+    minima = [relax(run.frame(frame), args.potential, member=run.member) for frame in frames]
     moved = np.array([minimum.positions for minimum in minima]) - run.positions[frames]
     print(f"{len(minima)} minima, {np.sqrt((moved**2).sum(axis=-1).mean()):.3f} Å (root mean square) from the run")
     still = replace(

@@ -19,6 +19,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
 from insilico_nmr.files import atomic_path
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.tables import significant
 
 
 def main() -> None:
@@ -77,8 +78,10 @@ def main() -> None:
                 }
             )
         )
+    table = pd.concat(tables)
+    table[["intensity_per_kHz2"]] = significant(table[["intensity_per_kHz2"]], 4)
     with atomic_path(arguments.out) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, float_format="%.4g")
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, seed_at, start_in_equilibrium
-from insilico_nmr.nuclei import isotopes, nucleus
+from insilico_nmr.nuclei import check_element, isotopes, nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.relaxation import Decay, fit_decay
 
@@ -52,6 +52,7 @@ def moments_of_replicas(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and whether the times reach the
     end of the signal of ions at rest."""
+    check_element(isotope, sites.get("mobile"))
     observed = nucleus(isotope)
     elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
     unknown = [element for element in [sites["mobile"], *elements] if not isotopes(element)]

@@ -21,6 +21,7 @@ from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import frequency_unit, transitions
 from insilico_nmr.site_spins import SiteSpins, load_site_spins
 from insilico_nmr.spectra import broaden
+from insilico_nmr.tables import significant
 
 
 def say_regime(spins: SiteSpins, nucleus: Nucleus) -> None:
@@ -138,9 +139,11 @@ def main() -> None:
     if arguments.reference_ppm is not None and spins.shieldings is None:
         raise InputError(f"{arguments.site_tensors}: --reference-ppm is given, but no state has a shielding")
     say_regime(spins, nucleus)
-    tables = [spectra_of(spins, nucleus, 1e3 * rate, arguments) for rate in arguments.spin_rates_kHz]
+    table = pd.concat([spectra_of(spins, nucleus, 1e3 * rate, arguments) for rate in arguments.spin_rates_kHz])
+    intensities = [name for name in table if name.endswith("_per_kHz")]
+    table[intensities] = significant(table[intensities], 4)
     with atomic_path(arguments.out) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, float_format="%.4g")
+        table.to_csv(temporary, index=False, float_format="%.9g")
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def main() -> None:
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     sites = read_json(arguments.sites)
-    states: SiteTensors = read_site_tensors(arguments.site_tensors, len(sites["sites"]))
+    states: SiteTensors = read_site_tensors(arguments.site_tensors, len(sites["sites"]), nucleus.isotope)
     if abs(states.temperature_K - arguments.temperature) > 0.5:
         raise InputError(
             f"{arguments.site_tensors} is at {states.temperature_K:g} K, --temperature is {arguments.temperature:g}"

@@ -22,6 +22,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import SPREAD_DIRECTIONS
 from insilico_nmr.spectra import motional_spectra
+from insilico_nmr.tables import significant
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def main() -> None:
     of_rates = np.sqrt(np.square(changes).sum(axis=0)) * 1e3 if changes else np.nan
     table["exchange_sd_rates_per_kHz"] = of_rates
     errors = [name for name in table if "_sd_" in name or "_se_" in name]
-    table[errors] = table[errors].map(lambda value: float(f"{value:.3g}"))
+    table[errors] = significant(table[errors], 3)
     with atomic_path(arguments.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 

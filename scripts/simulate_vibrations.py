@@ -19,7 +19,7 @@ from insilico_nmr import relaxation
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.histories import by_ion, momentary_tensors
-from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.nuclei import check_element, quadrupolar_nucleus
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.trajectory import read_trajectory
 
@@ -39,6 +39,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     nucleus = quadrupolar_nucleus(args.isotope)
+    check_element(args.isotope, args.mobile)
     run = read_trajectory(args.trajectory)
     if args.mobile not in run.frame(0).symbols or len(run.time_ps) < 20:
         raise InputError(f"{args.trajectory}: expected ions of {args.mobile} and 20 frames at least")

@@ -129,10 +129,12 @@ def load_propagator(path: str | Path) -> Propagator:
         raise InputError(f"{path}: rows of P do not sum to p; the ions are not in equilibrium or P is conditional")
     if time_s[0] == 0 and np.abs(joint[..., 0] - np.diag(populations)).max() > tolerance:
         raise InputError(f"{path}: P at time 0 is not diag(p)")
-    replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy().astype(float)
+    limit = data["P_infinity"].to_numpy()
+    replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy()
+    joint, replicas = (_held_at(limit, values) for values in (joint, replicas))
     if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
         raise InputError(f"{path}: P is not the mean of P_replica over two replicas or more")
-    sampled_until_s, limit = float(time_s[-1]), data["P_infinity"].to_numpy()
+    sampled_until_s = float(time_s[-1])
     observations = data["observations"].to_numpy()
     if not data.attrs["complete"]:
         try:
@@ -155,12 +157,22 @@ def load_propagator(path: str | Path) -> Propagator:
     )  # fmt: skip
 
 
-def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
-    """Read site_tensors.json for states 0..state_count−1. Raises InputError for a state without a usable tensor."""
+def _held_at(limit: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """P (..., S, S, T) with its limit (S, S) put back where rounding to single precision is all that it differs by."""
+    return np.where(joint == limit.astype(np.float32)[..., None], limit[..., None], joint)
+
+
+def read_site_tensors(path: str | Path, state_count: int, isotope: str) -> SiteTensors:
+    """Read site_tensors.json for states 0..state_count−1. Raises InputError for a state without a usable tensor, and
+    where they are of another isotope."""
     content = read_json(path)
     missing = {"temperature_K", "isotope", "states"} - set(content)
     if missing:
         raise InputError(f"{path}: no key {', '.join(sorted(missing))}")
+    if content["isotope"] != isotope:
+        raise InputError(f"{path} is of {content['isotope']}, --isotope is {isotope}")
+    if any("index" not in state for state in content["states"]):
+        raise InputError(f"{path}: a state has no index, its number among the sites")
     by_index = {state["index"]: state for state in content["states"]}
     without = sorted(set(range(state_count)) - set(by_index))
     if without:
@@ -187,9 +199,7 @@ def read_site_tensors(path: str | Path, state_count: int) -> SiteTensors:
 def load_observed(propagator_path: str, tensors_path: str, isotope: str) -> tuple[Propagator, SiteTensors]:
     """Propagator and site tensors of one temperature. Raises InputError where that, or the isotope, does not fit."""
     propagator = load_propagator(propagator_path)
-    states = read_site_tensors(tensors_path, len(propagator.populations))
-    if states.isotope != isotope:
-        raise InputError(f"{tensors_path} is of {states.isotope}, --isotope is {isotope}")
+    states = read_site_tensors(tensors_path, len(propagator.populations), isotope)
     if abs(states.temperature_K - propagator.temperature_K) > 0.5:
         raise InputError(
             f"{tensors_path} is at {states.temperature_K:g} K, {propagator_path} at {propagator.temperature_K:g} K: "

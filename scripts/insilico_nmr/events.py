@@ -84,7 +84,7 @@ class Jumps:
 
 
 def supercell_repeat(trajectory: Trajectory, sites: dict) -> tuple[int, int, int]:
-    """Cells of the network along each edge of the trajectory's cell.
+    """Cells (`sites["cell"]`) along each edge of the trajectory's cell.
 
     Raises InputError where the trajectory's cell is not a supercell of the network's, within 3 % in strain.
     """
@@ -97,17 +97,25 @@ def supercell_repeat(trajectory: Trajectory, sites: dict) -> tuple[int, int, int
     return tuple(repeat.tolist())
 
 
+def own_cell(trajectory: Trajectory, sites: dict) -> np.ndarray:
+    """One cell (3, 3) in Å of the trajectory, which may be slightly strained: what its positions are fractions of.
+
+    Raises InputError as `supercell_repeat` does.
+    """
+    return trajectory.cell / np.array(supercell_repeat(trajectory, sites))[:, None]
+
+
 def host_drift(trajectory: Trajectory, sites: dict) -> np.ndarray:
     """Mean displacement (F, 3) in Å of the host from where the crystal has it, 0 for a network without host.
 
-    Every host atom is matched once, in the first frame, with the nearest host site of its element. Units that turn
-    on their places do not shift the mean.
+    Of `sites` the cell, the mobile element and the host count. Every host atom is matched once, in the first frame,
+    with the nearest host site of its element. Units that turn on their places do not shift the mean.
     """
     frames = len(trajectory.positions)
     host = trajectory.numbers != atomic_numbers[sites["mobile"]]
     if not host.any() or not sites["host"]:
         return np.zeros((frames, 3))
-    cell = np.array(sites["cell"])
+    cell = own_cell(trajectory, sites)
     reference = np.array([atom["position"] for atom in sites["host"]])
     kinds = np.array([atomic_numbers[atom["element"]] for atom in sites["host"]])
     unknown = set(trajectory.numbers[host]) - set(kinds)
@@ -184,10 +192,7 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     that does not fit the cell or lets cores overlap, a trajectory without mobile ions or of too few frames, and for an
     ion that is lost: that never enters a core, or enters none for more than half of the run and LOST_S.
     """
-    cell = np.array(sites["cell"], float)
-    repeat = supercell_repeat(trajectory, sites)
-    # A trajectory's cell that is slightly strained is read in fractions of its own cells.
-    cell = trajectory.cell / np.array(repeat)[:, None]
+    repeat, cell = supercell_repeat(trajectory, sites), own_cell(trajectory, sites)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if not (0 < core_radius_A < heights.min() / 2 or np.isposinf(core_radius_A)):
         raise InputError(
@@ -385,8 +390,9 @@ def radius_factors(
 
 
 def occupancies(assignment: Assignment, n_blocks: int = 10) -> dict[str, dict[str, float]]:
-    """Ions per site of every orbit, and its standard error over blocks of time."""
+    """Ions per site of every orbit, and its standard error over blocks of time, at most one a frame."""
     orbit = np.array(site_orbits(assignment.sites))
+    n_blocks = min(n_blocks, len(assignment.site))
     block = blocks(len(assignment.site), n_blocks)
     cells = int(np.prod(assignment.repeat))
     found = {}

@@ -63,6 +63,12 @@ def isotopes(element: str) -> list[Nucleus]:
     return [nucleus for nucleus in _all().values() if nucleus.element == element]
 
 
+def check_element(isotope: str, element: str | None) -> None:
+    """Raise InputError unless the isotope is of the element that moves."""
+    if nucleus(isotope).element != element:
+        raise InputError(f"--isotope is {isotope}, which is no isotope of what moves, {element}")
+
+
 def quadrupolar_nucleus(isotope: str) -> Nucleus:
     """Like `nucleus`, but raises InputError where the isotope has no quadrupole moment (spin below 1)."""
     found = nucleus(isotope)

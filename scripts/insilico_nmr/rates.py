@@ -29,7 +29,6 @@ from insilico_nmr.files import atomic_path
 BOLTZMANN_EV_PER_K = constants.k / constants.e
 # Above this variance over mean of the counts in blocks, intervals come from the bootstrap (design.md, section 4).
 FANO_LIMIT = 1.2
-NOMINAL = 0.03  # part by which the mean temperature of a run of few atoms may miss what was asked for
 RESOLVED = 0.5  # jumps of a pair of sites in a frame; of faster ones frames do not tell the rate
 UNSEEN = 3.0  # k < 3/T with 95 % confidence where nothing was seen in an exposure T: −ln 0.05 = 2.996
 # Chi-squared per degree of freedom beyond which the data speak of different processes: no wider interval mends that.
@@ -123,14 +122,9 @@ def read_counts(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def is_above(temperature_K: np.ndarray | float, mark_above_K: float) -> np.ndarray | bool:
-    """Where runs of these mean temperatures were asked to be hotter than the mark."""
-    return temperature_K > mark_above_K * (1 + NOMINAL)
-
-
 def up_to(counts: pd.DataFrame, mark_above_K: float, path: str | Path) -> pd.DataFrame:
     """Counts of the MD that takes part in the rate model. Raises InputError, which names `path`, where none does."""
-    part = counts[~is_above(counts["temperature_K"], mark_above_K)].reset_index(drop=True)
+    part = counts[counts["temperature_K"] <= mark_above_K].reset_index(drop=True)
     if part.empty:
         raise InputError(f"{path}: no MD up to {mark_above_K:g} K, above which it takes no part in the rate model")
     return part

@@ -21,7 +21,7 @@ SNAP_A = 0.5
 
 def density_maxima(crystal: Crystal, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Maxima (n, 3), fractional, highest first, of the density of fractional positions (P, 3), and the part of all
-    positions within REACH_A of each (n,)."""
+    positions within REACH_A of each (n,), in the mean over its images."""
     edges = np.linalg.norm(crystal.cell, axis=1)
     shape = np.maximum(4, np.round(edges / SPACING_A).astype(int))
     counts = np.zeros(shape)
@@ -33,16 +33,18 @@ def density_maxima(crystal: Crystal, positions: np.ndarray) -> tuple[np.ndarray,
     around = 2 * np.round(REACH_A / spacing).astype(int) + 1
     peaks = np.argwhere((smooth == maximum_filter(smooth, around, mode="wrap")) & (smooth > 0))
     peaks = peaks[np.argsort(-smooth[tuple(peaks.T)], kind="stable")]
+    visited = np.nonzero(counts)
+    centres, times = (np.transpose(visited) + 0.5) / shape, counts[visited]
     found, parts = [], []
     for peak in (peaks + 0.5) / shape:
         for _ in range(5):  # to the mean of the positions about it
-            offset = positions - peak
+            offset = centres - peak
             offset -= np.round(offset)
             near = np.linalg.norm(offset @ crystal.cell, axis=1) < REACH_A
             if near.any():
-                peak = peak + offset[near].mean(axis=0)
+                peak = peak + np.average(offset[near], axis=0, weights=times[near])
         found.append(peak % 1.0)
-        parts.append(near.mean())
+        parts.append(times[near].sum() / times.sum())
     return np.array(found).reshape(-1, 3), np.array(parts)
 
 

@@ -66,11 +66,9 @@ def load_site_spins(
             raise InputError(f"{propagator_path}: {len(limit)} states; expected one for each of {site_count} sites")
     else:
         count = site_count or len(read_json(tensors_path).get("states", []))
-        tensors = read_site_tensors(tensors_path, count)
+        tensors = read_site_tensors(tensors_path, count, isotope)
         if count == 0:
             raise InputError(f"{tensors_path}: no states")
-        if tensors.isotope != isotope:
-            raise InputError(f"{tensors_path} is of {tensors.isotope}, --isotope is {isotope}")
         limit, half_decay_s = np.full((count, count), 1 / count**2), np.nan
     by_index = {state["index"]: state for state in read_json(tensors_path)["states"]}
     states = [by_index[index] for index in range(len(limit))]

@@ -10,7 +10,7 @@ and replicates that have the mean's sign.
 import numpy as np
 import pandas as pd
 
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_sets, widening
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.site_spins import SiteSpins
 from insilico_nmr.tensors import (
@@ -55,7 +55,8 @@ def site_table(sites: dict, spins: SiteSpins, nucleus: Nucleus) -> pd.DataFrame:
         errors["eta"][error] = error_of_sets(error, asymmetry(others).round(9))
         away = axis_angle_deg(frames[..., 2], axes[..., 2])
         few = len(away) < 2
-        errors["z_axis"][error] = np.full(len(axes), np.nan) if few else np.sqrt((away**2).sum(0) / (len(away) - 1))
+        rms = np.full(len(axes), np.nan) if few else np.sqrt((away**2).sum(0) / (len(away) - 1)) * widening(len(away))
+        errors["z_axis"][error] = rms
         signs.append(np.sign(others[..., 2]) == np.sign(values[:, 2]))
     table["C_Q_kHz"] = coupling
     _add_errors(table, "C_Q", errors["C_Q"], "_kHz", coupling, -np.inf, np.inf)

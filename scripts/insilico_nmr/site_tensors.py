@@ -147,12 +147,12 @@ def replicates(values: np.ndarray, weights: np.ndarray, draws: np.ndarray) -> np
     Each value's deviation from the mean counts z times, `draws` (samples, n) being normal random numbers z (A. W. van
     der Vaart, J. A. Wellner, Weak Convergence and Empirical Processes (1996), section 2.9). No value is ever left out,
     so that the mean stays defined, and the variance is the squared standard error, n/(n − 1) Σ w²(V − V̄)², for any
-    effective number n of values.
+    effective number n of values, and 0 where one value has all the weight.
     """
     weights = weights / weights.sum()
     mean = np.einsum("n,nij->ij", weights, values)
     effective = 1 / (weights**2).sum()
-    stretch = np.sqrt(effective / max(1.0, effective - 1))
+    stretch = np.sqrt(effective / max(effective - 1, 1e-12))
     return mean + stretch * np.einsum("sn,nij->sij", draws * weights, values - mean)
 
 

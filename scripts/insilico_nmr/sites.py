@@ -53,7 +53,6 @@ def build_sites(crystal: Crystal, mobile: str, jump_cutoff_A: float) -> dict:
                 }
             )
     jumps, classes = _jumps_and_classes(crystal, sites, jump_cutoff_A)
-    host = crystal.host(mobile)
     return {
         "cell": crystal.cell.tolist(),
         "mobile": mobile,
@@ -62,11 +61,17 @@ def build_sites(crystal: Crystal, mobile: str, jump_cutoff_A: float) -> dict:
         "stabilisers": stabilisers,
         "jumps": jumps,
         "classes": classes,
-        "host": [
-            {"element": element, "position": position.tolist()}
-            for element, position in zip(host.symbols, host.get_scaled_positions(), strict=True)
-        ],
+        "host": host_atoms(crystal, mobile),
     }
+
+
+def host_atoms(crystal: Crystal, mobile: str) -> list[dict]:
+    """Element and fractional position of what does not move in one cell, as in sites.json."""
+    host = crystal.host(mobile)
+    return [
+        {"element": element, "position": position.tolist()}
+        for element, position in zip(host.symbols, host.get_scaled_positions(), strict=True)
+    ]
 
 
 def _distinct(matrices: np.ndarray) -> np.ndarray:

@@ -72,12 +72,15 @@ def moved_log_sd(table: pd.DataFrame, keys: list[str], column: str) -> np.ndarra
     """Standard deviation of the logarithm of `column` by the rate model, (n,), one for each row of shift 0.
 
     Root of the sum, over the directions along which the model was moved by one standard deviation, of the squared
-    change; NaN where no moved row has the keys.
+    change; NaN where no moved row has the keys. A direction in which there is no value, since its fit failed, counts as
+    much as the largest of the others.
     """
     rows, moved = table[table["shift"] == 0], table[table["shift"] > 0]
     both = moved.merge(rows[[*keys, column]], on=keys, suffixes=("", "_as_it_is"))
     change = np.log(both[column] / both[f"{column}_as_it_is"])
-    squares = both[keys].assign(square=change**2).groupby(keys)["square"].sum(min_count=1).reset_index()
+    squares = both[keys].assign(square=change**2)
+    squares["square"] = squares["square"].fillna(squares.groupby(keys)["square"].transform("max"))
+    squares = squares.groupby(keys)["square"].sum(min_count=1).reset_index()
     return np.sqrt(rows[keys].merge(squares, on=keys, how="left")["square"].to_numpy(float))
 
 
@@ -110,6 +113,11 @@ def log_normal_ends(rows: pd.DataFrame, column: str, errors: list[str], log_sd: 
     relative = total(rows, errors) / rows[column]
     factor = np.exp(1.96 * np.sqrt(np.log1p(relative**2) + np.nan_to_num(log_sd) ** 2))
     return {"low": rows[column] / factor, "high": rows[column] * factor}
+
+
+def significant(values: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """Numbers rounded to so many digits, so that a long table stays small while its times and frequencies are exact."""
+    return values.map(lambda value: float(f"{value:.{digits}g}"))
 
 
 def complete(table: pd.DataFrame, columns: list[str], path: str | Path, what: str) -> pd.DataFrame:

@@ -59,12 +59,19 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
 
 
 def read_runs(paths: list[Path]) -> list["Trajectory"]:
-    """Trajectories of one target temperature. Raises InputError for another, and as `read_trajectory` does."""
+    """Trajectories of one target temperature, with frames as far apart in all. Raises InputError for others, and as
+    `read_trajectory` does."""
     runs = [read_trajectory(path) for path in paths]
     temperature_K = runs[0].target_temperature_K
     for path, run in zip(paths, runs, strict=True):
         if run.target_temperature_K != temperature_K:
             raise InputError(f"{path}: at {run.target_temperature_K:g} K; the first run is at {temperature_K:g} K")
+        apart = np.diff(run.time_ps)
+        if len(apart) and not np.allclose(apart, runs[0].time_ps[1] - runs[0].time_ps[0], rtol=1e-6, atol=0):
+            raise InputError(
+                f"{path}: frames are {apart.min():g} to {apart.max():g} ps apart; expected all to be as far apart as "
+                "the first two of the first run"
+            )
     return runs
 
 

@@ -407,13 +407,13 @@ def test_site_tensor_refusals(tmp_path):
     path = tmp_path / "T.json"
     content = {"temperature_K": 200, "isotope": "7Li", "states": states}
     path.write_text(json.dumps(content))
-    np.testing.assert_allclose(echo.read_site_tensors(path, 2).members[0], TWO_SITES)
+    np.testing.assert_allclose(echo.read_site_tensors(path, 2, "7Li").members[0], TWO_SITES)
     with pytest.raises(InputError, match=r"T.json: no tensor for state 2"):
-        echo.read_site_tensors(path, 3)
+        echo.read_site_tensors(path, 3, "7Li")
     states[1]["tensor"] = np.eye(3).tolist()
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="traceless"):
-        echo.read_site_tensors(path, 2)
+        echo.read_site_tensors(path, 2, "7Li")
 
 
 def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
@@ -632,4 +632,4 @@ def test_an_error_of_dft_that_cannot_be_is_refused(tmp_path, error):
     content = {"temperature_K": 300.0, "isotope": "7Li", "states": [state], "dft_error": error}
     (tmp_path / "tensors.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"dft_error is {error}"):
-        echo.read_site_tensors(tmp_path / "tensors.json", 1)
+        echo.read_site_tensors(tmp_path / "tensors.json", 1, "7Li")

@@ -62,6 +62,20 @@ def test_a_cell_that_is_strained_along_a_short_edge_is_no_supercell(sites):
                 assign(strained, sites, 1.0)
 
 
+@pytest.mark.parametrize("strain", [0.01, -0.02])
+def test_a_strained_crystal_at_rest_has_no_drift(sites, strain):
+    run = trajectory(hopper([1], 10, 0.0))
+    strained = replace(run, cell=run.cell * (1 + strain), positions=run.positions * (1 + strain))
+    np.testing.assert_allclose(host_drift(strained, sites), 0, atol=1e-5)
+
+
+def test_a_run_of_few_frames_has_occupancies_with_errors(sites):
+    assignment = assign(trajectory(hopper([1], 3, 0.0)), sites, 1.0)
+    found = summary(assignment, find_jumps(assignment))["occupancies"]["A"]
+    assert found["ions_per_site"] == pytest.approx(1 / 16)
+    assert found["standard_error"] == 0
+
+
 def test_known_hops_are_found_with_their_times_and_images(sites):
     walk = [1, 1, -1, 1, 1, 1, 1, 1]
     found = find_jumps(assign(trajectory(hopper(walk, 10, 0.1)), sites, 1.0))

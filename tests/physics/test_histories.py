@@ -107,6 +107,10 @@ def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
     assert 0 < echo["value"].max() <= AMPLITUDES[1.5]
     code, said = programs.run("correlate_histories", *flags, "--average-ps", 4, "--out", tmp_path / "c.csv")
     assert (code, "a mean over 200 of 400 frames" in said) == (2, True)
+    other = Trajectory(path, numbers, cell, 0.04 * np.arange(1, 401), none, none, 300.0)
+    write_trajectory(tmp_path / "other.h5", other)
+    code, said = programs.run("correlate_histories", tmp_path / "other.h5", *flags, "--out", tmp_path / "c.csv")
+    assert (code, "run.h5: frames are 0.02 to 0.02 ps apart" in said) == (2, True)
     flags[4] = "Na"
     code, said = programs.run("correlate_histories", *flags, "--out", tmp_path / "c.csv")
     assert (code, "no atom of --mobile Na" in said) == (2, True)

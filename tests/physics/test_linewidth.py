@@ -18,10 +18,11 @@ from simulate_linewidth import decay_of
 def line_at(tmp_path):
     """The program's row at a jump rate (1/s), or its message."""
     sites = network([[3, 0, 0], [0, 3, 0], [0, 0, 3]], [[0, 0, 0]], "A", {"nn": 3.0})
-    sites |= {"mobile": "Li", "concentration": 0.5, "host": [{"element": "P", "position": [0.5, 0.5, 0.5]}]}
+    sites |= {"mobile": "Li", "concentration": 0.5}
 
-    def simulated(rate_per_s: float, *flags: object, element: str = "Li") -> pd.Series | str:
-        (tmp_path / "sites.json").write_text(json.dumps(sites | {"mobile": element}))
+    def simulated(rate_per_s: float, *flags: object, host: str = "P") -> pd.Series | str:
+        atom = {"element": host, "position": [0.5, 0.5, 0.5]}
+        (tmp_path / "sites.json").write_text(json.dumps(sites | {"host": [atom]}))
         header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
         (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,{rate_per_s},,,model\n")
         code, said = run(
@@ -109,11 +110,15 @@ def test_the_stated_error_is_that_of_the_mean(line_at):
 
 
 def test_an_element_without_isotopes_is_named_and_has_no_spin(line_at):
-    line = line_at(1e-3, element="Xe")
+    line = line_at(1e-3, host="Xe")
     assert "Xe: not in resources/nuclei.csv, taken to have no spin" in line["said"]
     assert "not in resources" not in line_at(1e-3)["said"]
-    assert line["mobile_part"] == 0
-    assert line["second_moment_rad2_per_s2"] > 0
+    assert line["mobile_part"] == 1
+    assert 0 < line_at(1e-3)["mobile_part"] < 1
+
+
+def test_a_nucleus_that_does_not_move_is_refused(line_at):
+    assert "--isotope is 31P, which is no isotope of what moves, Li" in line_at(1e5, "--isotope", "31P")
 
 
 def test_too_few_jumps_are_said_to_be_incomplete(line_at):

@@ -240,6 +240,14 @@ def test_distribution_of_members_and_central_line_alone(tmp_path):
     assert (code, said.splitlines()[-1]) == (2, f"error: {paths}: its states have no samples")
 
 
+def test_frequencies_of_a_wide_spectrum_are_all_told_apart(tmp_path):
+    paths = site_tensors(tmp_path, [field_gradient(2e6, 0.1)])
+    assert simulate(tmp_path, paths, "--spin-rates-kHz", 0, "--lorentz-Hz", 1000)[0] == 0
+    frequency_kHz = pd.read_csv(tmp_path / "S.csv")["frequency_kHz"]
+    assert frequency_kHz.max() > 1000
+    np.testing.assert_allclose(np.diff(frequency_kHz), 0.125, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

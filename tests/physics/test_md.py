@@ -1,5 +1,7 @@
 """Molecular dynamics: conservation, temperature, restart, a potential that blows up, two engines that agree."""
 
+from dataclasses import replace
+
 import ase.io
 import numpy as np
 import pytest
@@ -48,6 +50,15 @@ def test_quenched_frames_are_the_crystal_at_rest(potential, tmp_path):
     assert warm.potential_energy_eV.mean() > still.potential_energy_eV.max() + 0.1
     assert still.frame(-1).get_all_distances(mic=True) == pytest.approx(crystal.get_all_distances(mic=True), abs=0.02)
     assert np.array_equal(still.time_ps, warm.time_ps[[0, 33, 66, 99]])
+
+
+def test_frames_go_to_the_minimum_of_the_member_that_they_ran_on(potential, tmp_path, monkeypatch):
+    crystal = relax(synthetic_crystal(), potential)
+    write_trajectory(tmp_path / "warm.h5", replace(run_md(crystal, potential, RUN, tmp_path / "state"), member=2))
+    asked = []
+    monkeypatch.setattr("quench_trajectory.relax", lambda atoms, *_, member: asked.append(member) or crystal)
+    run("quench_trajectory", tmp_path / "warm.h5", "--potential", potential, "--frames", 3, "--out", tmp_path / "s.h5")
+    assert asked == [2, 2, 2]
 
 
 def test_an_interrupted_run_ends_with_the_same_numbers(potential, tmp_path):

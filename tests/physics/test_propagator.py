@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from insilico_nmr import propagator
-from insilico_nmr.echo import contract
+from insilico_nmr.echo import contract, load_propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import write_json
@@ -209,6 +209,17 @@ def test_it_is_a_joint_probability(exclusion):
     late = found["time"].values >= found.attrs["decorrelation_time_s"]
     assert np.allclose(joint[..., late], np.outer(p, p)[..., None])
     assert np.all(found["P_se"].values[..., 1 : np.argmax(late)] > 0)
+
+
+def test_what_is_read_again_is_at_its_limit_exactly(exclusion, tmp_path):
+    """Replicas are stored in single precision, which no population of this lattice is a number of."""
+    propagator.write_propagator(tmp_path / "P.nc", exclusion[2].assign_attrs(shift=0))
+    found = load_propagator(tmp_path / "P.nc")
+    late = found.time_s >= exclusion[2].attrs["decorrelation_time_s"]
+    assert late.any()
+    assert (found.limit != found.limit.astype(np.float32)).all()
+    assert (found.joint[..., late] == found.limit[..., None]).all()
+    assert (found.replicas[..., late] == found.limit[..., None]).all()
 
 
 def test_it_decays_from_the_populations_to_their_product(exclusion):

@@ -47,6 +47,17 @@ def test_sites_between_known_ones_are_found_with_their_occupancy_and_symmetry(cr
     assert sum(orbit.occupancy * len(orbit.positions) for orbit in (known, general, special)) == pytest.approx(1)
 
 
+def test_a_site_is_occupied_as_its_images_are_in_the_mean(crystal):
+    """Ions of the run were on one of 24 images more than on the others."""
+    rng = np.random.default_rng(4)
+    images = crystal.rotations @ GENERAL
+    places = images[np.concatenate([np.zeros(3000, int), rng.integers(24, size=7000)])]
+    ions = np.concatenate([places, np.zeros((30_000, 3))]) + rng.normal(scale=0.25 / EDGE, size=(40_000, 3))
+    found = with_found_sites(crystal, "Li", ions, 1.0, 0.003)
+    _, general = sorted(found.mobile_orbits("Li"), key=lambda orbit: len(orbit.positions))
+    assert general.occupancy * 24 == pytest.approx(0.25, rel=0.08)
+
+
 def test_what_is_rare_or_near_a_known_site_is_none(crystal):
     near = positions(crystal, {(0, 0, 0): 0.9, (0.1, 0, 0): 0.1})
     with pytest.raises(InputError, match="no density of Li at 1 Å"):

@@ -132,6 +132,19 @@ def test_uneven_histories_weigh_by_their_frames(sites):
     assert replicates(values[:1], np.ones(1), np.ones((5, 1)))[:, 0, 0].tolist() == [1.0] * 5
 
 
+@pytest.mark.parametrize("frames", [(1, 1), (9, 1), (90, 5, 5)])
+def test_the_error_of_a_few_uneven_histories_is_right_in_the_mean(frames):
+    """Histories whose means scatter in proportion to 1/frames, as those of independent frames do."""
+    rng, weights = np.random.default_rng(7), np.array(frames, float)
+    means = rng.normal(size=(1000, len(frames))) / np.sqrt(weights)
+    variances = [
+        replicates(mean[:, None, None] * np.eye(3), weights, rng.normal(size=(50, len(frames))))[:, 0, 0].var(ddof=1)
+        for mean in means
+    ]
+    true = (means @ weights / weights.sum()).var()
+    assert np.mean(variances) / true == pytest.approx(1 if len(frames) == 2 else 0.8, abs=0.25)
+
+
 def test_one_history_is_resampled_by_frames_and_says_so(sites):
     rng = np.random.default_rng(4)
     collected = synthetic(sites, 5, 0)

@@ -166,7 +166,7 @@ def test_the_table_rebuilds_the_tensors_and_holds_both_errors(study):
     np.testing.assert_allclose(table["C_Q_se_sampling_kHz"], half / 1.96, rtol=1e-6)
     np.testing.assert_allclose(table["C_Q_ci_high_kHz"] - coupling, np.sqrt(2) * half, rtol=1e-6)
     np.testing.assert_allclose(table[["same_sign"]], 1)
-    np.testing.assert_allclose(table[["eta_sd_model", "z_axis_se_sampling_deg"]], 0, atol=1e-5)
+    np.testing.assert_allclose(table[["eta_sd_model", "z_axis_se_sampling_deg"]], 0, atol=1e-4)
     isotropic = np.trace(shieldings(), axis1=1, axis2=2) / 3
     np.testing.assert_allclose(table["sigma_iso_ppm"], isotropic, rtol=1e-6)
     np.testing.assert_allclose(table["sigma_iso_sd_model_ppm"], widening(2) * np.sqrt(2), rtol=1e-6)  # 1 ppm each side
@@ -255,7 +255,7 @@ def test_tensors_that_do_not_fit_are_refused(study, edit, message):
 def test_other_bad_input_is_refused(study):
     for flags, isotope, out, message in (
         ((), "7Li", (), "nothing to write"),
-        ((), "23Na", ("csv",), "sites of Li, --isotope is 23Na"),
+        ((), "23Na", ("csv",), "--isotope is 23Na, which is no isotope of what moves, Li"),
         (("--propagator", study / "none.nc"), "7Li", ("csv",), "none.nc"),
     ):
         code, said = export(study, *flags, isotope=isotope, out=out)

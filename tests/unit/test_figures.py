@@ -34,7 +34,7 @@ from insilico_nmr.fits import decay_curve
 from insilico_nmr.literature import LITERATURE, for_figure
 from insilico_nmr.measured import read_echo_fits, read_echoes, read_spectra
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
-from insilico_nmr.tables import only_errors
+from insilico_nmr.tables import moved_log_sd, only_errors
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
 from programs import run
@@ -399,6 +399,20 @@ def test_energies_along_a_path_stand_over_its_length(tmp_path):
     (dft,), (potential,) = (drawn(figure, name) for name in ("dft", "potential"))
     np.testing.assert_allclose(dft.get_xdata(), 0.6 * np.arange(5))
     np.testing.assert_allclose(potential.get_ydata().astype(float), 2 * dft.get_ydata())
+
+
+def test_paths_of_a_potential_without_a_committee_and_more_than_eight_are_drawn(tmp_path):
+    table = pd.concat([synthetic_hop_paths().assign(path=number, potential_sd_eV=np.nan) for number in range(10)])
+    figure = plot_hop_paths.draw(plot_hop_paths.read(*written([table], tmp_path)))
+    assert len(drawn(figure, "dft")) == len(drawn(figure, "potential")) == 10
+
+
+def test_a_direction_whose_fit_failed_counts_as_much_as_the_largest_of_the_others():
+    rows = [(300, 0, 1.0), (300, 1, np.e), (300, 2, np.nan), (300, 3, np.e**0.5), (400, 0, 1.0), (400, 1, np.nan)]
+    table = pd.DataFrame(rows, columns=["temperature_K", "shift", "rate"])
+    warm, hot = moved_log_sd(table, ["temperature_K"], "rate")
+    assert warm == pytest.approx(1.5)  # 1² + 1² + 0.5²
+    assert np.isnan(hot)
 
 
 def test_zero_counts_are_upper_limits_and_hot_points_are_open(tmp_path):

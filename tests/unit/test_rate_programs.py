@@ -378,8 +378,7 @@ def test_md_above_the_mark_takes_no_part_and_what_it_would_change_is_given(count
     hottest = table["temperature_K"].idxmax()
     table.loc[table["temperature_K"] == table["temperature_K"][hottest], "count"] *= 10
     write_counts(counted, table)
-    # Means of runs of few atoms differ from the temperature that was asked for: 609.3 K is 600 K.
-    rates, model = fit(counted, "--mark-above", 600)
+    rates, model = fit(counted, "--mark-above", 650)
     assert model["barrier_tops_eV"]["aa"] == pytest.approx(TOPS["aa"], abs=0.05)
     keys = ["class", "from", "to", "temperature_K"]
     both = rates[rates["origin"] == "model"].merge(rates[rates["origin"] == "model_with_marked"], on=keys)

@@ -54,6 +54,12 @@ def test_all_studies_plan(study):
         assert "run_kmc" in done.stdout + done.stderr
 
 
+def test_md_up_to_the_mark_is_told_from_md_above_whatever_its_mean_temperature(study):
+    folder, config = study
+    config["md"]["rates"] |= {"temperatures_K": [500, 700, 720], "mark_above_K": 700}
+    assert "--mark-above 710 " in plan(folder, config, "-p").stdout
+
+
 def test_slurm_profile_plans_with_memory_and_runtime_on_every_rule(study):
     folder, config = study
     done = plan(folder, config, "--profile", str(ROOT / "profiles" / "slurm"))
