@@ -322,16 +322,19 @@ def last_round(checkpoints, loop, rounds):
 
 
 def figure_targets():
-    """Figures from the published tables where they ship, and from this study's own tables where they exist."""
+    """Figures whose tables are published, and those of this study where its tables are complete, or nothing ships."""
     published = f"results/published/{config['study']}"
     curves = [name for name in ("curves", "silicates") if Path(f"{PUBLISHED}/{name}_curves.csv").exists()]
     targets = expand("{root}/{curves}/curves.{suffix}", root=published, curves=curves, suffix=["pdf", "png"])
-    roots = []
-    if all(Path(f"{PUBLISHED}/{table}.csv").exists() for table in TABLES):
-        roots.append(published)
-    if all(Path(f"{RESULTS}/tables/{table}.csv").exists() for table in TABLES) or not (roots or targets):
-        roots.append(RESULTS)
-    return targets + expand("{root}/figures/{figure}.{suffix}", root=roots, figure=FIGURES, suffix=["pdf", "png"])
+    ship = [name for name, tables in FIGURE_TABLES.items() if are_there(PUBLISHED, tables)]
+    targets += expand("{root}/figures/{figure}.{suffix}", root=published, figure=ship, suffix=["pdf", "png"])
+    own = FIGURES if are_there(f"{RESULTS}/tables", TABLES) or not targets else []
+    return targets + expand("{root}/figures/{figure}.{suffix}", root=RESULTS, figure=own, suffix=["pdf", "png"])
+
+
+def are_there(folder, tables):
+    """Whether a folder has all of these tables."""
+    return all(Path(f"{folder}/{table}.csv").exists() for table in tables)
 
 
 def curve_points_table(wildcards):

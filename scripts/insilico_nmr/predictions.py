@@ -21,6 +21,9 @@ COUPLINGS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kH
 # A line through values without errors of their own (exit rates, exact or of very many jumps): a part to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
 JUMPING = "jumps_during_evolution"  # flag of simulate_nmr.py
+# Words of a method, in any case, that say what a measured rate or energy is of; else it is of long-range transport.
+BY_ECHO = ("sae", "spin-alignment", "spin alignment", "stimulated echo", "stimulated-echo")
+OF_ALL_JUMPS = ("local", "low-t flank")
 MOST_JUMPS = 0.3  # t_p/τ up to which the 1/τ of such an echo is that of the tensors' correlation, within a tenth
 
 
@@ -248,13 +251,13 @@ class Study:
 
     def energy(self, method: str) -> Prediction | None:
         """Activation energy that a measurement by `method` is to be compared with, eV."""
-        if "SAE" in method:
+        if says(method, BY_ECHO):
             decay = self.echo or self.correlation
             if decay is None:
                 return None
             basis, line = f"{decay.basis}, {span(decay.temperatures_K)}", decay.line
             return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, decay.interval)
-        if "local" in method.lower() or "low-t flank" in method.lower():
+        if says(method, OF_ALL_JUMPS):
             line, of_what = self.exit, "mean exit rate per ion"
         else:
             line, of_what = self.tracer, "tracer diffusion of kinetic Monte Carlo"
@@ -285,7 +288,7 @@ class Study:
 
         Where there is no echo, that of the tensors' correlation function, which an echo of short t_p would show.
         """
-        if "SAE" in method:
+        if says(method, BY_ECHO):
             found, of_tensors = self.echo_rate(temperature_K), self.correlation
             if found is not None or of_tensors is None:
                 return found
@@ -342,6 +345,11 @@ class Study:
         if quantity == "jump_rate":
             return self.jump_rate(temperature_K, method)
         return getattr(self, quantity)(temperature_K)
+
+
+def says(method: str, words: tuple[str, ...]) -> bool:
+    """Whether one of the words is in a method's name, in whatever case."""
+    return any(word in method.lower() for word in words)
 
 
 def span(temperatures_K: np.ndarray) -> str:

@@ -265,7 +265,8 @@ def test_lines_of_the_rate_model_are_recovered_with_their_covariance():
 
 def test_each_method_is_compared_with_what_it_measures():
     assert study().energy("PFG NMR and T1").value == pytest.approx(0.25)
-    assert study().energy("SAE").value == pytest.approx(0.2)
+    for method in ("SAE", "7Li spin-alignment echo", "Stimulated echo"):
+        assert study().energy(method).value == pytest.approx(0.2)
     assert study().energy("NMR (local)").value == pytest.approx(study().exit.activation_energy_eV)
     assert study().energy("NMR (local)").basis.startswith("slope of the mean exit rate per ion")
     assert study().jump_rate(200.0, "SAE").value == pytest.approx(arrhenius(1e9, 0.2, 200.0))
