@@ -104,7 +104,7 @@ def main() -> None:
 
     weights = Weights(energy=0.003, force=0.1, stress=0.002, ridge=0.5, curvature=0.5, wall=300.0, coverage=1.0)
     equations = LeastSquares(frames, basis, weights)
-    write_lammps(args.work / "member_0.uf3", basis, equations.solve({str(atoms.info["group"]): 1 for atoms in frames}))
+    write_lammps(args.work / "member_0.uf3", basis, equations.solve(equations.groups))
     write_json(args.work / "config.json", {"kind": "uf3", "elements": list(elements)})
     cell = atoms.copy()
     cell.set_cell(np.diag(cell.cell.lengths()), scale_atoms=True)

@@ -29,7 +29,7 @@ from insilico_nmr.dataset import read_dataset
 from insilico_nmr.distances import element_pairs, nearest_distances
 from insilico_nmr.equation_of_state import GPA, EquationOfState, fit_equation_of_state
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_members
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.potential import calculator, load_members
 from insilico_nmr.strained_cells import pressure_GPa, read_strained_cells
@@ -89,7 +89,7 @@ def metrics(
 ) -> pd.DataFrame:
     """The table potential_metrics; `dft` and `members` are what `points` gives."""
     found = np.array([measures(*each) for each in members])
-    spread = np.broadcast_to(error_of_sets("sd_model", found), 3)
+    spread = np.broadcast_to(error_of_members(found), 3)
     names = [("volume at the minimum", "A^3/atom"), ("bulk modulus at the minimum", "GPa")]
     names.append(("pressure of stresses less slope of energies", "GPa"))
     rows = [[*name, *values] for name, *values in zip(names, measures(*dft), found[0], spread, strict=True)]

@@ -16,7 +16,7 @@ import pandas as pd
 from ase.geometry import find_mic
 from insilico_nmr.dataset import check_frames, read_frames
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_members
 from insilico_nmr.files import atomic_path
 from insilico_nmr.neb import heights
 from insilico_nmr.potential import calculator, load_members
@@ -80,7 +80,7 @@ def compare(path: list, calculators: list) -> tuple[list[dict], dict]:
             "length_A": length[number],
             "dft_eV": dft[number],
             "potential_eV": found[0, number],
-            "potential_sd_eV": error_of_sets("sd_model", found[:, number]),
+            "potential_sd_eV": error_of_members(found[:, number]),
             "force_rmse_eV_per_A": errors[number],
         }
         for number in range(len(path))
@@ -90,7 +90,7 @@ def compare(path: list, calculators: list) -> tuple[list[dict], dict]:
     for side, name in enumerate(("forward", "backward")):
         barrier[f"dft_{name}_eV"] = heights(dft)[side]
         barrier[f"potential_{name}_eV"] = members[0, side]
-        barrier[f"potential_{name}_sd_eV"] = error_of_sets("sd_model", members[:, side])
+        barrier[f"potential_{name}_sd_eV"] = error_of_members(members[:, side])
     return rows, barrier
 
 

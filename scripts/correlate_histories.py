@@ -43,7 +43,7 @@ def main() -> None:
     for path, run in zip(args.trajectories, runs, strict=True):
         if args.mobile not in run.frame(0).symbols:
             raise InputError(f"{path}: no atom of --mobile {args.mobile}")
-    model = load_committee(args.model)[0]
+    model = load_committee(args.model, "efg")[0]
     frames = min(len(run.time_ps) for run in runs)
     tensors = np.concatenate([momentary_tensors(run.part(slice(frames)), model, args.mobile) for run in runs], axis=1)
     step_ps = float(runs[0].time_ps[1] - runs[0].time_ps[0])

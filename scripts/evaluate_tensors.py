@@ -33,7 +33,7 @@ def main() -> None:
 
     element = quadrupolar_nucleus(args.isotope).element
     frames = read_dataset(args.dataset)
-    committee = load_committee(args.model)
+    committee = load_committee(args.model, "efg")
     truth, model, linear, folds, where = [], [], [], [], []
     data = sha256(args.dataset)
     known = [labelled(efg(atoms)) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]

@@ -30,7 +30,7 @@ from insilico_nmr.cluster_energies import (
 )
 from insilico_nmr.crystal import ion_numbers, mobile_sites, read_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.few_values import error_of_sets
+from insilico_nmr.few_values import error_of_members
 from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import build_sites, read_sites, site_orbits
@@ -184,7 +184,7 @@ def energy_table(network: dict, fits: list[ClusterEnergies], cutoff_A: float) ->
             "distance_A": [np.nan] * len(orbits) + distances.tolist(),
             "energy_eV": values[0],
             "energy_se_sampling_eV": np.append(fits[0].se_site_eV, fits[0].se_pair_eV),
-            "energy_sd_model_eV": error_of_sets("sd_model", values),
+            "energy_sd_model_eV": error_of_members(values),
             "coulomb_eV": [np.nan] * len(orbits) + (fits[0].coulomb_eV_A * (1 / distances - 1 / cutoff_A)).tolist(),
         }
     )

@@ -67,7 +67,7 @@ def main() -> None:
     keep_labels_of(frames, quadrupolar_nucleus(args.isotope).element)
     where, members, truth, data = [], [], [], sha256(args.dataset)
     for fold, (_, held_out) in enumerate(leave_group_out_folds(frames, len(args.models), args.seed)):
-        committee = load_committee(args.models[fold])
+        committee = load_committee(args.models[fold], "efg")
         groups = {str(frames[i].info["group"]) for i in held_out}
         for number in range(len(committee)):
             check_unseen(args.models[fold] / f"member_{number}", data, groups)

@@ -48,7 +48,7 @@ def spreads(frames: list[Atoms], potential: Path, tensors: Path, element: str) -
     the root mean square over a frame, (n,)."""
     elements = set(frames[0].symbols)
     calculators = [calculator(potential, elements, member) for member in range(load_members(potential))]
-    models = load_committee(tensors)
+    models = load_committee(tensors, "efg")
     of_forces, of_tensors = [], []
     for atoms in frames:
         forces = []

@@ -1,9 +1,10 @@
 """Predict field gradients or shieldings of any structure that ASE reads, by committees of tensor models.
 
 Writes extended XYZ with `efg` (committee mean), `efg_sd` (root-mean-square spread of a component over the members,
-times the factor by which errors exceed it; atomic units) and `efg_outside` (which atoms most members find unlike all
-that they know: neither holds there), and with `ms`, `ms_sd` and `ms_outside` of a committee that learnt shieldings
-(ppm). NaN and false for atoms of elements whose tensors were not learnt.
+times the factor by which errors exceed it; atomic units; NaN of one member) and `efg_outside` (which atoms most members
+find unlike all that they know: neither holds there), and with `ms`, `ms_sd` (without that factor, which field gradients
+have told) and `ms_outside` of a committee that learnt shieldings (ppm). NaN and false for atoms of elements whose
+tensors were not learnt. Tensors that the structure came with are left out, and `source` says that these are predicted.
 
 Where --out ends in .magres, writes the means of one frame in that format, which ASE, Soprano and MagresView read;
 atoms without tensors are left out.
@@ -60,7 +61,7 @@ def main() -> None:
         "--spread-factor",
         type=float,
         default=1.0,
-        help="error over spread, from uncertainty/coverage.csv (%(default)g)",
+        help="of field gradients, error over spread, from uncertainty/coverage.csv (%(default)g)",
     )
     parser.add_argument("--out", type=Path, required=True, help="extended XYZ or .magres to write")
     args = parser.parse_args()
@@ -68,6 +69,7 @@ def main() -> None:
         raise InputError(f"--spread-factor is {args.spread_factor:g}; expected above 0")
 
     committees = load_committees(args.model)
+    method = "; ".join(f"{name}: mean of {len(models)} tensor models" for name, models in committees.items())
     try:
         frames = ase.io.read(args.structure, index=":")
     except Exception as error:  # ASE raises whatever the bad file provokes
@@ -83,17 +85,21 @@ def main() -> None:
         for name, committee in committees.items():
             members = np.array([model.predict(atoms) for model in committee])
             predicted[name] = members.mean(axis=0)
-            spread = np.sqrt(members.var(axis=0, ddof=min(1, len(members) - 1)).mean(axis=(1, 2)))
-            predicted[f"{name}_sd"] = args.spread_factor * spread
+            spread = np.full(len(atoms), np.nan)
+            if len(members) > 1:
+                spread = np.sqrt(members.var(axis=0, ddof=1).mean(axis=(1, 2)))
+            predicted[f"{name}_sd"] = (args.spread_factor if name == "efg" else 1.0) * spread
             predicted[f"{name}_outside"] = mostly_outside(committee, atoms)
         atoms.calc = None
+        for name in TENSORS:  # labels that the structure came with are no predictions
+            atoms.arrays.pop(name, None)
+        for name in ("level_of_theory", "output_sha256"):
+            atoms.info.pop(name, None)
+        atoms.info["source"] = f"predicted: {method}"
         atoms.arrays |= predicted
     if args.out.suffix != ".magres":
         write_frames(args.out, frames)
     elif len(frames) == 1:
-        for name in set(TENSORS) - set(committees):
-            frames[0].arrays.pop(name, None)  # labels that the structure came with are no predictions
-        method = "; ".join(f"{name}: mean of {len(models)} tensor models" for name, models in committees.items())
         write_tensors(args.out, frames[0], [f"Predicted for {args.structure.name}"], method)
     else:
         raise InputError(f"{args.structure}: {len(frames)} frames; a .magres file holds one")

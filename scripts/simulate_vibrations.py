@@ -43,7 +43,7 @@ def main() -> None:
     run = read_trajectory(args.trajectory)
     if args.mobile not in run.frame(0).symbols or len(run.time_ps) < 20:
         raise InputError(f"{args.trajectory}: expected ions of {args.mobile} and 20 frames at least")
-    model = load_committee(args.model)[0]
+    model = load_committee(args.model, "efg")[0]
     tensors = momentary_tensors(run, model, args.mobile)
     step_ps, run_ps = float(np.diff(run.time_ps).mean()), float(run.time_ps[-1] - run.time_ps[0])
     count = 1 + int(min(DURATION_PS, run_ps / 10) / step_ps)

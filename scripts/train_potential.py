@@ -1,7 +1,8 @@
 """Fit a committee of UF3 potentials to the energies, forces and stresses of a labelled data set.
 
 Errors are measured by leaving groups out (one MD run or parent structure each): every group is predicted once by a
-fit that never saw it. The final members are written for LAMMPS. (PaiNN potentials: train_painn.py.)
+fit that never saw it, whose walls know none of its separations either. The final members are written for LAMMPS.
+(PaiNN potentials: train_painn.py.)
 """
 
 import argparse
@@ -16,11 +17,15 @@ from insilico_nmr.errors import run_script
 from insilico_nmr.files import sha256, write_json
 from insilico_nmr.potential import elements_of, group_folds, member_frames, read_training_frames, rmse, squared_errors
 from insilico_nmr.uf3 import Basis, LeastSquares, Weights, predict, write_lammps
+from matscipy.neighbours import neighbour_list
+
+PAIR_MIN_A = 0.5
+TRIO_MIN_A = 1.2  # or less, where bonds are short
 
 
-def fit(equations: LeastSquares, frames: list[Atoms], training: np.ndarray) -> np.ndarray:
-    """Coefficients of a fit to the groups of the frames `training` (indices)."""
-    return equations.solve({str(frames[i].info["group"]): 1 for i in training})
+def groups_of(frames: list[Atoms], chosen: np.ndarray) -> set[str]:
+    """Groups of the frames `chosen` (indices)."""
+    return {str(frames[i].info["group"]) for i in chosen}
 
 
 def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> dict:
@@ -28,7 +33,8 @@ def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> d
     folds, sums = group_folds(frames, seed), []
     for number, (training, held_out) in enumerate(folds):
         print(f"cross-validation {number + 1}/{len(folds)}", file=sys.stderr)
-        coefficients = fit(equations, frames, training)
+        groups = groups_of(frames, training)
+        coefficients = equations.solve(groups, known=groups)
         kept = [frames[i] for i in held_out]
         sums.append(squared_errors(kept, [predict(atoms, equations.basis, coefficients) for atoms in kept]))
     return rmse(sums)
@@ -59,12 +65,14 @@ def main() -> None:
 
     frames = read_training_frames(args.dataset, args.stress_offset)
     elements = tuple(elements_of(frames))
+    # Terms of three bodies begin below all separations in the data: they are cut off there.
+    shortest = min(neighbour_list("d", atoms, args.trio_cutoff).min(initial=args.trio_cutoff) for atoms in frames)
     basis = Basis(
         elements,
-        pair_min=0.5,
+        pair_min=PAIR_MIN_A,
         pair_cutoff=args.pair_cutoff,
         pair_intervals=args.pair_intervals,
-        trio_min=1.2,
+        trio_min=max(PAIR_MIN_A, min(TRIO_MIN_A, 0.85 * shortest)),
         trio_cutoff=args.trio_cutoff,
         leg_intervals=args.leg_intervals,
         side_intervals=args.side_intervals,
@@ -78,7 +86,7 @@ def main() -> None:
 
     for member in range(args.members):
         training, _ = member_frames(frames, member, args.seed)
-        write_lammps(args.out / f"member_{member}.uf3", basis, fit(equations, frames, training))
+        write_lammps(args.out / f"member_{member}.uf3", basis, equations.solve(groups_of(frames, training)))
     write_json(
         args.out / "config.json",
         {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers
-from insilico_nmr.dataset import efg, read_dataset
+from insilico_nmr.dataset import efg, labelled, read_dataset
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import read_json, write_json
 from insilico_nmr.potential import calculator, elements_of, rmse, squared_errors, take_from_pressures
@@ -30,16 +30,20 @@ def main() -> None:
         raise InputError(f"{args.validation} and {args.dataset} share the group {sorted(shared)[0]}")
     take_from_pressures(frames, read_json(args.potential / "config.json").get("stress_offset_GPa", 0.0))
     calc = calculator(args.potential, set(elements_of(frames)))
-    committee = load_committee(args.tensors)
+    committee = load_committee(args.tensors, "efg")
     predicted, off, size = [], [], []
-    for atoms in frames:
+    for number, atoms in enumerate(frames):
+        if atoms.calc is None or not {"energy", "forces"} <= set(atoms.calc.results):
+            raise InputError(f"{args.validation}: frame {number} has no energy and forces to compare with")
         copy = atoms.copy()
         copy.calc = calc
         predicted.append((copy.get_potential_energy(), copy.get_forces(), copy.get_stress(voigt=False)))
-        mobile = atoms.numbers == atomic_numbers[args.element]
+        mobile = (atoms.numbers == atomic_numbers[args.element]) & labelled(efg(atoms))
         mean = np.mean([model.predict(atoms) for model in committee], axis=0)
         off.append((mean - efg(atoms))[mobile].ravel())
         size.append(efg(atoms)[mobile].ravel())
+    if not sum(map(len, off)):
+        raise InputError(f"{args.validation}: no {args.element} with a field gradient to compare with")
     errors = rmse([squared_errors(frames, predicted)])
     del errors["energy_rmse_eV_per_atom"]  # LAMMPS leaves out what UF3 has per atom: its energies have another zero
     errors["tensor_rmse_au"] = float(np.sqrt(np.mean(np.concatenate(off) ** 2)))

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+FOLDS = 5  # a member of a potential's committee leaves out one group in five
+
 
 def widening(count: int) -> float:
     """Student's t of 95 % for a standard deviation of `count` values (2 or more), over that of infinitely many: 1.96
@@ -21,8 +23,7 @@ def error_over_replicas(values: np.ndarray) -> np.ndarray:
 
 
 def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
-    """An error from values (n, ...) of n sets of tensors or of potentials' members: their standard deviation; NaN of
-    fewer than two sets.
+    """An error from values (n, ...) of n sets of tensors: their standard deviation; NaN of fewer than two sets.
 
     That over members of a committee (`sd_model`) and replicates (`se_sampling`) is widened by Student's t for so few,
     so that 1.96 of it on both sides is a 95 % interval. That of DFT (`sd_dft`) is known, and is what its two sets have
@@ -31,3 +32,22 @@ def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
     if len(values) < 2:
         return np.nan
     return (1.0 if error == "sd_dft" else widening(len(values))) * np.std(values, axis=0, ddof=1)
+
+
+def over_members(count: int) -> float:
+    """Variance of a fit to all groups over the mean sample variance among member 0 and `count` − 1 others.
+
+    Of a mean over g = FOLDS groups of variance σ² each the first is σ²/g. Members differ from member 0 by σ²/(g(g − 1))
+    in the mean square, and from each other by 2σ²/(g − 1)², of which pairs the sample variance is the mean half: 4.6
+    for 4 members, where folds are no more than members. Training of networks from other seeds, which members of
+    kind "painn" differ by too, is multiplied with it, so that their errors are upper bounds.
+    """
+    g, others = FOLDS, count - 1
+    of_pairs = others / (g * (g - 1)) + others * (others - 1) / (g - 1) ** 2
+    return (1 / g) * count * others / of_pairs
+
+
+def error_of_members(values: Sequence) -> np.ndarray | float:
+    """Error of a fit by what its members (M, ...) have: their standard deviation, widened for so few (`error_of_sets`)
+    and for what they share; NaN of one member."""
+    return np.sqrt(over_members(len(values))) * error_of_sets("sd_model", values) if len(values) > 1 else np.nan

@@ -59,7 +59,7 @@ class PaiNNPotential(nn.Module):
         distance = torch.linalg.norm(batch[properties.Rij], dim=1)
         charges = species.to(distance.dtype)
         pair = screened_repulsion(charges[first], charges[batch[properties.idx_j]], distance) * self.fade(distance)
-        return torch.zeros(len(species), dtype=pair.dtype).index_add(0, first, 0.5 * pair)
+        return pair.new_zeros(len(species)).index_add(0, first, 0.5 * pair)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Energies (structures,) eV in float64, forces (atoms, 3) eV/Å and stresses (structures, 3, 3) eV/Å³."""
@@ -71,13 +71,13 @@ class PaiNNPotential(nn.Module):
             atomic = self.scale * learnt + self.repulsion(batch)
             (slope,) = torch.autograd.grad(atomic.sum(), vectors, create_graph=self.training)
         # Neighbour vectors point from the first atom to the second.
-        forces = torch.zeros(len(species), 3, dtype=slope.dtype).index_add(0, first, slope)
+        forces = slope.new_zeros(len(species), 3).index_add(0, first, slope)
         forces = forces.index_add(0, batch[properties.idx_j], -slope)
         volumes = batch[VOLUME]
-        virial = torch.zeros(len(volumes), 3, 3, dtype=slope.dtype).index_add(
+        virial = slope.new_zeros(len(volumes), 3, 3).index_add(
             0, structure[first], slope[:, :, None] * vectors[:, None, :]
         )
-        energies = torch.zeros(len(volumes), dtype=torch.float64).index_add(
+        energies = self.references.new_zeros(len(volumes)).index_add(
             0, structure, atomic.double() + self.references[species]
         )
         return energies, forces, virial / volumes[:, None, None]

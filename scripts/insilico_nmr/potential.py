@@ -2,8 +2,9 @@
 
 Folder: `config.json` (kind, elements, settings, errors on groups never seen, data hash, versions) and the members:
 `member_<n>.uf3`, files that LAMMPS reads (kind "uf3"), or `member_<n>/state.pt`, tensors (kind "painn"). Member 0 is
-fitted to all groups; the others leave groups out (delete-group jackknife) and say how far barriers, and rates of MD,
-depend on the data.
+fitted to all groups; the others leave a fifth of the groups out (delete-group jackknife) and say how far barriers, and
+rates of MD, depend on the data. Members share most of it, so that they differ by less than the fit's error:
+`few_values.error_of_members` makes up for that.
 """
 
 import ctypes
@@ -18,10 +19,10 @@ from ase.calculators.lammpslib import LAMMPSlib
 from insilico_nmr.dataset import leave_group_out_folds, read_dataset
 from insilico_nmr.equation_of_state import GPA
 from insilico_nmr.errors import InputError
+from insilico_nmr.few_values import FOLDS
 from insilico_nmr.files import read_json
 
 MEMBER_FILES = {"uf3": "member_{}.uf3", "painn": "member_{}/state.pt"}
-FOLDS = 5  # a member leaves out one group in five
 
 
 def read_training_frames(path: str | Path, stress_offset_GPa: float = 0.0) -> list[Atoms]:

@@ -4,7 +4,8 @@ Each member ran MD of its own. The rate model of all runs is fitted again withou
 the delete-one jackknife (B. Efron and C. Stein, Ann. Statist. 9, 586 (1981)). Its variance holds the noise of sampling
 too; what exceeds that noise, times the number of members, is the variance among members. It is not divided by their
 number again: members share their data and their form, and the mean of them is given no smaller error than one has.
-It is widened by Student's t for so few, so that 1.96 standard deviations are a 95 % interval.
+It is stretched for what members share of their data (`few_values.over_members`) and widened by Student's t for so few,
+so that 1.96 standard deviations are a 95 % interval.
 
 Parameters are compared where MD tells them apart: the logarithms of ν and of the rates of each class at the harmonic
 mean T of the runs' temperatures, and site energies over k_BT.
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.few_values import widening
+from insilico_nmr.few_values import over_members, widening
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K, RateModel
 
 Fit = Callable[[pd.DataFrame], RateModel]
@@ -30,8 +31,8 @@ def _keys(counts: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class MemberSpread:
-    """Standard deviation among members, widened for so few, of ln ν, of site energies (eV) and of ln k at
-    `temperature_K`, by class, and of the strength of interactions, 0 without any."""
+    """Standard deviation by the potential's data, of ln ν, of site energies (eV), of ln k at `temperature_K`, by class,
+    and of the strength of interactions, 0 without any."""
 
     temperature_K: float
     ln_prefactor: float
@@ -80,7 +81,8 @@ def widened(
     sampled = np.diag(rows @ fit(counts).covariance @ rows.T)
     left = np.array([fit(without_member(member_counts, counts, member)).parameters for member in members]) @ rows.T
     jackknife = (len(members) - 1) / len(members) * ((left - left.mean(axis=0)) ** 2).sum(axis=0)
-    variance = widening(len(members)) ** 2 * len(members) * np.maximum(0, jackknife - sampled)
+    stretch = widening(len(members)) ** 2 * over_members(len(members))
+    variance = stretch * len(members) * np.maximum(0, jackknife - sampled)
     back = np.linalg.inv(rows)
     deviation = np.sqrt(variance)
     of_classes = deviation[1 + orbits : 1 + orbits + len(model.classes)]

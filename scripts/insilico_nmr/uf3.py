@@ -8,6 +8,7 @@ The features are computed here and not by the package `uf3`, whose featuriser ne
 snapshot and knows no stress (scripts/benchmark_potential.py prints the ratio).
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -269,9 +270,16 @@ def _penalty(basis: Basis, ridge: float, curvature: float) -> sparse.csr_matrix:
     return sparse.block_diag([elements, *[pair] * len(basis.pairs), *trios]).tocsr()
 
 
-def _unseen_distance_walls(basis: Basis, frames: list[Atoms], stiffness: float) -> np.ndarray:
+def _separations(basis: Basis, atoms: Atoms) -> list[np.ndarray]:
+    """Distances below the cut-off of each of the basis's pairs of elements, Å."""
+    first, second, distance = neighbour_list("ijd", atoms, basis.pair_cutoff)
+    symbols = np.array(atoms.get_chemical_symbols())
+    return [distance[(symbols[first] == a) & (symbols[second] == b)] for a, b in basis.pairs]
+
+
+def _unseen_distance_walls(basis: Basis, seen: list[list[np.ndarray]], stiffness: float) -> np.ndarray:
     """Coefficients (F,) of a prior pair energy ½·stiffness·d², d the distance (Å) to the nearest separation seen, less
-    one knot spacing.
+    one knot spacing; `seen`: `_separations` of each snapshot.
 
     No snapshot says what happens at separations that none of them holds: below the shortest one, or between a bonded
     and a non-bonded shell. Splines left alone there fall into holes, so the prior closes those ranges: atoms cannot
@@ -279,14 +287,8 @@ def _unseen_distance_walls(basis: Basis, frames: list[Atoms], stiffness: float) 
     """
     knots = basis.knots()["pair"]
     greville = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3
-    seen: list[list[np.ndarray]] = [[] for _ in basis.pairs]
-    for atoms in frames:
-        first, second, distance = neighbour_list("ijd", atoms, basis.pair_cutoff)
-        symbols = np.array(atoms.get_chemical_symbols())
-        for n, (a, b) in enumerate(basis.pairs):
-            seen[n].append(distance[(symbols[first] == a) & (symbols[second] == b)])
     prior = np.zeros(basis.size)
-    for n, distances in enumerate(seen):
+    for n, distances in enumerate(zip(*seen, strict=True)):
         found = np.sort(np.concatenate([*distances, [0.5 * basis.pair_cutoff]]))
         right = np.searchsorted(found, greville).clip(0, len(found) - 1)
         nearest = np.minimum(np.abs(greville - found[right]), np.abs(greville - found[np.maximum(right - 1, 0)]))
@@ -314,24 +316,36 @@ class Weights:
 
 
 class LeastSquares:
-    """Normal equations of a data set, kept per group so that members of a committee need only a sum and a solve."""
+    """Normal equations of a data set, kept per group so that members of a committee need only a sum and a solve.
+
+    groups : by name of a group, products of its weighted rows: (C, C) among the C `columns` that a fit may move, (C,)
+    with the labels, (C, P) with the columns of pairs, which the walls are made of.
+    """
 
     def __init__(self, frames: list[Atoms], basis: Basis, weights: Weights):
-        self.basis = basis
-        self.prior = _unseen_distance_walls(basis, frames, weights.wall)
-        # A coefficient that the data hardly touch would only carry noise into places no snapshot has been to.
-        coverage = sum(features(atoms, basis)[0] for atoms in frames)
-        self.columns = np.flatnonzero(_free(basis) & (coverage > weights.coverage))
-        self.penalty = _penalty(basis, weights.ridge, weights.curvature)[self.columns][:, self.columns].toarray()
-        self.groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.basis, self.weights = basis, weights
+        self.coverage: dict[str, np.ndarray] = {}  # (F,), summed values of the splines
+        self.seen: dict[str, list[list[np.ndarray]]] = {}
         for atoms in frames:
-            matrix, target = self._equations(atoms, weights)
-            gram, moment = matrix.T @ matrix, matrix.T @ target
-            old = self.groups.get(atoms.info["group"])
-            self.groups[atoms.info["group"]] = (gram, moment) if old is None else (old[0] + gram, old[1] + moment)
+            group = str(atoms.info["group"])
+            self.coverage[group] = self.coverage.get(group, 0) + features(atoms, basis)[0]
+            self.seen.setdefault(group, []).append(_separations(basis, atoms))
+        self.columns = self._covered(self.coverage)
+        self.pairs = len(basis.elements) + np.arange(len(basis.pairs) * basis.pair_size)
+        self.groups: dict[str, list[np.ndarray]] = {}
+        for atoms in frames:
+            products, group = self._products(atoms), str(atoms.info["group"])
+            before = self.groups.get(group)
+            self.groups[group] = products if before is None else [a + b for a, b in zip(before, products, strict=True)]
 
-    def _equations(self, atoms: Atoms, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted rows for one snapshot's energy, forces and stress, and what is left of them after the prior."""
+    def _covered(self, groups: Iterable[str]) -> np.ndarray:
+        """Columns that a fit to these groups may move: one that the data hardly touch would only carry noise into
+        places no snapshot has been to."""
+        return np.flatnonzero(_free(self.basis) & (sum(self.coverage[name] for name in groups) > self.weights.coverage))
+
+    def _products(self, atoms: Atoms) -> list[np.ndarray]:
+        """Products of the weighted rows for one snapshot's energy, forces and stress."""
+        weights = self.weights
         energy, forces, stress = features(atoms, self.basis)
         count = len(atoms)
         rows = [energy[None] / count / weights.energy, forces.reshape(3 * count, -1) / weights.force]
@@ -343,17 +357,24 @@ class LeastSquares:
             rows.append(stress.reshape(9, -1) / weights.stress)
             labels.append(atoms.get_stress(voigt=False).ravel() / weights.stress)
         matrix = np.concatenate(rows)
-        return matrix[:, self.columns], np.concatenate(labels) - matrix @ self.prior
+        free = matrix[:, self.columns]
+        return [free.T @ free, free.T @ np.concatenate(labels), free.T @ matrix[:, self.pairs]]
 
-    def solve(self, multiplicity: dict[str, int]) -> np.ndarray:
-        """Coefficients (F,), eV, of a fit in which each group counts `multiplicity` times (missing ones: 0)."""
-        chosen = [(self.groups[group], times) for group, times in multiplicity.items() if times]
-        if not chosen:
+    def solve(self, groups: Collection[str], known: Collection[str] | None = None) -> np.ndarray:
+        """Coefficients (F,), eV, of a fit to these groups. Walls stand, and columns are held, where none of the groups
+        `known` (default: all) has been: a committee shares its walls, an error on unseen groups must not."""
+        if not groups:
             raise InputError("no group of snapshots left to fit a potential to")
-        gram = sum(times * gram for (gram, _), times in chosen) + self.penalty
-        moment = sum(times * moment for (_, moment), times in chosen)
-        coefficients = self.prior.copy()
-        coefficients[self.columns] += cho_solve(cho_factor(gram), moment)
+        known = self.groups if known is None else known
+        seen = [distances for name in known for distances in self.seen[name]]
+        prior = _unseen_distance_walls(self.basis, seen, self.weights.wall)
+        moved = np.isin(self.columns, self._covered(known))
+        gram, moment, pairs = (sum(parts) for parts in zip(*(self.groups[name] for name in groups), strict=True))
+        moment = moment - pairs @ prior[self.pairs]
+        columns = self.columns[moved]
+        penalty = _penalty(self.basis, self.weights.ridge, self.weights.curvature)[columns][:, columns].toarray()
+        coefficients = prior.copy()
+        coefficients[columns] += cho_solve(cho_factor(gram[moved][:, moved] + penalty), moment[moved])
         return coefficients
 
 

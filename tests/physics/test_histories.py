@@ -90,7 +90,7 @@ def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
             size = np.cos(atoms.positions[:, 0]) + 0.5 * atoms.positions[:, 1]
             return 1e-3 * size[:, None, None] * np.diag([-1.0, -1.0, 2.0])
 
-    monkeypatch.setattr(correlate_histories, "load_committee", lambda folder: [Model()])
+    monkeypatch.setattr(correlate_histories, "load_committee", lambda folder, quantity: [Model()])
     flags = [tmp_path / "run.h5", "--model", tmp_path, "--mobile", "Li", "--evolution-times-us", 10]
     code, said = programs.run("correlate_histories", *flags, "--average-ps", 0.2, "--out", tmp_path / "c.csv")
     assert code == 0, said

@@ -102,7 +102,7 @@ def labelled(atoms: Atoms, group: str = "synthetic") -> Atoms:
 def test_a_fit_recovers_forces_of_a_pair_potential():
     frames = [labelled(synthetic_structure(seed), f"group {seed}") for seed in range(24)]
     equations = LeastSquares(frames, Basis(("Li", "S"), 0.5, 6.0, 24, 1.2, 2.0, 4, 8), WEIGHTS)
-    coefficients = equations.solve({f"group {seed}": 1 for seed in range(20)})
+    coefficients = equations.solve({f"group {seed}" for seed in range(20)})
     error, size = [], []
     for atoms in frames[20:]:
         error.append(predict(atoms, equations.basis, coefficients)[1] - atoms.get_forces())
@@ -111,9 +111,9 @@ def test_a_fit_recovers_forces_of_a_pair_potential():
 
 
 def test_separations_never_seen_cost_energy():
-    frames = [labelled(synthetic_structure(seed), f"group {seed}") for seed in range(4)]
+    frames = [labelled(synthetic_structure(seed), seed) for seed in range(4)]  # ASE reads such a group as a number
     equations = LeastSquares(frames, BASIS, WEIGHTS)
-    coefficients = equations.solve({group: 1 for group in equations.groups})
+    coefficients = equations.solve(equations.groups)
     shortest = min((distances := atoms.get_all_distances(mic=True))[distances > 0].min() for atoms in frames)
 
     def pair_energy(distance):
@@ -121,6 +121,25 @@ def test_separations_never_seen_cost_energy():
         return predict(pair, BASIS, coefficients)[0]
 
     assert pair_energy(shortest - 1.0) > pair_energy(shortest) + 5.0
+
+
+def test_an_error_on_unseen_groups_knows_nothing_of_their_separations():
+    """Walls of a fit without a group that alone has short bonds: shared with the committee none, of its own one."""
+    frames = [labelled(synthetic_structure(seed), f"group {seed}") for seed in range(4)]
+    close = frames[0].copy()
+    close.set_cell(0.8 * close.cell, scale_atoms=True)
+    equations = LeastSquares([*frames, labelled(close, "close")], BASIS, WEIGHTS)
+    groups = {f"group {seed}" for seed in range(4)}
+
+    def pair_energy(coefficients):
+        distances = close.get_all_distances(mic=True)
+        pair = Atoms("LiS", [[0, 0, 0], [distances[distances > 0].min(), 0, 0]], cell=[30, 30, 30], pbc=True)
+        return predict(pair, BASIS, coefficients)[0]
+
+    alone = LeastSquares(frames, BASIS, WEIGHTS)
+    own = equations.solve(groups, known=groups)
+    np.testing.assert_allclose(own, alone.solve(groups), atol=1e-8)
+    assert pair_energy(own) > pair_energy(equations.solve(groups)) + 0.5
 
 
 def test_positions_that_are_no_numbers_are_said_and_do_no_harm_to_what_follows(tmp_path, coefficients):

@@ -110,7 +110,8 @@ def test_paths_are_exported_labelled_and_compared(crystal, monkeypatch):
     for side, other in (("forward", "backward"), ("backward", "forward")):
         assert row[f"dft_{side}_eV"] == pytest.approx(BARRIER, abs=2e-3)
         assert row[f"potential_{side}_eV"] == pytest.approx(1.5 * BARRIER, abs=3e-3)
-        deviation = widening(2) * 0.5 / np.sqrt(2) * BARRIER  # of two members, half the barrier apart
+        # Of two members, half the barrier apart, the second of four fifths of the data
+        deviation = np.sqrt(8) * widening(2) * 0.5 / np.sqrt(2) * BARRIER
         assert row[f"potential_{side}_sd_eV"] == pytest.approx(deviation, abs=5e-3)
         assert reverse[f"dft_{other}_eV"] == pytest.approx(row[f"dft_{side}_eV"], abs=1e-9)
     table = pd.read_csv(crystal / "paths.csv")

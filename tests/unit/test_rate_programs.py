@@ -434,7 +434,8 @@ def test_what_members_disagree_on_is_in_the_intervals_and_named(counted):
     rates, model = fit(counted)
     spread = model["spread_of_members"]
     assert 500 < spread["temperature_K"] < 700
-    deviation = widening(2) * np.log(4) / np.sqrt(2)  # of two values, ln 4 apart
+    # Of two values, ln 4 apart, the second of four fifths of the data
+    deviation = np.sqrt(8) * widening(2) * np.log(4) / np.sqrt(2)
     assert spread["ln_rates"]["aa"] == pytest.approx(deviation, rel=0.1)
     assert spread["ln_rates"]["ab"] < 0.3
     found = rates[(rates["origin"] == "model") & (rates["class"] == "aa") & (rates["temperature_K"] == 600)].iloc[0]

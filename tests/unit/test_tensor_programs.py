@@ -114,7 +114,9 @@ def test_predictions_in_a_magres_file_are_those_of_the_frame(crystal, committee)
     model = TensorModel(Description("ms", "so3net", size, (3, 9), {3: Normalisation(90.0, (1e4, 1e7, 1e4))}))
     model.know_domain(known[:20], known[20:])
     save_model(crystal / "shieldings" / "member_0", model, {})
-    write_frames(crystal / "bent.extxyz", [snapshot(3)])
+    labelled = snapshot(3)
+    labelled.info |= {"source": "synthetic DFT", "level_of_theory": "synthetic"}
+    write_frames(crystal / "bent.extxyz", [labelled])
     both = ("--model", crystal / "model", "--model", crystal / "shieldings")
     for name in ("out.extxyz", "out.magres"):
         assert run("predict_tensors", crystal / "bent.extxyz", *both, "--out", crystal / name) == (0, "")
@@ -124,7 +126,11 @@ def test_predictions_in_a_magres_file_are_those_of_the_frame(crystal, committee)
     np.testing.assert_allclose(efg(found)[0], efg(expected)[0], atol=1e-7)
     np.testing.assert_allclose(ms(found)[0], ms(expected)[0], atol=1e-6)
     assert np.abs(ms(found)[0] - ms(found)[0].T).max() > 1e-3  # antisymmetric part, the right way round
-    assert expected.arrays["ms_sd"][0] == 0  # of one member
+    assert np.isnan(expected.arrays["ms_sd"][0])  # of one member
+    assert "level_of_theory" not in expected.info
+    assert expected.info["source"] == "predicted: efg: mean of 2 tensor models; ms: mean of 1 tensor models"
+    assert run("predict_tensors", crystal / "bent.extxyz", *both[2:], "--out", crystal / "ms.extxyz") == (0, "")
+    assert "efg" not in ase.io.read(crystal / "ms.extxyz").arrays  # which is DFT's
     assert "1 atoms without a tensor (F) are left out" in (crystal / "out.magres").read_text()
     code, said = run("predict_tensors", crystal / "bent.extxyz", *both, *both[:2], "--out", crystal / "out.magres")
     assert (code, said.count("\n")) == (2, 1)
@@ -241,7 +247,7 @@ def folds(tmp_path, monkeypatch):
                 tmp_path / "model" / f"member_{number}" / "config.json", config | {"held_out_groups": list(held_out)}
             )
         parrots = [Parrot(frames, knows) for _, knows, _ in members]
-        monkeypatch.setattr(evaluate_tensors, "load_committee", lambda _: parrots)
+        monkeypatch.setattr(evaluate_tensors, "load_committee", lambda *_: parrots)
         outputs = [
             word for n in ("metrics", "components", "parameters") for word in (f"--out-{n}", tmp_path / f"{n}.csv")
         ]
