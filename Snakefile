@@ -17,7 +17,8 @@ min_version("9.0")
 if workflow.scheduling_settings and workflow.local_exec:
     workflow.scheduling_settings.max_jobs_per_timespan = None
 
-if "study" not in config:
+# A config of the user's own is not completed by that of the default study.
+if "study" not in config and not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 

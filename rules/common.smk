@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import os
+import re
 import shlex
 import sys
 from functools import cache, reduce
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from insilico_nmr.config import load_and_validate
 from insilico_nmr.errors import InputError
 from insilico_nmr.registry import check_checksum, read_registry
+
+LEAST_FRAMES = 20  # of a run of molecular dynamics, by which it can be judged
 
 REGISTRY = str(Path(workflow.basedir) / "resources" / "registry.csv")
 
@@ -66,6 +69,17 @@ def check_sections():
             f"md.rates.temperatures_K are all above md.rates.mark_above_K, {rates['mark_above_K']:g}: no run is left for "
             "the rate model"
         )
+    runs = {"md.rates": config["md"], "md.tensors": config["md"]}
+    if "vibrations" in config["observables"]:
+        runs["observables.vibrations"] = config["observables"]["vibrations"]
+    for name, spaced in runs.items():
+        *_, last = name.split(".")
+        length_ps = (spaced if last == "vibrations" else spaced[last])["production_ps"]
+        if length_ps < LEAST_FRAMES * spaced["interval_fs"] / 1000:
+            raise InputError(
+                f"{name}.production_ps is {length_ps:g} and frames are {spaced['interval_fs']:g} fs apart: expected a "
+                f"run of {LEAST_FRAMES} frames or more"
+            )
     if not any(config["observables"].get("direction", [1])):
         raise InputError("observables.direction is [0, 0, 0]: not a direction of the field")
     observed = config["observables"]["temperatures_K"]
@@ -98,27 +112,36 @@ def check_sections():
             raise InputError(f"reference_scale.valence_electrons.{element} is {electrons}, dft has {own[element]}")
 
 
-def check_files():
-    """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
-    named = ["material.dataset", "material.structure", "material.literature"]
-    named += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
-    named += ["potential.eos", "potential.snapshots", "neb.paths.labelled"]
-    named += ["observables.measured_echoes", "observables.measured_spectra"]
-    for name in named:
+def named_files():
+    """Files that the config names: keys and paths."""
+    keys = ["material.dataset", "material.structure", "material.literature"]
+    keys += ["dft.pool", "reference_scale.sites", "reference_scale.labelled", "silicates.table"]
+    keys += ["potential.eos", "potential.snapshots", "neb.paths.labelled"]
+    keys += ["observables.measured_echoes", "observables.measured_spectra"]
+    found = []
+    for name in keys:
         *sections, key = name.split(".")
         paths = reduce(lambda part, section: part.get(section, {}), sections, config).get(key) or []
-        for path in [paths] if isinstance(paths, str) else paths:
-            if not Path(path).is_file():
-                raise InputError(
-                    f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
-                )
+        found += [(name, path) for path in ([paths] if isinstance(paths, str) else paths)]
+    return found
+
+
+def check_files():
+    """Stop where a file that the config names is not there: where results exist already, Snakemake would not ask for it."""
+    for name, path in named_files():
+        if not Path(path).is_file():
+            raise InputError(
+                f"{name} is {path}: no such file (paths are relative to the folder that Snakemake runs in)"
+            )
+        if not re.fullmatch(r"[\w@%+=:,./-]+", path):
+            raise InputError(f"{name} is {path!r}: blanks and signs that mean something to a shell cannot be in a path")
 
 
 def check_resources():
     """Stop where a file that ships and that the study reads is not the registered one."""
     folder = Path(workflow.basedir) / "resources"
     used = [folder / "nuclei.csv", *(folder / "published" / config["study"]).glob("*.csv")]
-    used += [Path(config["material"][key]) for key in ("structure", "literature")]
+    used += [Path(path) for _, path in named_files()]
     registered = read_registry(REGISTRY)
     for path in used:
         if path.resolve() in registered:
@@ -212,13 +235,16 @@ def imported(path):
 
 
 def code(script):
-    """The script's file, first, and the library modules that it imports, and that these import."""
+    """The script's file, first, the library modules that it imports, and that these import, and the table of nuclei
+    where one of them reads it."""
     found, queue = [], [Path(workflow.basedir) / "scripts" / f"{script}.py"]
     while queue:
         path = queue.pop(0)
         if path not in found:
             found.append(path)
             queue += imported(path)
+    if any(path.name == "nuclei.py" for path in found):
+        found.append(Path(workflow.basedir) / "resources" / "nuclei.csv")
     return [os.path.relpath(path) for path in found]
 
 

@@ -159,7 +159,7 @@ rule run_kmc:
         flags=kmc_flags("replicas"),
     shell:
         "python {input.code[0]} {input.sites} --rates {input.rates} --temperature {wildcards.temperature}"
-        " {params.flags} {params.gas} --checkpoint {params.resume} --out {output} > {log} 2>&1"
+        " {params.flags} {params.gas} --jobs {threads} --checkpoint {params.resume} --out {output} > {log} 2>&1"
 
 
 # At the temperatures of MD, beside which its diffusion is laid: a twentieth of the jumps tells enough there.

@@ -76,8 +76,9 @@ rule correlate_trajectory:
         "../envs/ml.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        # All frames of the hot runs at once
+        mem_mb=lambda wildcards, attempt: 4000 * attempt**2,
+        runtime=lambda wildcards, attempt: 120 * attempt**2,
     params:
         gas=GAS,
         folder=lambda wildcards, input: os.path.dirname(os.path.dirname(input.committee[0])),

@@ -10,6 +10,7 @@ rule prepare_crystals:
     input:
         code=code("prepare_crystals"),
         sites=SCALE["sites"],
+        structures=sorted(map(str, Path(SCALE["sites"]).parent.glob("structures/*.cif"))),
     output:
         f"{RESULTS}/reference_scale/crystals.extxyz",
     log:

@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from insilico_nmr import neb, vineyard
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, keep_state_of, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, hash_of_program, keep_state_of, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class, repeated
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import read_sites
@@ -53,9 +52,17 @@ def main() -> None:
 
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
     calc = calculator(args.potential, {orbit.element for orbit in crystal.orbits})
-    programs = (__file__, neb.__file__, vineyard.__file__)
-    made_from = [sha256(path) for path in (args.cif, args.sites, member_file(args.potential), *programs)]
-    keep_state_of(args.state, *made_from, cells[0], args.min_distance, args.images, args.max_force, args.seed)
+    made_from = [sha256(path) for path in (args.cif, args.sites, member_file(args.potential))]
+    keep_state_of(
+        args.state,
+        hash_of_program(__file__),
+        *made_from,
+        cells[0],
+        args.min_distance,
+        args.images,
+        args.max_force,
+        args.seed,
+    )
     rows = []
     for entry in sites["classes"]:
         found: list[tuple[float, float]] = []

@@ -31,7 +31,7 @@ from insilico_nmr.cluster_energies import (
 from insilico_nmr.crystal import ion_numbers, mobile_sites, read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_members
-from insilico_nmr.files import atomic_path, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, hash_of_program, read_json, sha256, write_json
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import build_sites, read_sites, site_orbits
 
@@ -95,6 +95,7 @@ def relaxed_rows(args: argparse.Namespace, crystal, sites: dict, network: dict) 
     if n_ions >= len(mobile_sites(crystal, mobile, repeat)):
         raise InputError(f"{args.cif}: every site of {mobile} is full: there is nothing to arrange")
     made_from = {
+        "program": hash_of_program(__file__),
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),
         "potential": [sha256(member_file(args.potential, member)) for member in range(args.members)],

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--registry", type=Path, default=Path("resources/registry.csv"), help="(default: %(default)s)")
     args = parser.parse_args()
 
-    tables = sorted((args.results / "tables").glob("*.csv"))
+    tables = sorted((args.results / "tables").glob("[!.]*.csv"))  # none that a kill has left half-written
     tables += [args.results / name for name in BESIDE if (args.results / name).exists()]
     if not tables:
         raise InputError(f"{args.results}: no tables; run the study first")
@@ -36,6 +36,9 @@ def main() -> None:
     own = sorted({"measured_echoes", "measured_spectra"} & set(study.get("observables", {})))
     if own:
         raise InputError(f"{args.results}: run the study without observables.{own[0]} to ship it")
+    left = [table for table in tables if table.name.startswith("measured_")]
+    if left:
+        raise InputError(f"{left[0]} is of measured curves, which this study does not name any more: remove it")
     root = args.registry.parent
     folder = root / "published" / args.results.name
     targets = [folder / (t.name if t.parent.name == "tables" else f"{t.parent.name}_{t.name}") for t in tables]

@@ -15,7 +15,7 @@ import ase.io
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_run, in_equilibrium
+from insilico_nmr.md_checks import HostUnit, check_run, check_start, in_equilibrium
 from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import write_trajectory
 
@@ -57,8 +57,11 @@ def main() -> None:
         args.seed,
         args.member,
     )
+    structure, unit = ase.io.read(args.structure), HostUnit.parse(args.host_unit) if args.host_unit else None
+    if unit is not None:
+        check_start(structure, unit, args.structure)
     keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential, args.member)))
-    start = relax(ase.io.read(args.structure), args.potential, member=args.member)
+    start = relax(structure, args.potential, member=args.member)
     trajectory, left_out = in_equilibrium(run_md(start, args.potential, run, args.resume))
     if left_out["left_out_fraction"] > 0.45:  # starts are looked for in the first half
         print(
@@ -67,7 +70,7 @@ def main() -> None:
             file=sys.stderr,
         )
     drift = nve_drift(trajectory.frame(-1), args.potential, run, length_ps=2.0)
-    checks = check_run(trajectory, drift, HostUnit.parse(args.host_unit) if args.host_unit else None, run.damping_ps)
+    checks = check_run(trajectory, drift, unit, run.damping_ps)
     if checks.get("ligands_astray", 0) > ASTRAY:
         print(
             f"warning: {100 * checks['ligands_astray']:.1f} % of the ligands are shared by two host units or belong to "

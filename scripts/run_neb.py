@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
-from insilico_nmr import neb, vineyard
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, hash_of_program, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
 from insilico_nmr.sites import read_sites
@@ -49,7 +48,7 @@ def main() -> None:
     crystal, sites = read_crystal(args.cif), read_sites(args.sites)
     classes = sites["classes"]
     made_from = {
-        "programs": [sha256(program) for program in (__file__, neb.__file__, vineyard.__file__)],
+        "program": hash_of_program(__file__),
         "cif": sha256(args.cif),
         "sites": sha256(args.sites),
         "potential": [sha256(member_file(args.potential, member)) for member in range(args.members)],

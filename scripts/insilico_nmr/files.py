@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,13 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_of_program(script: str | Path) -> str:
+    """Hash of a program's file and of the library's modules that it has loaded: what makes its numbers."""
+    loaded = (module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0])
+    paths = sorted({str(path) for path in loaded if path} | {str(script)})
+    return hashlib.sha256("".join(sha256(path) for path in paths).encode()).hexdigest()
 
 
 def keep_state_of(folder: str | Path, *parts: object) -> None:

@@ -125,6 +125,8 @@ def run_md(
     frame_ps = run.steps_per_frame * run.timestep_fs * 1e-3
     total = round((run.equilibration_ps + run.production_ps) / frame_ps)
     skip = round(run.equilibration_ps / frame_ps)
+    if total <= skip:
+        raise InputError(f"a run of {run.production_ps:g} ps has no frame where they are {frame_ps:g} ps apart")
     per_chunk = max(1, round(chunk_ps / frame_ps))
     seeds = np.random.default_rng(run.seed).integers(1, 800_000_000, size=total // per_chunk + 1)
     state.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Is a molecular-dynamics run sound? Equilibrium, temperature, energy, and host units that must stay whole."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -40,6 +41,17 @@ def ligand_numbers(atoms: Atoms, unit: HostUnit) -> tuple[np.ndarray, np.ndarray
     if centres.size == 0:
         raise InputError(f"no {unit.centre} atom in the structure: is the host unit right?")
     return centres, bonds[centres]
+
+
+def check_start(atoms: Atoms, unit: HostUnit, path: str | Path) -> None:
+    """Raise InputError, before anything is run, where the structure of `path` has other host units than these."""
+    centres, ligands = ligand_numbers(atoms, unit)
+    bad = np.flatnonzero(ligands != unit.number)
+    if len(bad):
+        raise InputError(
+            f"{path}: {unit.centre}{centres[bad[0]]} has {ligands[bad[0]]} {unit.ligand} within {unit.cutoff:g} Å; "
+            f"expected {unit.number}: is the host unit right?"
+        )
 
 
 def units_whole(atoms: Atoms, unit: HostUnit) -> bool:

@@ -192,18 +192,22 @@ def load_model(folder: str | Path) -> TensorModel:
 
 
 def load_committee(folder: str | Path, quantity: str | None = None) -> list[TensorModel]:
-    """All members `member_<n>` of a committee folder, in order; `quantity`: what they have to predict.
+    """The members `member_<n>` of a committee folder, as many as the first was trained for, in order.
 
-    Raises InputError where there is none, where they predict something else, and where their number is another one than
-    a member was trained for.
+    quantity : what they have to predict. Those of a larger committee that was there before are left alone. Raises
+    InputError where there is none, where they predict something else, and where one is missing or of another committee.
     """
     members = sorted(Path(folder).glob("member_*"), key=lambda path: int(path.name.split("_")[1]))
     if not members:
         raise InputError(f"{folder}: no committee members (folders member_0, member_1, …)")
+    count = read_json(members[0] / "config.json").get("members", len(members))
+    if len(members) < count:
+        raise InputError(f"{members[0]} is one of {count} members, but {folder} has {len(members)}")
+    members = members[:count]
     for member in members:
-        expected = read_json(member / "config.json").get("members", len(members))
-        if expected != len(members):
-            raise InputError(f"{member} is one of {expected} members, but {folder} has {len(members)}: remove old ones")
+        expected = read_json(member / "config.json").get("members", count)
+        if expected != count:
+            raise InputError(f"{member} is one of {expected} members, {members[0]} of {count}: train both anew")
     models = [load_model(member) for member in members]
     for member, model in zip(members, models, strict=True):
         if quantity not in (None, model.quantity.name):

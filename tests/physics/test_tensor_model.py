@@ -437,13 +437,17 @@ def test_models_of_this_version_still_say_what_they_said(backbone, quantity):
     assert np.isnan(found[~known]).all()
 
 
-def test_members_left_over_from_a_larger_committee_are_named(tmp_path):
+def test_members_left_over_from_a_larger_committee_are_left_alone(tmp_path):
     for member in range(3):
-        save_model(tmp_path / f"member_{member}", untrained(dtype=torch.float32), {"members": 2})
-    with pytest.raises(InputError, match=r"is one of 2 members, but .* has 3: remove old ones"):
+        save_model(tmp_path / f"member_{member}", untrained(dtype=torch.float32), {"members": 3 if member else 2})
+    with pytest.raises(InputError, match=r"member_1 is one of 3 members, .*member_0 of 2: train both anew"):
         load_committee(tmp_path)
-    shutil.rmtree(tmp_path / "member_2")
+    save_model(tmp_path / "member_1", untrained(dtype=torch.float32), {"members": 2})
     assert len(load_committee(tmp_path)) == 2
+    shutil.rmtree(tmp_path / "member_1")
+    shutil.rmtree(tmp_path / "member_2")
+    with pytest.raises(InputError, match=r"is one of 2 members, but .* has 1"):
+        load_committee(tmp_path)
 
 
 def test_torn_and_foreign_folders_are_refused(tmp_path):

@@ -368,6 +368,16 @@ def test_published_tables_are_registered_and_replace_earlier_ones(tmp_path):
         assert rows.loc["published/made_up/rates.csv", "sha256"] == sha256(shipped)
         assert rows.loc["published/made_up/rates.csv", "level_of_theory"] == "made up"
     assert (resources / "published" / "made_up" / "summary.png").read_bytes() == b"a picture"
+    (results / "tables" / ".rates.9.partial.csv").write_text("half of")  # as a kill leaves it
+    (results / "tables" / "measured_echo_fits.csv").write_text("x\n3\n")
+    code, said = run(*command)
+    assert (code, "measured_echo_fits.csv is of measured curves" in said) == (2, True)
+    (results / "tables" / "measured_echo_fits.csv").unlink()
+    observables = {"observables": {"measured_echoes": "mine.csv"}}
+    write_json(results / "config.json", {"material": {"level_of_theory": "made up"}} | observables)
+    code, said = run(*command)
+    assert (code, "run the study without observables.measured_echoes" in said) == (2, True)
+    write_json(results / "config.json", {"material": {"level_of_theory": "made up"}})
     # Made by another target on another day: still there, and still listed.
     (results / "uncertainty" / "atoms.csv").unlink()
     assert run(*command)[0] == 0

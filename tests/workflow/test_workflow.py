@@ -48,8 +48,8 @@ def plan(folder: Path, config: dict, *arguments: str) -> subprocess.CompletedPro
 
 def test_all_studies_plan(study):
     folder, _ = study
-    for name in ("config", "test", "full", "li3n"):
-        done = snakemake("-n", "--cores", "2", "--configfile", str(ROOT / "config" / f"{name}.yaml"), folder=folder)
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        done = snakemake("-n", "--cores", "2", "--configfile", str(path), folder=folder)
         assert done.returncode == 0, done.stderr
         assert "run_kmc" in done.stdout + done.stderr
 
@@ -83,7 +83,20 @@ LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [
     [
         (lambda c: c["kmc"].update(replicsa=3), "kmc.replicsa"),
         (lambda c: c["material"].pop("structure"), "material.structure"),
+        (lambda c: c.pop("study"), "study"),
+        (lambda c: c.update(study=".."), "study"),
         (lambda c: c["md"].update(seed="many"), "md.seed"),
+        (lambda c: c["kmc"].update(seed=-5), "kmc.seed"),
+        (lambda c: c["md"].update(interval_fs=2000), "md.rates.production_ps is 6 and frames are 2000 fs apart"),
+        (lambda c: c["neb"].update(members=3), "neb.members is 3; potential.members is 2"),
+        (
+            lambda c: c.update(interactions={"members": 3, "seed": 1, "cutoff_A": 3}),
+            "interactions.members is 3; potential.members",
+        ),
+        (lambda c: c["neb"].update(paths={"supercell": [1, 1, 1], "number": 1}), "neb.paths needs the key labelled"),
+        (lambda c: c["observables"].update(reference_shielding_ppm=90), "needs tensor_model.shieldings"),
+        (lambda c: c["observables"].update(paths={"temperatures_K": [123]}), "observables.paths.temperatures_K is 123"),
+        (lambda c: c.update(dft=DFT | {"valence_electrons": {}}), "dft.valence_electrons"),
         (lambda c: c["observables"].update(temperatures_K=[300, 0]), "observables.temperatures_K"),
         (lambda c: c["observables"].update(temperatures_K=[-5]), "observables.temperatures_K"),
         (
@@ -130,6 +143,8 @@ def test_a_wrong_configuration_is_one_clear_error(study, change, expected):
         ("curves", ["curve_point", "curve_table", "curve_ratios", "plot_curves"]),
         ("silicates", ["read_silicates", "silicate_point", "curve_ratios", "plot_curves"]),
         ("uncertainty", ["train_without_fold", "judge_uncertainty", "plot_uncertainty"]),
+        ("barriers", ["converge_barriers", "plot_barriers"]),
+        ("hop_paths", ["export_hop_paths", "label_hop_path", "compare_hop_paths", "plot_hop_paths"]),
     ],
 )
 def test_what_is_no_part_of_the_study_plans(study, target, rules):
@@ -138,6 +153,8 @@ def test_what_is_no_part_of_the_study_plans(study, target, rules):
     config |= {"dft": DFT | {"convergence": convergence}, "reference_scale": SCALE | {"valence_electrons": {"Li": 3}}}
     config["active_learning"] = LEARN
     config["learning_curves"] = {"sizes": [8], "repeats": 2}
+    config["neb"] |= {"convergence": {"arrangements": 1, "supercells": [[1, 1, 1], [1, 1, 2]]}}
+    config["neb"] |= {"paths": {"supercell": [1, 1, 1], "number": 1}}
     (folder / "si29.json").write_text("{}")
     config["silicates"] = {"table": "si29.json"}
     done = plan(folder, config, target)
@@ -264,13 +281,17 @@ def test_no_code_names_a_material():
 
 def test_each_rule_names_what_a_scheduler_needs():
     for path in ROOT.glob("rules/*.smk"):
-        rules = re.split(r"\n *rule ", path.read_text())[1:]
+        _, *rules = re.split(r"\n *(rule|checkpoint|use rule) ", path.read_text())
         assert rules or path.name == "common.smk"
-        for rule in rules:
+        for kind, rule in zip(rules[::2], rules[1::2], strict=True):
             if "localrule: True" in rule:
                 continue
-            for directive in ("log:", "benchmark:", "threads:", "mem_mb=", "runtime=", "conda:"):
-                assert directive in rule, f"{path.name}: rule {rule.split(':')[0]} lacks {directive}"
+            # A rule that uses another has what it does not name; of other outputs, its log has to be another too.
+            needed = ["log:", "benchmark:"] if kind != "use rule" or "output:" in rule else []
+            if kind != "use rule":
+                needed += ["threads:", "mem_mb=", "runtime=", "conda:"]
+            for directive in needed:
+                assert directive in rule, f"{path.name}: {kind} {rule.split(':')[0]} lacks {directive}"
 
 
 def test_no_setting_hides_in_a_parameter_that_depends_on_inputs():
