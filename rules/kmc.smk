@@ -47,11 +47,43 @@ rule run_neb:
         " {params.cell} --state {params.state} --out {output} > {log} 2>&1"
 
 
+if config["potential"]["members"] > 1:
+
+    rule compare_members:
+        input:
+            code=code("compare_members"),
+            trajectories=rules.analyse_jumps.input.trajectories,
+            sites=rules.make_sites.output,
+            potential=rules.train_potential.output.config,
+            members=POTENTIAL_FILES,
+        output:
+            f"{RESULTS}/tables/member_energies.csv",
+        log:
+            f"{RESULTS}/logs/compare_members.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/compare_members.tsv"
+        priority: 15
+        conda:
+            POTENTIAL_ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        params:
+            folder=subpath(input.potential, parent=True),
+            radius=flags("sites", core_radius="core_radius_A"),
+            seed=flags("md", seed="seed"),
+        shell:
+            "python {input.code[0]} {input.trajectories} --sites {input.sites} --potential {params.folder} {params.radius}"
+            " {params.seed} --out {output} > {log} 2>&1"
+
+
 rule fit_rates:
     input:
         code=code("fit_rates"),
         counts=rules.analyse_jumps.output.counts,
         members=rules.analyse_jumps.output.members,
+        energies=rules.compare_members.output if config["potential"]["members"] > 1 else [],
         barriers=rules.run_neb.output,
         sites=rules.make_sites.output,
         neighbours=rules.analyse_jumps.output.neighbours if INTERACT else [],
@@ -81,6 +113,7 @@ rule fit_rates:
             prefactor_factor="prefactor_factor",
         ),
         mark=MARK,
+        energies=lambda wildcards, input: f"--member-energies {input.energies}" if input.energies else "",
         temperatures=" ".join(dict.fromkeys([*COLD, *HOT])),
         neighbours=lambda wildcards, input, output: (
             f"--neighbours {input.neighbours} --interactions {input.interactions}"
@@ -90,7 +123,7 @@ rule fit_rates:
         ),
     shell:
         "python {input.code[0]} {input.counts} --members {input.members} --sites {input.sites} --neb {input.barriers}"
-        " {params.flags} {params.mark} {params.neighbours}"
+        " {params.energies} {params.flags} {params.mark} {params.neighbours}"
         " --temperatures {params.temperatures} --out {output.rates} --out-members {output.members}"
         " --model {output.model} > {log} 2>&1"
 

@@ -18,8 +18,8 @@ stand for harmonic vibrations about single minima of the potential, which a mobi
 MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
 
-Where MD ran on several members of the potential's committee, what they disagree on widens the intervals
-(`rate_members.py`); --out-members has the site energies and barriers of each member's runs alone.
+What the members of the potential's committee disagree on, along the same MD (--member-energies, of
+compare_members.py), widens the intervals; --out-members has the site energies and barriers of each member's runs alone.
 
 With --neighbours ions interact: jumps are sorted by what their neighbours do to them, the model has the strength of the
 interactions as a parameter more, and its rates, like those of MD beside them, are those among the mean occupancies of
@@ -31,20 +31,21 @@ temperatures) is a systematic error of the prefactor. Rates of the model are giv
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path, write_json
+from insilico_nmr.member_energies import covariance, read_differences
 from insilico_nmr.neighbourhoods import (
     among_mean_occupancies,
     of_all_members,
     read_interactions,
     read_neighbours,
 )
-from insilico_nmr.rate_members import Fit, check_sums, widened
+from insilico_nmr.rate_members import Fit, check_sums
 from insilico_nmr.rate_shifts import STRENGTH
 from insilico_nmr.rates import (
     BOLTZMANN_EV_PER_K,
@@ -158,6 +159,17 @@ def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> list[di
     return [{"member": member} | row for row in rows]
 
 
+def with_members(model: RateModel, path: Path) -> tuple[RateModel, dict[str, float]]:
+    """The model with what the potential's data leave open in its covariance, and its standard deviations in eV by name
+    of orbit and class."""
+    differences, names = read_differences(path, model)
+    added = covariance(differences)
+    among = slice(1, 1 + len(names))
+    total = model.covariance.copy()
+    total[among, among] += added
+    return replace(model, covariance=total), dict(zip(names, np.sqrt(added.diagonal()).tolist(), strict=True))
+
+
 def barrier_rows(model: RateModel) -> list[dict]:
     """Barriers of all directed classes with their errors, for the model's file."""
     rows = ((*key, *model.barrier_eV(key)) for key in model.directed)
@@ -203,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", type=Path, help="counts of analyse_jumps.py, CSV")
     parser.add_argument("--members", type=Path, required=True, help="counts of each member of the potential, CSV")
+    parser.add_argument("--member-energies", type=Path, help="what the members make of the same MD, CSV")
     parser.add_argument("--sites", type=Path, required=True, help="sites.json")
     parser.add_argument("--neb", type=Path, help="barriers of run_neb.py, CSV")
     parser.add_argument(
@@ -251,15 +264,11 @@ def main() -> None:
         return fit_rates(sites["classes"], part, taken, args.prefactor, args.prefactor_factor, log_sd_of_all)
 
     model, spread, plain = fit(counts, radius_log_sd), None, None
+    if args.member_energies:
+        model, spread = with_members(model, args.member_energies)
     if model.interacting:
         other = fit(up_to(seen_counts, args.mark_above, args.counts))
         plain = {name: getattr(other, name) for name in ("site_energies_eV", "chi_squared", "degrees_of_freedom")}
-    unknown = "all MD is of one member of the potential"
-    if members["member"].nunique() > 1:
-        try:
-            model, spread = widened(model, fit, counts, members)
-        except InputError as error:
-            unknown = f"without the runs of one member: {error}"
     temperatures = sorted({*args.temperatures, *all_counts["temperature_K"].tolist()})
     rows = model_table(model, temperatures, found)
     if len(counts) < len(all_counts):
@@ -292,7 +301,7 @@ def main() -> None:
             "core_radius_log_sd": radius_log_sd,
             "chi_squared": model.chi_squared,
             "degrees_of_freedom": model.degrees_of_freedom,
-            "spread_of_members": asdict(spread) if spread else None,
+            "spread_of_members_eV": spread,
             "unresolved": [list(key) for key in fast],
             "assumed_from_one_jump": [list(key) for key in model.assumed],
             "barriers_held_at_zero": list(model.at_bound),
@@ -303,13 +312,10 @@ def main() -> None:
         },
     )
     if spread is None:
-        print(f"warning: what members disagree on is not in the intervals; {unknown}", file=sys.stderr)
+        print("warning: what the potential's data leave open is not in the intervals: one member", file=sys.stderr)
     else:
-        print(
-            f"members differ in ln k at {spread.temperature_K:.0f} K by "
-            + ", ".join(f"{deviation:.2f} ({name})" for name, deviation in spread.ln_rates.items()),
-            file=sys.stderr,
-        )
+        parts = ", ".join(f"{deviation:.3f} ({name})" for name, deviation in spread.items())
+        print(f"the potential's data leave open, in eV: {parts}", file=sys.stderr)
     rows = [row for number in sorted(set(members["member"])) for row in of_one_member(fit, members, number)]
     with atomic_path(args.out_members) as temporary:
         pd.DataFrame(rows, columns=MEMBER_COLUMNS).to_csv(temporary, index=False, float_format="%.6g")

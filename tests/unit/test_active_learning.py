@@ -113,12 +113,13 @@ def test_a_run_that_blows_up_leaves_its_sound_frames(loop, tmp_path, monkeypatch
     assert explore(folder, 320, tmp_path / "hotter.h5")[0] == 2
 
 
-def test_frames_with_a_broken_host_are_not_candidates(loop, tmp_path):
-    """No N keeps exactly twenty Li within 2.5 Å: not one frame is sound."""
+def test_a_host_unit_that_the_start_does_not_have_is_refused_before_anything_runs(loop, tmp_path):
+    """No N has exactly twenty Li within 2.5 Å."""
     folder, _ = loop
     unit = ("--host-unit", "N", "Li", 20, 2.5)
     code, said = explore(folder, 330, tmp_path / "broken.h5", *unit)
-    assert (code, "not one sound frame at 330 K" in said) == (2, True)
+    assert (code, "expected 20: is the host unit right?" in said) == (2, True)
+    assert "ps" not in said
 
 
 def test_validation_refuses_groups_that_were_trained_on(loop, tmp_path):

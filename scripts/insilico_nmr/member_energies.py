@@ -1,0 +1,78 @@
+"""What the members of a potential's committee make of site energies and barriers, along MD that any of them ran.
+
+First-order perturbation of free energies (R. W. Zwanzig, J. Chem. Phys. 22, 1420 (1954)): for a member m a barrier is
+higher than for the member that ran by the mean of E_m − E_ran over configurations at its top, less that where the ion
+still was on its site. All members see the same configurations, so that chance is nearly out of their differences, which
+numbers of jumps in runs of each member's own would be full of.
+
+With member 0 as the reference, D_m = E_m − E_0 of a frame is taken to be a constant of the run plus ε_m(o) for every
+ion on an orbit o; from an ion between two sites its barrier top is what is left of D_m when all others have had theirs.
+"""
+
+import numpy as np
+import pandas as pd
+
+from insilico_nmr.events import Assignment, Jumps
+from insilico_nmr.few_values import over_members, widening
+from insilico_nmr.rates import RateModel
+from insilico_nmr.sites import site_orbits
+from insilico_nmr.tables import read_table
+
+COLUMNS = ["member", "quantity", "name", "difference_eV", "standard_error_eV", "configurations"]
+SITE, TOP = "site_energy", "barrier_top"
+
+
+def tops(assignment: Assignment, jumps: Jumps) -> np.ndarray:
+    """Frame of each jump (J,) that is nearest to its top: halfway between the last one in the core that the ion leaves
+    and the first in the one it enters; the one before it enters where there is none between."""
+    arrived = np.round(jumps.time_s / assignment.frame_s).astype(int)
+    frames = np.empty(len(arrived), int)
+    for n, (end, ion) in enumerate(zip(arrived, jumps.ion, strict=True)):
+        inside = np.flatnonzero(~assignment.outside[:end, ion])
+        left = inside[-1] if len(inside) else 0
+        frames[n] = max((left + end) // 2, left) if end - left > 1 else end - 1
+    return frames
+
+
+def ions_by_orbit(assignment: Assignment) -> np.ndarray:
+    """Ions assigned to each orbit in the order of the network, and those of them that are in no core, (F, 2 O)."""
+    labels = site_orbits(assignment.sites)
+    number = {label: n for n, label in enumerate(dict.fromkeys(labels))}
+    of_site = np.array([number[label] for label in labels])[assignment.site]
+    assigned = [of_site == n for n in range(len(number))]
+    return np.stack([some.sum(axis=1) for some in [*assigned, *(one & assignment.outside for one in assigned)]], axis=1)
+
+
+def site_differences(counts: list[np.ndarray], differences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """ε of all orbits over the first and of being in no core (2 O, M), eV, and standard errors, from frames of each
+    run: `ions_by_orbit` (F, 2 O) and D (F, M). 0 for what does not change."""
+    x = np.concatenate([run - run.mean(axis=0) for run in counts])[:, 1:]  # all ions are somewhere
+    y = np.concatenate([run - run.mean(axis=0) for run in differences])
+    inverse = np.linalg.pinv(x.T @ x, rcond=1e-9)
+    slopes = inverse @ x.T @ y
+    left = ((y - x @ slopes) ** 2).sum(axis=0) / max(1, len(y) - x.shape[1] - len(counts))
+    first = np.zeros((1, y.shape[1]))
+    return np.vstack([first, slopes]), np.vstack([first, np.sqrt(np.outer(inverse.diagonal(), left))])
+
+
+def read_differences(path, model: RateModel) -> tuple[np.ndarray, list[str]]:
+    """Parameters of the rate model by member (M, P), eV, as differences from member 0, NaN for a class of which no jump
+    was seen, and the parameters' names. Raises InputError for another network's table."""
+    table = read_table(path, ["member", "difference_eV"], ["quantity", "name"])
+    names = [*((SITE, name) for name in model.orbits[1:]), *((TOP, name) for name, _, _ in model.classes)]
+    wide = table.pivot_table(index="member", columns=["quantity", "name"], values="difference_eV")
+    return wide.reindex(columns=pd.MultiIndex.from_tuples(names)).to_numpy(), [name for _, name in names]
+
+
+def covariance(differences: np.ndarray) -> np.ndarray:
+    """Covariance (P, P), eV², of parameters by the data of the potential, from those of its members (M, P).
+
+    Stretched for what members share of their data and widened for so few (`few_values`). A parameter that is not known
+    (NaN) has the largest variance of the others and no covariance.
+    """
+    count = len(differences)
+    known = np.isfinite(differences).all(axis=0)
+    found = np.zeros((differences.shape[1],) * 2)
+    found[np.ix_(known, known)] = np.atleast_2d(np.cov(differences[:, known].T, ddof=1))
+    found[~known, ~known] = found.diagonal().max(initial=0.0)
+    return over_members(count) * widening(count) ** 2 * found
