@@ -88,7 +88,7 @@ LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [
         (lambda c: c["md"].update(seed="many"), "md.seed"),
         (lambda c: c["kmc"].update(seed=-5), "kmc.seed"),
         (lambda c: c["md"].update(interval_fs=2000), "md.rates.production_ps is 6 and frames are 2000 fs apart"),
-        (lambda c: c["neb"].update(members=3), "neb.members is 3; potential.members is 2"),
+        (lambda c: c["neb"].update(members=4), "neb.members is 4; potential.members is 3"),
         (
             lambda c: c.update(interactions={"members": 3, "seed": 1, "cutoff_A": 3}),
             "interactions.members is 3; potential.members",
