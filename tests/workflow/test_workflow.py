@@ -90,8 +90,8 @@ LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [
         (lambda c: c["md"].update(interval_fs=2000), "md.rates.production_ps is 6 and frames are 2000 fs apart"),
         (lambda c: c["neb"].update(members=4), "neb.members is 4; potential.members is 3"),
         (
-            lambda c: c.update(interactions={"members": 3, "seed": 1, "cutoff_A": 3}),
-            "interactions.members is 3; potential.members",
+            lambda c: c.update(interactions={"members": 4, "seed": 1, "cutoff_A": 3}),
+            "interactions.members is 4; potential.members",
         ),
         (lambda c: c["neb"].update(paths={"supercell": [1, 1, 1], "number": 1}), "neb.paths needs the key labelled"),
         (lambda c: c["observables"].update(reference_shielding_ppm=90), "needs tensor_model.shieldings"),
