@@ -69,16 +69,14 @@ def check_sections():
             f"md.rates.temperatures_K are all above md.rates.mark_above_K, {rates['mark_above_K']:g}: no run is left for "
             "the rate model"
         )
-    runs = {"md.rates": config["md"], "md.tensors": config["md"]}
+    runs = {f"md.{part}": config["md"] | config["md"][part] for part in ("rates", "tensors")}
     if "vibrations" in config["observables"]:
         runs["observables.vibrations"] = config["observables"]["vibrations"]
-    for name, spaced in runs.items():
-        *_, last = name.split(".")
-        length_ps = (spaced if last == "vibrations" else spaced[last])["production_ps"]
-        if length_ps < LEAST_FRAMES * spaced["interval_fs"] / 1000:
+    for name, run in runs.items():
+        if run["production_ps"] < LEAST_FRAMES * run["interval_fs"] / 1000:
             raise InputError(
-                f"{name}.production_ps is {length_ps:g} and frames are {spaced['interval_fs']:g} fs apart: expected a "
-                f"run of {LEAST_FRAMES} frames or more"
+                f"{name}.production_ps is {run['production_ps']:g} and frames are {run['interval_fs']:g} fs apart: "
+                f"expected a run of {LEAST_FRAMES} frames or more"
             )
     if not any(config["observables"].get("direction", [1])):
         raise InputError("observables.direction is [0, 0, 0]: not a direction of the field")

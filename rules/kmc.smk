@@ -47,7 +47,9 @@ rule run_neb:
         " {params.cell} --state {params.state} --out {output} > {log} 2>&1"
 
 
-if config["potential"]["members"] > 1:
+MEMBER_ENERGIES = f"{RESULTS}/tables/member_energies.csv" if config["potential"]["members"] > 1 else []
+
+if MEMBER_ENERGIES:
 
     rule compare_members:
         input:
@@ -57,7 +59,7 @@ if config["potential"]["members"] > 1:
             potential=rules.train_potential.output.config,
             members=POTENTIAL_FILES,
         output:
-            f"{RESULTS}/tables/member_energies.csv",
+            MEMBER_ENERGIES,
         log:
             f"{RESULTS}/logs/compare_members.log",
         benchmark:
@@ -83,7 +85,7 @@ rule fit_rates:
         code=code("fit_rates"),
         counts=rules.analyse_jumps.output.counts,
         members=rules.analyse_jumps.output.members,
-        energies=rules.compare_members.output if config["potential"]["members"] > 1 else [],
+        energies=MEMBER_ENERGIES,
         barriers=rules.run_neb.output,
         sites=rules.make_sites.output,
         neighbours=rules.analyse_jumps.output.neighbours if INTERACT else [],

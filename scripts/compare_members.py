@@ -48,7 +48,8 @@ def main() -> None:
 
     sites = read_sites(args.sites)
     directed = directed_classes(sites)
-    labels = list(dict.fromkeys(site_orbits(sites)))
+    orbit = site_orbits(sites)
+    labels = list(dict.fromkeys(orbit))
     runs = [read_trajectory(path) for path in args.trajectories]
     symbols = set(runs[0].frame(0).get_chemical_symbols())
     members = [calculator(args.potential, symbols, member) for member in range(load_members(args.potential))]
@@ -60,19 +61,19 @@ def main() -> None:
         frames = run.evenly_spaced(args.frames)
         counts.append(by_orbit[frames])
         at_rest.append(differences(run, frames, members))
-        top = tops(assignment, jumps)
         names = np.array([directed[kind][0] if kind >= 0 else "" for kind in jumps.kind])
         for name in dict.fromkeys(entry["name"] for entry in sites["classes"]):
             mine = np.flatnonzero(names == name)
             mine = np.sort(rng.permutation(mine)[: args.jumps])
             if len(mine) == 0:
                 continue
-            others = by_orbit[top[mine]] - counts[-1].mean(axis=0)
+            top, each = tops(assignment, jumps, mine), np.arange(len(mine))
+            others = by_orbit[top] - counts[-1].mean(axis=0)
             # Until it arrives the ion counts as on the site that it left.
-            home = [labels.index(site_orbits(sites)[jumps.start[n]]) for n in mine]
-            others[np.arange(len(mine)), home] -= 1
-            others[np.arange(len(mine)), np.add(home, len(labels))] -= assignment.outside[top[mine], jumps.ion[mine]]
-            found = differences(run, top[mine], members) - at_rest[-1].mean(axis=0)
+            home = np.array([labels.index(orbit[start]) for start in jumps.start[mine]])
+            others[each, home] -= 1
+            others[each, home + len(labels)] -= assignment.outside[top, jumps.ion[mine]]
+            found = differences(run, top, members) - at_rest[-1].mean(axis=0)
             crossed += [(name, *row) for row in zip(others, found, strict=True)]
         print(f"run {number + 1}/{len(runs)}", file=sys.stderr)
     energies, errors = site_differences(counts, at_rest)

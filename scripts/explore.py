@@ -14,7 +14,7 @@ from insilico_nmr.dataset import CLOSEST_DISTANCE
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import keep_state_of, sha256
 from insilico_nmr.md import Run, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_start, units_whole
+from insilico_nmr.md_checks import HostUnit, host_unit_of, units_whole
 from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from matscipy.neighbours import neighbour_list
@@ -47,9 +47,8 @@ def main() -> None:
     args = parser.parse_args()
 
     run = Run(args.temperature, 0.0, args.length_ps, args.timestep_fs, args.interval_fs, args.damping_ps, args.seed)
-    structure, unit = ase.io.read(args.structure), HostUnit.parse(args.host_unit) if args.host_unit else None
-    if unit is not None:
-        check_start(structure, unit, args.structure)
+    structure = ase.io.read(args.structure)
+    unit = host_unit_of(args.host_unit, structure, args.structure)
     keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential)))
     start = relax(structure, args.potential)
     trajectory = run_md(start, args.potential, run, args.resume, chunk_ps=5 * args.interval_fs * 1e-3, partial=True)

@@ -31,6 +31,7 @@ temperatures) is a systematic error of the prefactor. Rates of the model are giv
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ from insilico_nmr.neighbourhoods import (
     read_interactions,
     read_neighbours,
 )
-from insilico_nmr.rate_members import Fit, check_sums
+from insilico_nmr.rate_members import check_sums
 from insilico_nmr.rate_shifts import STRENGTH
 from insilico_nmr.rates import (
     BOLTZMANN_EV_PER_K,
@@ -145,7 +146,7 @@ def without(directed: list[tuple[str, str, str]], counts: pd.DataFrame) -> pd.Da
     return counts[~keys.isin(directed)].reset_index(drop=True)
 
 
-def of_one_member(fit: Fit, member_counts: pd.DataFrame, member: int) -> list[dict]:
+def of_one_member(fit: Callable[[pd.DataFrame], RateModel], member_counts: pd.DataFrame, member: int) -> list[dict]:
     """Rows of one member's runs alone: attempt frequency, site energies and barriers, or why there are none."""
     try:
         model = fit(member_counts[member_counts["member"] == member].reset_index(drop=True))

@@ -15,7 +15,7 @@ import ase.io
 from insilico_nmr.errors import run_script
 from insilico_nmr.files import keep_state_of, sha256, write_json
 from insilico_nmr.md import Run, nve_drift, relax, run_md
-from insilico_nmr.md_checks import HostUnit, check_run, check_start, in_equilibrium
+from insilico_nmr.md_checks import check_run, host_unit_of, in_equilibrium
 from insilico_nmr.potential import member_file
 from insilico_nmr.trajectory import write_trajectory
 
@@ -57,9 +57,8 @@ def main() -> None:
         args.seed,
         args.member,
     )
-    structure, unit = ase.io.read(args.structure), HostUnit.parse(args.host_unit) if args.host_unit else None
-    if unit is not None:
-        check_start(structure, unit, args.structure)
+    structure = ase.io.read(args.structure)
+    unit = host_unit_of(args.host_unit, structure, args.structure)
     keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential, args.member)))
     start = relax(structure, args.potential, member=args.member)
     trajectory, left_out = in_equilibrium(run_md(start, args.potential, run, args.resume))

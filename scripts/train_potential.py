@@ -23,9 +23,9 @@ PAIR_MIN_A = 0.5
 TRIO_MIN_A = 1.2  # or less, where bonds are short
 
 
-def groups_of(frames: list[Atoms], chosen: np.ndarray) -> set[str]:
-    """Groups of the frames `chosen` (indices)."""
-    return {str(frames[i].info["group"]) for i in chosen}
+def groups_of(frames: list[Atoms], chosen: np.ndarray) -> list[str]:
+    """Groups of the frames `chosen` (indices), in their order: that of a set would round sums anew in every run."""
+    return list(dict.fromkeys(str(frames[i].info["group"]) for i in chosen))
 
 
 def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> dict:

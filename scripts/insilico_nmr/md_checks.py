@@ -43,8 +43,12 @@ def ligand_numbers(atoms: Atoms, unit: HostUnit) -> tuple[np.ndarray, np.ndarray
     return centres, bonds[centres]
 
 
-def check_start(atoms: Atoms, unit: HostUnit, path: str | Path) -> None:
-    """Raise InputError, before anything is run, where the structure of `path` has other host units than these."""
+def host_unit_of(words: list[str] | None, atoms: Atoms, path: str | Path) -> HostUnit | None:
+    """The unit that a command line names, if it does. Raises InputError, before anything is run, where the structure of
+    `path` has other ones."""
+    if not words:
+        return None
+    unit = HostUnit.parse(words)
     centres, ligands = ligand_numbers(atoms, unit)
     bad = np.flatnonzero(ligands != unit.number)
     if len(bad):
@@ -52,6 +56,7 @@ def check_start(atoms: Atoms, unit: HostUnit, path: str | Path) -> None:
             f"{path}: {unit.centre}{centres[bad[0]]} has {ligands[bad[0]]} {unit.ligand} within {unit.cutoff:g} Å; "
             f"expected {unit.number}: is the host unit right?"
         )
+    return unit
 
 
 def units_whole(atoms: Atoms, unit: HostUnit) -> bool:

@@ -22,16 +22,15 @@ COLUMNS = ["member", "quantity", "name", "difference_eV", "standard_error_eV", "
 SITE, TOP = "site_energy", "barrier_top"
 
 
-def tops(assignment: Assignment, jumps: Jumps) -> np.ndarray:
-    """Frame of each jump (J,) that is nearest to its top: halfway between the last one in the core that the ion leaves
-    and the first in the one it enters; the one before it enters where there is none between."""
-    arrived = np.round(jumps.time_s / assignment.frame_s).astype(int)
-    frames = np.empty(len(arrived), int)
-    for n, (end, ion) in enumerate(zip(arrived, jumps.ion, strict=True)):
+def tops(assignment: Assignment, jumps: Jumps, chosen: np.ndarray) -> np.ndarray:
+    """Frame of each of the jumps `chosen` (n,) that is nearest to its top: halfway between the last one in the core
+    that the ion leaves and the first in the one it enters; the one before it enters where there is none between."""
+    arrived = np.round(jumps.time_s[chosen] / assignment.frame_s).astype(int)
+    frames = []
+    for end, ion in zip(arrived, jumps.ion[chosen], strict=True):
         inside = np.flatnonzero(~assignment.outside[:end, ion])
-        left = inside[-1] if len(inside) else 0
-        frames[n] = max((left + end) // 2, left) if end - left > 1 else end - 1
-    return frames
+        frames.append((end + (inside[-1] if len(inside) else 0)) // 2)
+    return np.array(frames)
 
 
 def ions_by_orbit(assignment: Assignment) -> np.ndarray:
@@ -57,7 +56,7 @@ def site_differences(counts: list[np.ndarray], differences: list[np.ndarray]) ->
 
 def read_differences(path, model: RateModel) -> tuple[np.ndarray, list[str]]:
     """Parameters of the rate model by member (M, P), eV, as differences from member 0, NaN for a class of which no jump
-    was seen, and the parameters' names. Raises InputError for another network's table."""
+    was seen, and the parameters' names. Raises InputError as `read_table` does."""
     table = read_table(path, ["member", "difference_eV"], ["quantity", "name"])
     names = [*((SITE, name) for name in model.orbits[1:]), *((TOP, name) for name, _, _ in model.classes)]
     wide = table.pivot_table(index="member", columns=["quantity", "name"], values="difference_eV")

@@ -1,14 +1,9 @@
 """Counts of jumps in the runs of each member of a potential's committee."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.rates import RateModel
-
-Fit = Callable[[pd.DataFrame], RateModel]
 
 
 def _keys(counts: pd.DataFrame) -> list[str]:

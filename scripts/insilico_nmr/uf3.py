@@ -324,6 +324,7 @@ class LeastSquares:
 
     def __init__(self, frames: list[Atoms], basis: Basis, weights: Weights):
         self.basis, self.weights = basis, weights
+        self.penalty = _penalty(basis, weights.ridge, weights.curvature)
         self.coverage: dict[str, np.ndarray] = {}  # (F,), summed values of the splines
         self.seen: dict[str, list[list[np.ndarray]]] = {}
         for atoms in frames:
@@ -372,7 +373,7 @@ class LeastSquares:
         gram, moment, pairs = (sum(parts) for parts in zip(*(self.groups[name] for name in groups), strict=True))
         moment = moment - pairs @ prior[self.pairs]
         columns = self.columns[moved]
-        penalty = _penalty(self.basis, self.weights.ridge, self.weights.curvature)[columns][:, columns].toarray()
+        penalty = self.penalty[columns][:, columns].toarray()
         coefficients = prior.copy()
         coefficients[columns] += cho_solve(cho_factor(gram[moved][:, moved] + penalty), moment[moved])
         return coefficients
