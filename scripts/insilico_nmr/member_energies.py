@@ -12,6 +12,7 @@ ion on an orbit o; from an ion between two sites its barrier top is what is left
 import numpy as np
 import pandas as pd
 
+from insilico_nmr.errors import InputError
 from insilico_nmr.events import Assignment, Jumps
 from insilico_nmr.few_values import over_members, widening
 from insilico_nmr.rates import RateModel
@@ -56,9 +57,16 @@ def site_differences(counts: list[np.ndarray], differences: list[np.ndarray]) ->
 
 def read_differences(path, model: RateModel) -> tuple[np.ndarray, list[str]]:
     """Parameters of the rate model by member (M, P), eV, as differences from member 0, NaN for a class of which no jump
-    was seen, and the parameters' names. Raises InputError as `read_table` does."""
+    was seen, and the parameters' names. Raises InputError as `read_table` does, and for orbits or classes that the
+    model has not, or orbits that the table misses: it is of other sites.
+    """
     table = read_table(path, ["member", "difference_eV"], ["quantity", "name"])
-    names = [*((SITE, name) for name in model.orbits[1:]), *((TOP, name) for name, _, _ in model.classes)]
+    sites = [(SITE, name) for name in model.orbits[1:]]
+    names = [*sites, *((TOP, name) for name, _, _ in model.classes)]
+    given = set(table[["quantity", "name"]].itertuples(index=False, name=None))
+    if strange := (given - set(names)) | (set(sites) - given):
+        found = ", ".join(sorted(f"{quantity} {name}" for quantity, name in strange))
+        raise InputError(f"{path}: {found}: in the table or in the rate model, not in both; is it of other sites?")
     wide = table.pivot_table(index="member", columns=["quantity", "name"], values="difference_eV")
     return wide.reindex(columns=pd.MultiIndex.from_tuples(names)).to_numpy(), [name for _, name in names]
 

@@ -444,6 +444,15 @@ def test_what_members_disagree_on_is_in_the_intervals_and_named(counted):
     assert wide**2 - before**2 == pytest.approx((spread["aa"] / (BOLTZMANN_EV_PER_K * 600)) ** 2, rel=1e-3)
 
 
+def test_energies_of_members_on_other_sites_are_refused(counted):
+    rows = [(0, "site_energy", "B", 0.0), (1, "site_energy", "B", 0.01), (1, "barrier_top", "ac", 0.0)]
+    columns = ["member", "quantity", "name", "difference_eV"]
+    pd.DataFrame(rows, columns=columns).to_csv(counted / "energies.csv", index=False)
+    code, said = run_fit(counted, "--member-energies", counted / "energies.csv")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "energies.csv: barrier_top ac: in the table or in the rate model, not in both" in said
+
+
 def test_counts_of_members_add_up_and_each_has_its_own_model(counted):
     """Two members, one of which makes the jumps of aa 4 times as often as the other and those of ab alike."""
     one = pd.read_csv(counted / "member_counts.csv")
