@@ -26,6 +26,7 @@ from insilico_nmr.dataset import (
     efg,
     label_names,
     labelled,
+    near_copies,
     structure_key,
     tensors_of,
     write_dataset,
@@ -34,6 +35,7 @@ from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.readers.detect import read_output
 from insilico_nmr.registry import check_registered, read_registry
 
+NEAR_COPY_A = 0.05  # rms; at 100 K two snapshots of one crystal are three times as far apart
 UNLIKELY_RATIO = 20  # of field gradients of one element, between groups of snapshots
 
 
@@ -110,6 +112,17 @@ def warn_of_units(frames: list[Atoms], origins: list[Path]) -> None:
             )
 
 
+def warn_of_near_copies(frames: list[Atoms], names: list[str]) -> None:
+    """Say where frames of two groups are all but the same, so that one held out is known from the other."""
+    for distance, *pair in near_copies(frames, NEAR_COPY_A).values():
+        first, second = (f"{names[number]} (group {frames[number].info['group']})" for number in pair)
+        print(
+            f"warning: {first} and {second} are {distance:.2g} Å (rms) apart; where one group is held out, the other "
+            "tells of it: put them in one",
+            file=sys.stderr,
+        )
+
+
 def summary(frames: list[Atoms]) -> str:
     """How many atoms of each element have each tensor."""
     parts = []
@@ -161,6 +174,7 @@ def main() -> None:
     if not args.allow_mixed_levels:
         check_one_level(frames, "all files" if len(args.files) > 1 else args.files[0], names)
     warn_of_units(frames, origins)
+    warn_of_near_copies(frames, names)
     frames = joined(frames, names)
     write_dataset(args.out, frames)
     print(

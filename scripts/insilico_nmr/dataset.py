@@ -347,6 +347,33 @@ def _groups_by_phase(frames: list[Atoms]) -> dict[tuple[str, str], list[str]]:
     return {phase: phases[phase] for phase in sorted(phases)}
 
 
+def near_copies(frames: list[Atoms], distance_A: float) -> dict[tuple[str, str], tuple[float, int, int]]:
+    """Pairs of groups of which some frames are near copies: the closest two of them, as (distance, frame, frame).
+
+    Frames of the same atoms in the same order, in cells that differ by less than 2 %; their distance is the root of
+    the mean squared displacement of the atoms (nearest images, centres of mass aside), Å, below `distance_A`.
+    """
+    alike = defaultdict(list)
+    for number, atoms in enumerate(frames):
+        alike[atoms.numbers.tobytes()].append(number)
+    found: dict[tuple[str, str], tuple[float, int, int]] = {}
+    for numbers in alike.values():
+        places = np.array([frames[number].get_scaled_positions(wrap=False) for number in numbers])
+        cells = np.array([frames[number].cell.array for number in numbers])
+        groups = np.array([str(frames[number].info["group"]) for number in numbers])
+        for n in range(1, len(numbers)):
+            strain = np.abs(cells[:n] - cells[n]).max(axis=(1, 2)) / np.linalg.norm(cells[n], axis=1).min()
+            others = np.flatnonzero((groups[:n] != groups[n]) & (strain < 0.02))
+            moved = places[others] - places[n]
+            moved -= np.round(moved)
+            moved = (moved - moved.mean(axis=1, keepdims=True)) @ cells[n]
+            for other, distance in zip(others, np.sqrt((moved**2).sum(axis=2).mean(axis=1)), strict=True):
+                pair = tuple(sorted((groups[other], groups[n])))
+                if distance < min(distance_A, found.get(pair, (np.inf,))[0]):
+                    found[pair] = (float(distance), numbers[other], numbers[n])
+    return found
+
+
 def leave_group_out_folds(
     frames: list[Atoms], n_folds: int | None = None, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:

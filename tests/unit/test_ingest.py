@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from insilico_nmr.dataset import efg, label_names, ms, read_dataset, write_dataset
+from insilico_nmr.dataset import efg, label_names, ms, near_copies, read_dataset, write_dataset
 from insilico_nmr.files import sha256
 from insilico_nmr.readers import magres
 from programs import run
@@ -125,6 +125,26 @@ def test_no_label_is_lost_in_whichever_order_outputs_are_joined(tmp_path):
     write_dataset(tmp_path / "ms.extxyz", [shielding])
     code, said = run("ingest", *files, "--out", tmp_path / "o.extxyz")
     assert (code, "charge is" in said) == (2, True)
+
+
+def test_near_copies_in_two_groups_are_pointed_at(tmp_path):
+    frames = read_dataset(DATASET)
+    assert not near_copies(frames, 0.05)
+    moved = frames[3].copy()
+    moved.info["group"] = "a fs later"
+    moved.rattle(0.01, seed=1)
+    moved.translate([0.3, 0.0, 5.0])  # makes no difference, nor does another image of an atom
+    moved.positions[0] += moved.cell[0]
+    ((pair, (distance, *numbers)),) = near_copies([*frames, moved], 0.05).items()
+    assert (set(pair), numbers) == ({"a fs later", frames[3].info["group"]}, [3, len(frames)])
+    assert distance == pytest.approx(0.01 * np.sqrt(3), rel=0.2)
+    moved.calc = None
+    write_dataset(tmp_path / "later.extxyz", [moved])
+    code, said = run(
+        "ingest", DATASET, tmp_path / "later.extxyz", "--allow-mixed-levels", "--out", tmp_path / "o.extxyz"
+    )
+    assert code == 0, said
+    assert f"warning: {DATASET}, frame 3 (group {frames[3].info['group']}) and {tmp_path}/later.extxyz, frame 0" in said
 
 
 def test_field_gradients_in_a_larger_unit_are_pointed_at(tmp_path):
