@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.style import DOUBLE_MM, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import only_errors, read_table
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-ELSEWHERE = ["elsewhere", "elsewhere_sd_rates"]
-COLUMNS = ["temperature_K", "mixing_time_s", *ELSEWHERE]
-COLUMNS += ["first_kHz", "second_kHz", "intensity_per_kHz2"]
+ERRORS = ["elsewhere_se_sampling", "elsewhere_sd_rates"]
+COLUMNS = ["temperature_K", "mixing_time_s", "elsewhere", *ERRORS, "first_kHz", "second_kHz", "intensity_per_kHz2"]
 
 
 def duration(seconds: float) -> str:
@@ -23,10 +22,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def part(elsewhere: float, sd: float) -> str:
+def part(rows: pd.DataFrame) -> str:
     """The part of the ions that is elsewhere after mixing, in words, with one standard deviation where it is known."""
-    percent, error = (round(100 * value, 6) for value in (elsewhere, sd))  # rounding leaves 1e-14 of nothing
-    return f"{percent:.2g} % elsewhere" if np.isnan(sd) else f"{percent:.2g} ± {error:.2g} % elsewhere"
+    # Rounding leaves 1e-14 of nothing.
+    percent, error = (round(100 * values.iloc[0], 6) for values in (rows["elsewhere"], total(rows, ERRORS)))
+    known = rows[ERRORS].iloc[0].notna().any()
+    return f"{percent:.2g} ± {error:.2g} % elsewhere" if known else f"{percent:.2g} % elsewhere"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -36,11 +37,10 @@ def draw(table: pd.DataFrame) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(times), sharey=True))
     norm = PowerNorm(0.4, 0, table["intensity_per_kHz2"].max())
     for axes, time, name in zip(panels, times, "abcdefgh", strict=False):
-        grid = table[table["mixing_time_s"] == time].pivot(
-            index="second_kHz", columns="first_kHz", values="intensity_per_kHz2"
-        )
+        rows = table[table["mixing_time_s"] == time]
+        grid = rows.pivot(index="second_kHz", columns="first_kHz", values="intensity_per_kHz2")
         image = axes.pcolormesh(grid.columns, grid.index, grid, norm=norm, cmap="magma_r", rasterized=True)
-        axes.set_title(f"{duration(time)}, {part(*table.loc[table['mixing_time_s'] == time, ELSEWHERE].iloc[0])}")
+        axes.set_title(f"{duration(time)}, {part(rows)}")
         axes.set(xlabel="before mixing (kHz)", aspect="equal")
         letter(axes, name)
     panels[0].set_ylabel(f"after mixing at {table['temperature_K'].iloc[0]:g} K (kHz)")

@@ -3,13 +3,15 @@
 Jumps during mixing are kinetic Monte Carlo's. Those during both evolution periods are of the Markov process of
 simulate_spectra.py. Of a powder, or of a single crystal (--direction).
 
-`elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_sd_rates`: its standard
-deviation by the rate model, from propagators of that model moved (--moved), empty without. Beyond the last time of a
-moved propagator its part stays what it is there. Mixing times that the propagator does not know are left out.
+`elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_se_sampling`: its standard
+error over replicas; `elsewhere_sd_rates`: its standard deviation by the rate model, from propagators of that model
+moved (--moved), empty without. Beyond the last time of a moved propagator its part stays what it is there. Mixing times
+that the propagator does not know are left out.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from insilico_nmr.echo import is_known, load_observed
 from insilico_nmr.effective_process import generator_of
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
+from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.tables import significant
@@ -64,6 +67,7 @@ def main() -> None:
     tables = []
     for time, joint, spectrum in zip(mixing_times_s, joints, spectra, strict=True):
         elsewhere = 1 - np.trace(joint)
+        replicas = [joint_at(replace(propagator, joint=one), time) for one in propagator.replicas]
         changes = [1 - np.trace(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
         tables.append(
             pd.DataFrame(
@@ -71,6 +75,7 @@ def main() -> None:
                     "temperature_K": propagator.temperature_K,
                     "mixing_time_s": time,
                     "elsewhere": elsewhere,
+                    "elsewhere_se_sampling": error_over_replicas(np.trace(replicas, axis1=1, axis2=2)),
                     "elsewhere_sd_rates": np.linalg.norm(changes) if moved else np.nan,
                     "first_kHz": first,
                     "second_kHz": second,

@@ -10,6 +10,7 @@ import simulate_exchange
 from insilico_nmr.echo import Propagator
 from insilico_nmr.errors import InputError
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
+from insilico_nmr.few_values import widening
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import quadrupolar_frequency, zcw
@@ -227,7 +228,7 @@ def test_the_rate_model_says_how_well_the_part_elsewhere_is_known(tmp_path, monk
     command += ["--mixing-times-s", *map(str, times), "--out", "exchange.csv"]
     monkeypatch.setattr(sys, "argv", [*command, "--moved", "moved_1.nc", "moved_2.nc"])
     simulate_exchange.main()
-    found = pd.read_csv("exchange.csv").groupby("mixing_time_s")[["elsewhere", "elsewhere_sd_rates"]].first()
+    found = pd.read_csv("exchange.csv").groupby("mixing_time_s").first()
 
     def elsewhere(rate, time):
         return (1 - np.exp(-2 * rate * time)) / 2
@@ -237,6 +238,10 @@ def test_the_rate_model_says_how_well_the_part_elsewhere_is_known(tmp_path, monk
         changes = [elsewhere(20, min(time, 0.1)) - elsewhere(10, time), elsewhere(5, time) - elsewhere(10, time)]
         assert found.loc[time, "elsewhere_sd_rates"] == pytest.approx(np.hypot(*changes), abs=3e-3)
     assert found.loc[0.02, "elsewhere_sd_rates"] > 0.1
+    # Three replicas of k as it is and two hundredths off it, at 2kt = 0.4
+    scatter = 0.02 * 10 * 0.02 * np.exp(-0.4) / np.sqrt(3) * widening(3)
+    assert found.loc[0.02, "elsewhere_se_sampling"] == pytest.approx(scatter, rel=0.05)
+    assert found.loc[0.0, "elsewhere_se_sampling"] == 0
     monkeypatch.setattr(sys, "argv", command)
     simulate_exchange.main()
     assert pd.read_csv("exchange.csv")["elsewhere_sd_rates"].isna().all()
