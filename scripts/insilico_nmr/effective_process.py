@@ -3,7 +3,8 @@
 A generator from P at one lag (`effective_flows`) keeps that time scale, ways back included, and loses faster ones: of a
 correlation that has decayed by then the logarithm is noise. So sites among which ions have come to equilibrium before
 get their flows from the lag at which they did (`_met`), and all others from one lag: the one whose process has the
-correlation function ⟨V(0):V(t)⟩ nearest to that of kinetic Monte Carlo. How near, `misfit` tells.
+correlation function ⟨V(0):V(t)⟩ nearest to that of kinetic Monte Carlo, its own scatter over replicas included, without
+which a lag that few ions jump within would do as well as any. How near, `misfit` tells.
 """
 
 import sys
@@ -36,12 +37,23 @@ def generator_of(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
 
 def misfit(propagator: Propagator, tensors: np.ndarray, generator: np.ndarray) -> float:
     """Largest difference of a generator's ⟨V(0):V(t)⟩ from the propagator's, over its start; tensors (S, 3, 3)."""
-    populations, kernel = propagator.populations, tensor_kernel(tensors)
-    held = np.ix_(populations > 0, populations > 0)
-    rates, modes = modes_of_one_ion((generator * populations)[held], populations[populations > 0])
-    modelled = np.einsum("an,ab,bn->n", modes, kernel[held], modes) @ np.exp(np.outer(rates, propagator.time_s))
-    counted = contract(kernel, propagator.joint)
-    return float(np.abs(modelled - counted).max() / (np.diag(kernel) @ populations))
+    modelled = _correlation(generator * propagator.populations, propagator, tensors)
+    counted, start = _counted(propagator, tensors)
+    return float(np.abs(modelled - counted).max() / start)
+
+
+def _correlation(flows: np.ndarray, propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
+    """⟨V(0):V(t)⟩ (..., T) of processes of `flows` (..., S, S), at the times of the propagator."""
+    held = propagator.populations > 0
+    rates, modes = modes_of_one_ion(flows[..., held, :][..., held], propagator.populations[held])
+    sizes = np.einsum("...an,ab,...bn->...n", modes, tensor_kernel(tensors[held]), modes)
+    return (sizes[..., None, :] @ np.exp(rates[..., None] * propagator.time_s))[..., 0, :]
+
+
+def _counted(propagator: Propagator, tensors: np.ndarray) -> tuple[np.ndarray, float]:
+    """⟨V(0):V(t)⟩ (T,) of the propagator, and its start."""
+    kernel = tensor_kernel(tensors)
+    return contract(kernel, propagator.joint), float(np.diag(kernel) @ propagator.populations)
 
 
 def without_one_replica(propagator: Propagator, tensors: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -50,9 +62,12 @@ def without_one_replica(propagator: Propagator, tensors: np.ndarray) -> list[tup
     if len(propagator.replicas) < 2:
         raise InputError("a jackknife needs two replicas or more")
     lags = _lags(propagator, tensors)
-    joints = (propagator.replicas.sum(axis=0) - one for one in propagator.replicas)
-    found = (joint / (len(propagator.replicas) - 1) for joint in joints)
-    return [(joint, _generator(joint, propagator, lags)) for joint in found]
+    return [(joint, _generator(joint, propagator, lags)) for joint in _all_but_one(propagator)]
+
+
+def _all_but_one(propagator: Propagator) -> np.ndarray:
+    """Joint probabilities (R, S, S, T) of all replicas but one."""
+    return (propagator.replicas.sum(axis=0) - propagator.replicas) / (len(propagator.replicas) - 1)
 
 
 def replicas_of_jackknife(whole: np.ndarray, without_one: np.ndarray) -> np.ndarray:
@@ -65,24 +80,29 @@ def _generator(joint: np.ndarray, propagator: Propagator, lags: np.ndarray) -> n
     """Generator (S, S) of flows from P (S, S, T), each from its lag: `lags` (S, S), places on the grid of times."""
     used, places = np.unique(lags, return_inverse=True)
     flows = effective_flows(joint[..., used], propagator.populations, propagator.time_s[used])
-    return _generator_of_places(flows, places.reshape(lags.shape), propagator.populations)
+    return generator_of_flows(_taken(flows, places.reshape(lags.shape)), propagator.populations)
 
 
-def _generator_of_places(flows: np.ndarray, places: np.ndarray, populations: np.ndarray) -> np.ndarray:
-    """Generator (S, S) of flows (S, S, T), each from its place (S, S) on the last axis."""
-    return generator_of_flows(np.take_along_axis(flows, places[..., None], axis=-1)[..., 0], populations)
+def _taken(flows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Of flows (S, S, T) those (S, S) of a place (S, S) on the last axis each."""
+    return np.take_along_axis(flows, places[..., None], axis=-1)[..., 0]
 
 
 def _lags(propagator: Propagator, tensors: np.ndarray) -> np.ndarray:
     """Where on the grid of times each flow between two sites is taken from, (S, S)."""
-    met = _met(propagator)
-    flows = effective_flows(propagator.joint[..., 1:], propagator.populations, propagator.time_s[1:])
+    met, time_s = _met(propagator), propagator.time_s[1:]
     choices = [np.minimum(met, last) for last in range(1, met.max() + 1)]
 
-    def misfit_of(lags: np.ndarray) -> float:
-        return misfit(propagator, tensors, _generator_of_places(flows, lags - 1, propagator.populations))
+    def correlations(joint: np.ndarray) -> np.ndarray:
+        """Of the process of each choice, (C, T)."""
+        flows = effective_flows(joint[..., 1:], propagator.populations, time_s)
+        return _correlation(np.array([_taken(flows, lags - 1) for lags in choices]), propagator, tensors)
 
-    return min(choices, key=misfit_of)
+    away = correlations(propagator.joint) - _counted(propagator, tensors)[0]
+    variance = np.zeros_like(away)
+    if (count := len(propagator.replicas)) > 1:
+        variance = (count - 1) * np.var([correlations(joint) for joint in _all_but_one(propagator)], axis=0)
+    return choices[int((away**2 + variance).max(axis=1).argmin())]
 
 
 def _met(propagator: Propagator) -> np.ndarray:

@@ -436,13 +436,13 @@ def one_ion(flux: np.ndarray, population: np.ndarray, times_s: np.ndarray) -> np
 
 
 def modes_of_one_ion(flux: np.ndarray, population: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (m,), 1/s, none positive, and modes u (m, m) of that process: P_ab(t) = Σ_n u_an u_bn exp(rate_n·t).
+    """Rates (..., m), 1/s, none positive, and modes u (..., m, m) of such processes: P_ab(t) = Σ_n u_an u_bn exp(rate_n·t).
 
-    `flux` (m, m) symmetric, whatever its diagonal; `population` (m,) positive.
+    `flux` (..., m, m) symmetric, whatever its diagonal; `population` (m,) positive.
     """
-    root = np.sqrt(population)
+    root, place = np.sqrt(population), np.arange(len(population))
     flow = flux / np.outer(root, root)
-    np.fill_diagonal(flow, flow.diagonal() - flux.sum(axis=1) / population)
+    flow[..., place, place] -= flux.sum(axis=-1) / population
     rates, modes = np.linalg.eigh(flow)
     return np.minimum(rates, 0.0), modes * root[:, None]
 

@@ -88,6 +88,24 @@ def test_fast_jumps_within_pairs_and_rare_ones_between_are_both_found_in_counts(
     np.testing.assert_allclose(echoes[1], echoes[0], atol=0.03)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rare_jumps_are_known_from_counts_as_well_as_the_counts_tell(seed):
+    """Layers as in Li3N: 1e9 jumps a second between two sites of one tensor, 2e3 on to a third. Of 2e4 ions in each of
+    4 replicas a third have changed tensor at 1/(3k), so that k could be known within half a per cent."""
+    rare_per_s, often_per_s = 2e3, 1e9
+    truth = column_generator(
+        np.array([[0, rare_per_s, rare_per_s], [rare_per_s, 0, often_per_s], [rare_per_s, often_per_s, 0]])
+    )
+    time_s = np.concatenate([[0.0], np.geomspace(1e-2 / often_per_s, 6 / rare_per_s, 80)])
+    tensors = np.array([[1.0], [-0.5], [-0.5]])[..., None] * field_gradient(1e5)
+    propagator = propagator_of(truth, time_s, ions=20_000, seed=seed)
+    found = generator_of(propagator, tensors)
+    assert found[1:, 0].mean() == pytest.approx(rare_per_s, rel=0.04)
+    fewer = [process[1:, 0].mean() for _, process in without_one_replica(propagator, tensors)]
+    error = np.sqrt(3 * np.var(fewer))
+    assert 0.0005 * rare_per_s < error < 0.02 * rare_per_s
+
+
 def test_sites_that_are_in_equilibrium_with_two_others_join_neither():
     """A - x - B with x half-way: ions of x spread over A and B within the time of the excursions, but A and B stay
     apart, and trips from A to B count once."""
