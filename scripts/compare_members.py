@@ -54,7 +54,7 @@ def main() -> None:
     symbols = set(runs[0].frame(0).get_chemical_symbols())
     members = [calculator(args.potential, symbols, member) for member in range(load_members(args.potential))]
     rng = np.random.default_rng([args.seed])
-    counts, at_rest, crossed = [], [], []
+    counts, at_rest, crossed, skipped = [], [], [], {}
     for number, run in enumerate(runs):
         assignment = assign(run, sites, args.core_radius)
         jumps, by_orbit = find_jumps(assignment), ions_by_orbit(assignment)
@@ -64,10 +64,12 @@ def main() -> None:
         names = np.array([directed[kind][0] if kind >= 0 else "" for kind in jumps.kind])
         for name in dict.fromkeys(entry["name"] for entry in sites["classes"]):
             mine = np.flatnonzero(names == name)
-            mine = np.sort(rng.permutation(mine)[: args.jumps])
+            at_top = tops(assignment, jumps, mine)
+            skipped[name] = skipped.get(name, 0) + int((at_top < 0).sum())
+            drawn = np.sort(rng.permutation(np.flatnonzero(at_top >= 0))[: args.jumps])
+            mine, top, each = mine[drawn], at_top[drawn], np.arange(len(drawn))
             if len(mine) == 0:
                 continue
-            top, each = tops(assignment, jumps, mine), np.arange(len(mine))
             others = by_orbit[top] - counts[-1].mean(axis=0)
             # Until it arrives the ion counts as on the site that it left.
             home = np.array([labels.index(orbit[start]) for start in jumps.start[mine]])
@@ -76,6 +78,9 @@ def main() -> None:
             found = differences(run, top, members) - at_rest[-1].mean(axis=0)
             crossed += [(name, *row) for row in zip(others, found, strict=True)]
         print(f"run {number + 1}/{len(runs)}", file=sys.stderr)
+    for name, number in skipped.items():
+        if number:
+            print(f"{name}: {number} jumps between two frames, whose tops nothing shows, left out", file=sys.stderr)
     energies, errors = site_differences(counts, at_rest)
     rows = [
         (member, SITE, label, energies[n, member], errors[n, member], args.frames * len(runs))

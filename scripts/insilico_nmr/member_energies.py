@@ -16,7 +16,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.events import Assignment, Jumps
 from insilico_nmr.few_values import over_members, widening
 from insilico_nmr.rates import RateModel
-from insilico_nmr.sites import site_orbits
+from insilico_nmr.sites import site_orbits, site_positions
 from insilico_nmr.tables import read_table
 
 COLUMNS = ["member", "quantity", "name", "difference_eV", "standard_error_eV", "configurations"]
@@ -24,14 +24,23 @@ SITE, TOP = "site_energy", "barrier_top"
 
 
 def tops(assignment: Assignment, jumps: Jumps, chosen: np.ndarray) -> np.ndarray:
-    """Frame of each of the jumps `chosen` (n,) that is nearest to its top: halfway between the last one in the core
-    that the ion leaves and the first in the one it enters; the one before it enters where there is none between."""
-    arrived = np.round(jumps.time_s[chosen] / assignment.frame_s).astype(int)
+    """Frame of each of the jumps `chosen` (n,) that is nearest to its top: of those between the last in the core that
+    the ion leaves and the first in the one it enters, the one in which it is most nearly as far from one site as from
+    the other. −1 where there is none between: a frame that is still in a core tells of the site."""
+    positions, cell = site_positions(assignment.sites), np.array(assignment.sites["cell"])
     frames = []
-    for end, ion in zip(arrived, jumps.ion[chosen], strict=True):
-        inside = np.flatnonzero(~assignment.outside[:end, ion])
-        frames.append((end + (inside[-1] if len(inside) else 0)) // 2)
-    return np.array(frames)
+    for jump in chosen:
+        arrived, ion = int(np.round(jumps.time_s[jump] / assignment.frame_s)), jumps.ion[jump]
+        inside = np.flatnonzero(~assignment.outside[:arrived, ion])
+        between = np.arange(inside[-1] + 1 if len(inside) else 0, arrived)
+        if len(between) == 0:
+            frames.append(-1)
+            continue
+        away = (positions[jumps.end[jump]] + jumps.image[jump] - positions[jumps.start[jump]]) @ cell
+        left = assignment.displacement_A[between, ion]  # until it arrives it counts as on the site that it leaves
+        unequal = np.abs(np.linalg.norm(left, axis=1) - np.linalg.norm(left - away, axis=1))
+        frames.append(between[unequal.argmin()])
+    return np.array(frames, int)
 
 
 def ions_by_orbit(assignment: Assignment) -> np.ndarray:
