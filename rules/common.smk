@@ -301,7 +301,7 @@ def kmc_flags(replicas, max_events=None):
 
 def shift_flags(wildcards):
     """Flags of a run with the rate model moved. Not of a rule's `input`: Snakemake does not see that such flags change."""
-    moved = f"--shift {wildcards.shift} --shift-temperatures {' '.join(COLD)}"
+    moved = f"--shift {wildcards.shift} --shift-count {len(SHIFTS)} --shift-temperatures {' '.join(COLD)}"
     return f"--rate-model {rules.fit_rates.output.model} {moved}"
 
 

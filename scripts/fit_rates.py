@@ -14,6 +14,7 @@ its ion has come, by the next. The model gives them no barrier, within k_BT of t
 
 Vineyard's attempt frequencies of the paths are laid beside the model's one (in the model's file) and not fitted: they
 stand for harmonic vibrations about single minima of the potential, which a mobile ion at the temperatures of MD leaves.
+Rates of NEB that are laid beside the model's have them: of the class where it has a path with one, or else of all paths.
 
 MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
@@ -130,6 +131,29 @@ def vineyard_prefactors(path: Path, prefactor_per_s: float, factor: float) -> li
         every |= {"over_expected": every["geometric_mean_per_s"] / prefactor_per_s, "within_factor": int(within.sum())}
         rows.append({"class": "all"} | every)
     return rows
+
+
+def log_attempts(
+    vineyard: list[dict], barriers: list[NebBarrier], factor: float
+) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """ln ν (1/s) of the directed classes of `barriers` by `vineyard_prefactors`, and its standard deviation: that of all
+    paths about their mean, or ln `factor` of fewer than three. Empty where no path has one.
+
+    Of a barrier that is the mean of both sides, the geometric mean of both.
+    """
+    if not vineyard:
+        return {}
+    every = vineyard[-1]
+    error = np.log(every["spread_factor"] if every["paths"] > 2 else factor)
+    own = {(row["class"], row["from"], row["to"]): np.log(row["geometric_mean_per_s"]) for row in vineyard[:-1]}
+    found = {}
+    for barrier in barriers:
+        name, start, end = barrier.directed
+        both = [barrier.directed, (name, end, start)]
+        for key in both if barrier.kinetic else both[:1]:
+            known = [own[side] for side in (both if barrier.kinetic else [key]) if side in own]
+            found[key] = (float(np.mean(known)) if known else np.log(every["geometric_mean_per_s"]), error)
+    return found
 
 
 def read_member_counts(path: Path, mark_above_K: float) -> pd.DataFrame:
@@ -271,7 +295,8 @@ def main() -> None:
         other = fit(up_to(seen_counts, args.mark_above, args.counts))
         plain = {name: getattr(other, name) for name in ("site_energies_eV", "chi_squared", "degrees_of_freedom")}
     temperatures = sorted({*args.temperatures, *all_counts["temperature_K"].tolist()})
-    rows = model_table(model, temperatures, found)
+    attempts = log_attempts(vineyard, found, args.prefactor_factor)
+    rows = model_table(model, temperatures, found, attempts)
     if len(counts) < len(all_counts):
         hotter = fit(all_counts, radius_log_sd)
         rows = pd.concat([rows, model_table(hotter, temperatures, []).assign(origin="model_with_marked")])

@@ -140,6 +140,13 @@ def steps(
     )
 
 
+def lengthening(shares: np.ndarray, count: int) -> float:
+    """Factor on the steps of the directions taken, `count` with that of the strength (NaN in `shares`): one over the root
+    of the part of the variance that they hold of all outcomes together, so that intervals are as wide as all directions
+    would make them: somewhat too wide for outcomes that these move most, and too narrow for others."""
+    return float(1 / np.sqrt(np.nansum(shares[:count]) or 1.0))
+
+
 def moved_rates(rates: Rates, model: dict, step: np.ndarray, temperature_K: float) -> Rates:
     """`rates` at a temperature with the parameters moved by `step` (P + 1,).
 
@@ -170,6 +177,9 @@ def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shift", type=int, default=0, help="direction that the rate model is moved along (default: 0, none)"
     )
+    parser.add_argument(
+        "--shift-count", type=int, help="directions that are taken in all (default: every one): see --shift"
+    )
     parser.add_argument("--shift-temperatures", type=float, nargs="+", metavar="T",
                         help="K, all temperatures of the study: the directions are chosen for these")  # fmt: skip
 
@@ -197,17 +207,24 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
         raise InputError("--shift needs --rate-model and --shift-temperatures")
     model = read_rate_model(arguments.rate_model, sites)
     moves, shares, held = steps(model, sites, arguments.shift_temperatures, filling, arguments.vacancy_factor)
-    if not 1 <= arguments.shift <= len(moves):
-        raise InputError(f"--shift is {arguments.shift}; expected 1 to {len(moves)}, or 0 for none")
-    share, part = shares[arguments.shift - 1], held[arguments.shift - 1]
-    print(
-        f"shift {arguments.shift}: {100 * share:.2g} % of the variance; of that of D, of the exit rate and of the "
-        f"slowest mode at every temperature, the shifts up to this hold at least {100 * part:.2g} %"
-        if np.isfinite(share)
-        else f"shift {arguments.shift}: strength of interactions",
-        file=sys.stderr,
-    )
+    count = len(moves) if arguments.shift_count is None else arguments.shift_count
+    if not 1 <= arguments.shift <= count <= len(moves):
+        raise InputError(
+            f"--shift is {arguments.shift} of --shift-count {count}; expected 1 to {len(moves)}, or a shift of 0 for none"
+        )
+    share, part = shares[arguments.shift - 1], held[count - 1]
     move = moves[arguments.shift - 1]
+    if np.isfinite(share):
+        longer = lengthening(shares, count)
+        move = longer * move
+        print(
+            f"shift {arguments.shift}: {100 * share:.2g} % of the variance; of that of D, of the exit rate and of the "
+            f"slowest mode at every temperature, all shifts hold at least {100 * part:.2g} %; steps are {longer:.2f} "
+            "standard deviations for the others",
+            file=sys.stderr,
+        )
+    else:
+        print(f"shift {arguments.shift}: strength of interactions", file=sys.stderr)
     by_name = dict(zip(model["parameters"], move[:-1], strict=True))
     rates = moved_rates(rates, model, move, arguments.temperature)
     of_interactions = Move(by_name.get(STRENGTH, 0.0), float(np.exp(by_name["ln_prefactor"])))

@@ -6,7 +6,8 @@ The model: a site energy E per orbit (the first is 0), one barrier top E‡ per 
 
 ln k is linear in (ln ν, E, E‡), and counts are Poisson numbers of mean k × exposure: a log-linear regression with a
 concave likelihood (P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), chapter 6), maximised under
-the linear constraints that no barrier is negative. Barriers of nudged-elastic-band paths enter as normal terms.
+the linear constraints that no barrier is negative. Barriers of nudged-elastic-band paths enter as normal terms; both
+sides of a path have one saddle, so that it is their mean that has a barrier's error, and their difference another.
 
 Ions that interact jump at k = min(k_ij x^s, ν, ν (k_ij/k_ji) x^2s), where ln x = −ΔJ/2k_BT is what the neighbours of
 the moment do by the pair energies of the potential at rest (`neighbourhoods`, `lattice_gas`), k_ij is the rate among
@@ -14,8 +15,10 @@ mean occupancies, and s the strength of the interactions at the temperatures of 
 linear in s too; where ν limits it, exposures are multiplied by k/(k_ij x^s), and both are found in turn.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -235,11 +238,28 @@ def _barrier_row(orbits, classes, directed: Directed) -> np.ndarray:
     return row
 
 
-def _neb_row(orbits, classes, barrier: NebBarrier) -> np.ndarray:
-    """Derivative of what a NEB barrier is compared with."""
-    name, start, end = barrier.directed
-    row = _barrier_row(orbits, classes, barrier.directed)
-    return (row + _barrier_row(orbits, classes, (name, end, start))) / 2 if barrier.kinetic else row
+def _neb_terms(orbits, classes, barriers: list[NebBarrier]) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives (n, P) of what NEB barriers are compared with, and their values (n,): where there are both sides of a
+    class, the mean in place of the first and the difference in place of the second."""
+    sides = {barrier.directed: number for number, barrier in enumerate(barriers) if not barrier.kinetic}
+    rows, values = [], []
+    for barrier in barriers:
+        name, start, end = barrier.directed
+        there, back = (_barrier_row(orbits, classes, key) for key in (barrier.directed, (name, end, start)))
+        other = sides.get((name, end, start)) if start != end and not barrier.kinetic else None
+        if barrier.kinetic:
+            rows.append((there + back) / 2)
+            values.append(barrier.energy_eV)
+        elif other is None:
+            rows.append(there)
+            values.append(barrier.energy_eV)
+        elif other > sides[barrier.directed]:
+            rows.append((there + back) / 2)
+            values.append((barrier.energy_eV + barriers[other].energy_eV) / 2)
+        else:
+            rows.append(there - back)
+            values.append(barrier.energy_eV - barriers[other].energy_eV)
+    return np.array(rows).reshape(len(barriers), len(orbits) + len(classes)), np.array(values)
 
 
 def _log_rate_row(orbits, classes, directed: Directed, temperature_K: float) -> np.ndarray:
@@ -291,8 +311,9 @@ def fit_rates(
     )
     exposure = counts["exposure_s"].to_numpy(float)
     size = len(orbits) + len(unordered)
-    normal = np.vstack([np.eye(1, size), *(_neb_row(orbits, unordered, barrier) for barrier in barriers)])
-    target = np.array([np.log(prefactor_per_s), *(barrier.energy_eV for barrier in barriers)])
+    of_barriers, energies_eV = _neb_terms(orbits, unordered, barriers)
+    normal = np.vstack([np.eye(1, size), of_barriers])
+    target = np.append(np.log(prefactor_per_s), energies_eV)
     sigma = np.array([np.log(prefactor_factor), *(barrier.error_eV for barrier in barriers)])
     interacting, group = "log_x" in counts, np.arange(len(keys))
     if interacting:
@@ -456,9 +477,17 @@ def _maximise(rows, observed, exposure, weight, normal, target, sigma, orbits, u
     return x * unit, hessian(x) / np.outer(unit, unit), active
 
 
-def model_table(model: RateModel, temperatures_K: list[float], barriers: list[NebBarrier]) -> pd.DataFrame:
-    """Rows of origin "model" at each temperature, and of origin "neb": ν exp(−E_a/k_BT) with the barriers as given."""
-    rows = []
+def model_table(
+    model: RateModel,
+    temperatures_K: list[float],
+    barriers: list[NebBarrier],
+    log_attempts: Mapping[Directed, tuple[float, float]] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Rows of origin "model" at each temperature, and of origin "neb": ν exp(−E_a/k_BT) with the barriers as given.
+
+    There ln ν and its standard deviation are those of `log_attempts` (Vineyard's), or the model's where it has none.
+    """
+    rows, of_model = [], (model.parameters[0], np.sqrt(model.covariance[0, 0]))
     for temperature in temperatures_K:
         if not temperature > 0:
             raise InputError(f"temperature {temperature:g} K; expected more than 0")
@@ -466,12 +495,13 @@ def model_table(model: RateModel, temperatures_K: list[float], barriers: list[Ne
             rows.append([*key, temperature, None, None, *model.rate(key, temperature), "model"])
         for barrier in barriers:
             beta = 1 / (BOLTZMANN_EV_PER_K * temperature)
-            half = 1.96 * np.hypot(beta * barrier.error_eV, np.sqrt(model.covariance[0, 0]))
             name, start, end = barrier.directed
             rise = (model.site_energies_eV[end] - model.site_energies_eV[start]) / 2 if barrier.kinetic else 0.0
             sides = {barrier.directed: rise} | ({(name, end, start): -rise} if barrier.kinetic else {})
             for directed, change in sides.items():
-                log_rate = model.parameters[0] - beta * (barrier.energy_eV + change)
+                log_nu, error = log_attempts.get(directed, of_model)
+                half = 1.96 * np.hypot(beta * barrier.error_eV, error)
+                log_rate = log_nu - beta * (barrier.energy_eV + change)
                 values = np.exp([log_rate, log_rate - half, log_rate + half]).tolist()
                 rows.append([*directed, temperature, None, None, *values, "neb"])
     return pd.DataFrame(rows, columns=[*COLUMNS, "origin"])

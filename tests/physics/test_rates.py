@@ -135,6 +135,22 @@ def test_a_barrier_of_nudged_elastic_band_rules_a_class_that_was_not_seen():
         assert not model.assumed
 
 
+def test_both_sides_of_a_path_are_one_saddle_and_no_two_measurements_of_it():
+    """A class that was not seen, between orbits of known energies: its barriers are known as well as a path's are."""
+    counts = synthetic_counts(3)
+    counts.loc[counts["class"] == "ac", "count"] = 0
+    counts.loc[counts["class"] == "ac", "exposure_s"] = 1e-15
+    rise = fit_rates(CLASSES, counts, [NebBarrier(("ac", "A", "C"), 0.9, 0.05)], PREFACTOR, 3.0).site_energies_eV["C"]
+    sides = [NebBarrier(("ac", "A", "C"), 0.9, 0.05), NebBarrier(("ac", "C", "A"), 0.9 - rise - 0.02, 0.05)]
+    for barriers in (sides, sides[::-1]):
+        model = fit_rates(CLASSES, counts, barriers, PREFACTOR, 3.0)
+        (there, error), (back, error_back) = (model.barrier_eV(("ac", *ends)) for ends in ("AC", "CA"))
+        assert (there + back) / 2 == pytest.approx(0.9 - rise / 2 - 0.01, abs=1e-3)
+        assert there - back == pytest.approx(rise, abs=5e-3)  # which jumps between A, B and C tell far better
+        for found in (error, error_back):
+            assert 0.95 * 0.05 < found < 1.5 * 0.05
+
+
 def test_the_mean_barrier_of_both_sides_leaves_their_difference_to_the_site_energies():
     counts = synthetic_counts(3)
     counts.loc[counts["class"] == "ac", "count"] = 0

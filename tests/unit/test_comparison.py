@@ -464,6 +464,25 @@ def test_steps_span_the_covariance():
     assert held[0] < 0.999 < held[-1] == pytest.approx(1)
 
 
+def test_directions_taken_make_up_for_the_variance_of_those_left_out():
+    """Of mean-field D, exit rate and slowest mode together, at small errors, for which all are linear."""
+    root = 1e-3 * np.random.default_rng(2).normal(size=(4, 4)) * [[0.3], [0.02], [0.02], [0.02]]
+    model, T = model_of((0.2, 0.25), (root @ root.T).tolist()), [150.0, 300.0]
+    steps, shares, _ = rate_shifts.steps(model, chain([2.0, 2.0]), T, 0.5)
+    theta = rate_shifts.parameters_of(model)
+
+    def variance(moves):
+        at = [[rate_shifts.mean_field(chain([2.0, 2.0]), model, theta + d, t, 0.5) for t in T] for d in moves]
+        return np.sum(
+            np.square(np.array(at) - [rate_shifts.mean_field(chain([2.0, 2.0]), model, theta, t, 0.5) for t in T])
+        )
+
+    factor = rate_shifts.lengthening(np.append(np.nan, shares), 2)  # the strength of interactions and one more
+    assert factor > 1.02
+    assert variance(factor * steps[:1, :-1]) == pytest.approx(variance(steps[:, :-1]), rel=0.01)
+    assert rate_shifts.lengthening(shares, len(shares)) == pytest.approx(1)
+
+
 def test_vacancies_known_within_a_factor_move_rates_of_exchange_by_it():
     """Few vacancies, rates exact: the one direction is their number, and the mean-field exit rate goes with it."""
     model = model_of((0.2, 0.2), np.zeros((4, 4)).tolist())

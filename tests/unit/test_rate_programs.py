@@ -316,7 +316,7 @@ def test_no_barrier_at_all_leaves_the_model_to_md(counted):
     assert "neb" not in set(rates["origin"])
 
 
-def test_vineyard_prefactors_are_laid_beside_the_model_and_change_nothing(counted):
+def test_vineyard_prefactors_are_in_the_rates_of_neb_and_not_in_the_model(counted):
     rates, model = fit(counted)
     found = {row["class"]: row for row in model["vineyard"]}
     assert found["aa"]["geometric_mean_per_s"] == pytest.approx(np.sqrt(2e13 * 5e11))
@@ -331,7 +331,20 @@ def test_vineyard_prefactors_are_laid_beside_the_model_and_change_nothing(counte
     none.to_csv(counted / "barriers.csv", index=False)
     without, bare = fit(counted)
     assert bare["vineyard"] == []
-    pd.testing.assert_frame_equal(without, rates)
+    of_neb = rates["origin"] == "neb"
+    pd.testing.assert_frame_equal(without[~of_neb], rates[~of_neb])
+    columns = ["class", "from", "temperature_K"]
+    both = rates[of_neb].merge(without[of_neb], on=columns, suffixes=("", "_model"))
+    for name, start, attempts in (("aa", "A", np.sqrt(2e13 * 5e11)), ("ab", "A", 4e12), ("ab", "B", mean)):
+        rows = both[(both["class"] == name) & (both["from"] == start)]
+        assert len(rows) > 1
+        factors = rows["rate_per_s"] / rows["rate_per_s_model"]
+        assert factors.to_numpy() == pytest.approx(attempts / bare["prefactor_per_s"])
+    # Three paths, whose spread is in the interval beside the error of a barrier
+    row = both[both["class"] == "ab"].iloc[0]
+    error = next(one["error_eV"] for one in model["neb"] if one["class"] == "ab")
+    half = np.hypot(error / (BOLTZMANN_EV_PER_K * row["temperature_K"]), np.log(found["all"]["spread_factor"]))
+    assert np.log(row["ci_high_per_s"] / row["rate_per_s"]) == pytest.approx(1.96 * half)
 
 
 def test_a_barrier_that_md_went_round_is_left_out_and_shown(counted):
