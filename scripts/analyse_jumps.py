@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr import memory
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.errors import InputError, naming, run_script
 from insilico_nmr.events import assign, count_jumps, find_jumps, radius_factors, summary
 from insilico_nmr.files import atomic_path, write_json
 from insilico_nmr.neighbourhoods import COLUMNS, count_by_neighbours, read_interactions
@@ -84,7 +84,8 @@ def main() -> None:
     blocks, members, summaries, followed = {}, {}, {}, {}
     for path in args.trajectories:
         trajectory = read_trajectory(path)
-        assignment = assign(trajectory, sites, args.core_radius)
+        with naming(path):
+            assignment = assign(trajectory, sites, args.core_radius)
         jumps = find_jumps(assignment)
         counted = count_jumps(assignment, jumps)
         target = trajectory.target_temperature_K

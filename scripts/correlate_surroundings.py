@@ -13,11 +13,11 @@ import numpy as np
 from insilico_nmr import fluctuations
 from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import read_json
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import asked_for, lattice_of, seed_at
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
+from insilico_nmr.sites import read_network
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         raise InputError("--evolution-times-us must be positive")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    sites = read_json(arguments.sites)
+    sites = read_network(arguments.sites)
     propagator, states = load_observed(arguments.propagator, arguments.site_tensors, nucleus.isotope)
     if abs(propagator.temperature_K - arguments.temperature) > 0.5 or propagator.shift != arguments.shift:
         raise InputError(

@@ -26,11 +26,11 @@ from insilico_nmr.diffusion import (
     haven_ratio,
     jump_rate,
 )
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.errors import InputError, naming, run_script
 from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
 from insilico_nmr.propagator import read_propagator
-from insilico_nmr.sites import check_network
+from insilico_nmr.sites import read_network
 
 COLUMNS = ["temperature_K", "origin", "shift", "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s"]
 COLUMNS += ["D_collective_m2_per_s", "D_collective_ci_low_m2_per_s", "D_collective_ci_high_m2_per_s", "haven_ratio"]
@@ -62,10 +62,8 @@ def kmc_row(dataset: xr.Dataset, sites: dict, charge_number: int, path: Path) ->
         raise InputError(f"{path} has {dataset.sizes['state_a']} states, the sites are {len(sites['sites'])}")
     time_s = dataset["lag"].to_numpy()
     temperature, exit_rate = float(attributes["temperature_K"]), float(attributes["exit_rate_per_s"])
-    try:
+    with naming(path):
         tracer = diffusion_coefficient(time_s, dataset["msd_replica"].to_numpy())
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     square_A2 = float(attributes["mean_square_jump_A2"])
     shift = int(attributes.get("shift", 0))
     D = tracer.coefficient_m2_per_s
@@ -202,8 +200,7 @@ def main() -> None:
     low, high = args.arrhenius_range
     if not 0 < low < high:
         raise InputError(f"--arrhenius-range is {low:g} {high:g}; expected two rising temperatures above 0 K")
-    sites, rows = read_json(args.sites), []
-    check_network(sites, str(args.sites))
+    sites, rows = read_network(args.sites), []
     for path in args.propagators:
         row = kmc_row(read_propagator(path), sites, args.charge_number, path)
         if any((row["temperature_K"], row["shift"]) == (other["temperature_K"], other["shift"]) for other in rows):

@@ -23,7 +23,7 @@ from insilico_nmr.magres_export import write_tensors
 from insilico_nmr.nuclei import Nucleus, check_element, quadrupolar_nucleus
 from insilico_nmr.site_spins import SiteSpins, load_site_spins
 from insilico_nmr.site_table import occupancies, site_table
-from insilico_nmr.sites import check_network, site_orbits, site_positions
+from insilico_nmr.sites import read_network, site_orbits, site_positions
 from insilico_nmr.spin_systems import DENSITY, spin_systems, with_units
 
 MRSIMULATOR = "1.0.0"  # the version whose conventions and file format these are
@@ -91,8 +91,7 @@ def main() -> None:
         raise InputError("nothing to write: give --out-magres, --out-mrsim or --out-csv")
 
     nucleus = quadrupolar_nucleus(args.isotope)
-    sites = read_json(args.sites)
-    check_network(sites, str(args.sites))
+    sites = read_network(args.sites)
     check_element(args.isotope, sites.get("mobile"))
     content = read_json(args.site_tensors)
     check_same_network(sites, content, args.site_tensors)

@@ -13,8 +13,8 @@ Directed classes whose jumps end within a frame or two have no rate that MD coul
 its ion has come, by the next. The model gives them no barrier, within k_BT of the runs, in place of their counts.
 
 Vineyard's attempt frequencies of the paths are laid beside the model's one (in the model's file) and not fitted: they
-stand for harmonic vibrations about single minima of the potential, which a mobile ion at the temperatures of MD leaves.
-Rates of NEB that are laid beside the model's have them: of the class where it has a path with one, or else of all paths.
+stand for harmonic vibrations about single minima of the potential, which an ion at the temperatures of MD leaves.
+Rates of NEB laid beside the model's have them: of the class where it has a path with one, or else of all paths.
 
 MD above --mark-above, where the phase is not stable, takes no part in the model; where there is some, a second model
 fitted to all temperatures is given beside it, in rows of origin "model_with_marked", to show what that changes.
@@ -136,8 +136,8 @@ def vineyard_prefactors(path: Path, prefactor_per_s: float, factor: float) -> li
 def log_attempts(
     vineyard: list[dict], barriers: list[NebBarrier], factor: float
 ) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """ln ν (1/s) of the directed classes of `barriers` by `vineyard_prefactors`, and its standard deviation: that of all
-    paths about their mean, or ln `factor` of fewer than three. Empty where no path has one.
+    """ln ν (1/s) of the directed classes of `barriers` by `vineyard_prefactors`, and its standard deviation: that of
+    all paths about their mean, or ln `factor` of fewer than three. Empty where no path has one.
 
     Of a barrier that is the mean of both sides, the geometric mean of both.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ase.geometry import find_mic
 from insilico_nmr.crystal import read_crystal
-from insilico_nmr.errors import run_script
+from insilico_nmr.errors import naming, run_script
 from insilico_nmr.events import assign, check_cores, mean_displacements
 from insilico_nmr.sites import build_sites, refined, write_sites
 from insilico_nmr.trajectory import read_trajectory
@@ -32,10 +32,14 @@ def main() -> None:
     if args.core_radius is not None:
         check_cores(sites, args.core_radius)
     if args.trajectories:
-        runs = [read_trajectory(path) for path in args.trajectories]
+        runs = {path: read_trajectory(path) for path in args.trajectories}
         # Cores move with the sites, so a second pass settles what the first one finds.
         for _ in range(2):
-            moved = mean_displacements([assign(run, sites, args.core_radius) for run in runs])
+            assigned = []
+            for path, run in runs.items():
+                with naming(path):
+                    assigned.append(assign(run, sites, args.core_radius))
+            moved = mean_displacements(assigned)
             crystal = refined(crystal, args.mobile, moved)
             sites = build_sites(crystal, args.mobile, args.jump_cutoff)
         check_cores(sites, args.core_radius)

@@ -18,7 +18,7 @@ from insilico_nmr.generator import occupations
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.rate_shifts import parameters_of, read_rate_model
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
-from insilico_nmr.sites import check_network, site_orbits
+from insilico_nmr.sites import read_network, site_orbits
 from scipy.special import expit, logit
 
 STEP_EV = 1e-4  # of a parameter, to differentiate by
@@ -94,8 +94,7 @@ def main() -> None:
     parser.add_argument("--md-summary", type=Path, required=True, help="summary of analyse_jumps.py, JSON")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
-    sites = read_json(args.sites)
-    check_network(sites, str(args.sites))
+    sites = read_network(args.sites)
     orbits = np.array(site_orbits(sites))
     simulated = kmc_rows(args.propagators, orbits, read_rate_model(args.rate_model, sites), args.vacancy_factor)
     table = pd.DataFrame([*md_rows(args.md_summary), *simulated], columns=COLUMNS)

@@ -39,7 +39,6 @@ import pandas as pd
 import xarray as xr
 from insilico_nmr import moving, propagator, rate_shifts, stages
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import read_json
 from insilico_nmr.lattice import (
     Lattice,
     build_lattice,
@@ -48,6 +47,7 @@ from insilico_nmr.lattice import (
     read_rates,
 )
 from insilico_nmr.lattice_gas import Gas, Move, build_gas, read_gas
+from insilico_nmr.sites import read_network
 
 CHECKPOINT_EVERY_S = 20.0
 STAGE_SEED = 1_000_003  # between the seeds of stages
@@ -84,7 +84,7 @@ def main() -> None:
     if arguments.seed < 0:
         raise InputError(f"--seed is {arguments.seed}; expected a whole number of at least 0")
 
-    sites = read_json(arguments.sites)
+    sites = read_network(arguments.sites)
     supercell = tuple(arguments.supercell)
     others = [read_species(*of_one) for of_one in arguments.also]
     if others:

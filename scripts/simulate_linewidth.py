@@ -23,12 +23,13 @@ import pandas as pd
 from insilico_nmr import dipolar, stages
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_over_replicas
-from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.files import atomic_path
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, run_snapshots, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import check_element, isotopes, nucleus
 from insilico_nmr.rate_shifts import add_rate_arguments
 from insilico_nmr.relaxation import Decay, fit_decay
+from insilico_nmr.sites import read_network
 
 WATCHED = 150  # ions a replica whose surroundings are followed
 TIMES_PER_DECADE = 10
@@ -109,7 +110,7 @@ def main() -> None:
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
 
-    sites = read_json(arguments.sites)
+    sites = read_network(arguments.sites)
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
     mover, n_ions = asked_for(arguments, sites, smallest)
     seed = seed_at(arguments.seed, arguments.temperature)

@@ -33,12 +33,13 @@ from insilico_nmr import paths
 from insilico_nmr.echo import AMPLITUDES, SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_sets, error_over_replicas
-from insilico_nmr.files import atomic_path, read_json
+from insilico_nmr.files import atomic_path
 from insilico_nmr.lattice import wide_enough
 from insilico_nmr.moving import Mover, asked_for, exit_rate, lattice_of, seed_at, start_in_equilibrium
 from insilico_nmr.nuclei import Nucleus, quadrupolar_nucleus
 from insilico_nmr.powder import outermost_Hz, transitions
 from insilico_nmr.rate_shifts import add_rate_arguments
+from insilico_nmr.sites import read_network
 from insilico_nmr.spectra import acquisition, spectrum_of_fid
 from insilico_nmr.surroundings import REACH_A, read_surroundings
 
@@ -188,7 +189,7 @@ def main() -> None:
         raise InputError("--evolution-times-us and --echo-delay-us must be positive, --dead-time-us not negative")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
-    sites = read_json(arguments.sites)
+    sites = read_network(arguments.sites)
     states: SiteTensors = read_site_tensors(arguments.site_tensors, len(sites["sites"]), nucleus.isotope)
     if abs(states.temperature_K - arguments.temperature) > 0.5:
         raise InputError(

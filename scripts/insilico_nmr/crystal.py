@@ -15,7 +15,7 @@ from ase.io.cif import parse_cif
 from ase.neighborlist import neighbor_list
 from ase.spacegroup.spacegroup import SpacegroupError
 
-from insilico_nmr.errors import InputError
+from insilico_nmr.errors import InputError, naming
 from insilico_nmr.files import atomic_path
 
 # Images of an atom closer than this are one atom on a special position that the CIF rounded, Å.
@@ -174,11 +174,9 @@ def read_crystal(path: str | Path) -> Crystal:
     for label, value in zip(labels, occupancies, strict=True):
         if not isinstance(value, int | float):
             raise InputError(f"{path}: atom {label} has the occupancy {value!r}; expected a number")
-    try:
+    with naming(path):
         listed = zip(labels, atoms.symbols, occupancies, atoms.get_scaled_positions(wrap=False), strict=True)
         return make_crystal(atoms.cell[:], rotations, translations, list(listed))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def write_crystal(path: str | Path, crystal: Crystal, comment: str) -> None:

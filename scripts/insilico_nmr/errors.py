@@ -1,11 +1,21 @@
 """Errors that a user can act on, and the one place where a script turns them into a message."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
     """An input that cannot be trusted. The message names the file, key or atom and says what was expected."""
+
+
+@contextmanager
+def naming(subject: object) -> Iterator[None]:
+    """Let an InputError begin with what it is about, such as one file of many."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
 
 
 def run_script(main: Callable[[], None]) -> None:

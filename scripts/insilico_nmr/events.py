@@ -24,7 +24,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.sites import closest_pair, directed_classes, site_orbits, site_positions
 from insilico_nmr.trajectory import Trajectory
 
-LOST_S = 1e-11  # outside all cores, at least, of an ion that counts as lost
+LOST_S = 1e-11, 5e-11  # outside all cores: for half of the run and the first, or for the second
 
 
 def supercell_number(cells: np.ndarray, repeat: tuple[int, int, int]) -> np.ndarray:
@@ -190,7 +190,7 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     An ion that starts outside every core counts as in the first core it enters. An infinite core radius assigns every
     ion to the nearest site at every moment, without hysteresis. Raises InputError for a core radius
     that does not fit the cell or lets cores overlap, a trajectory without mobile ions or of too few frames, and for an
-    ion that is lost: that never enters a core, or enters none for more than half of the run and LOST_S.
+    ion that is lost: that never enters a core, or enters none for as long as LOST_S says.
     """
     repeat, cell = supercell_repeat(trajectory, sites), own_cell(trajectory, sites)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
@@ -219,7 +219,7 @@ def assign(trajectory: Trajectory, sites: dict, core_radius_A: float) -> Assignm
     frame_s = float(trajectory.time_ps[1] - trajectory.time_ps[0]) * 1e-12
     away, ends = _longest_absence(outside)
     worst = int(away.argmax())
-    if away[worst] > frames / 2 and away[worst] * frame_s > LOST_S:
+    if away[worst] * frame_s > max(LOST_S[0], min(frames * frame_s / 2, LOST_S[1])):
         since, until = trajectory.time_ps[[ends[worst] - away[worst] + 1, ends[worst]]]
         raise InputError(
             f"ion {sites['mobile']}{mobile[worst]} is within {core_radius_A:g} Å of no site from {since:.1f} to "

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from insilico_nmr.engines import Engine, Failed, open_engine
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import atomic_path
+from insilico_nmr.files import atomic_path, read_state
 from insilico_nmr.trajectory import Trajectory
 
 LAST_SOUND = "last_sound.extxyz"
@@ -36,10 +36,10 @@ class Run:
 
     def __post_init__(self):
         for name in ("temperature_K", "production_ps", "timestep_fs", "interval_fs", "damping_ps"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be above 0, found {getattr(self, name):g}")
-        if self.equilibration_ps < 0:
-            raise InputError(f"equilibration_ps must not be negative, found {self.equilibration_ps:g}")
+            if not 0 < getattr(self, name) < np.inf:
+                raise InputError(f"{name} must be above 0 and finite, found {getattr(self, name):g}")
+        if not 0 <= self.equilibration_ps < np.inf:
+            raise InputError(f"equilibration_ps must be finite and not negative, found {self.equilibration_ps:g}")
 
     @property
     def steps_per_frame(self) -> int:
@@ -136,8 +136,7 @@ def run_md(
         frames = min(per_chunk, total - begin)
         path = state / f"chunk_{number:05d}.npz"
         if path.exists():
-            with np.load(path) as stored:
-                chunk = dict(stored)
+            chunk = read_state(path)
             done_before = begin + frames
         else:
             try:

@@ -37,7 +37,7 @@ from numba import njit
 from insilico_nmr import gas_kmc, kmc
 from insilico_nmr.errors import InputError
 from insilico_nmr.few_values import error_over_replicas
-from insilico_nmr.files import atomic_path, sha256
+from insilico_nmr.files import atomic_path, read_state, sha256
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
 from insilico_nmr.moving import Mover, run_journal, run_snapshots
@@ -411,11 +411,7 @@ def load_sums(path: str | Path, plan: Plan) -> dict[str, np.ndarray] | None:
 def _load(path: str | Path, plan: Plan) -> dict[str, np.ndarray] | None:
     if not Path(path).exists():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = dict(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a stored simulation ({error}); delete it to start again") from None
+    stored = read_state(path)
     return stored if str(stored.pop("fingerprint", "")) == plan.fingerprint else None
 
 
@@ -436,8 +432,9 @@ def one_ion(flux: np.ndarray, population: np.ndarray, times_s: np.ndarray) -> np
 
 
 def modes_of_one_ion(flux: np.ndarray, population: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (..., m), 1/s, none positive, and modes u (..., m, m) of such processes: P_ab(t) = Σ_n u_an u_bn exp(rate_n·t).
+    """Rates (..., m), 1/s, none positive, and modes u (..., m, m) of such processes.
 
+    P_ab(t) = Σ_n u_an u_bn exp(rate_n·t).
     `flux` (..., m, m) symmetric, whatever its diagonal; `population` (m,) positive.
     """
     root, place = np.sqrt(population), np.arange(len(population))

@@ -141,9 +141,11 @@ def steps(
 
 
 def lengthening(shares: np.ndarray, count: int) -> float:
-    """Factor on the steps of the directions taken, `count` with that of the strength (NaN in `shares`): one over the root
-    of the part of the variance that they hold of all outcomes together, so that intervals are as wide as all directions
-    would make them: somewhat too wide for outcomes that these move most, and too narrow for others."""
+    """Factor on the steps of the directions taken, `count` with that of the strength (NaN in `shares`).
+
+    One over the root of the part that they hold of the variance of all outcomes together, so that intervals are as wide
+    as all directions would make them: somewhat too wide for outcomes that these move most, too narrow for others.
+    """
     return float(1 / np.sqrt(np.nansum(shares[:count]) or 1.0))
 
 
@@ -210,7 +212,7 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
     count = len(moves) if arguments.shift_count is None else arguments.shift_count
     if not 1 <= arguments.shift <= count <= len(moves):
         raise InputError(
-            f"--shift is {arguments.shift} of --shift-count {count}; expected 1 to {len(moves)}, or a shift of 0 for none"
+            f"--shift is {arguments.shift} of --shift-count {count}; expected 1 to {len(moves)}, or 0 for no shift"
         )
     share, part = shares[arguments.shift - 1], held[count - 1]
     move = moves[arguments.shift - 1]

@@ -208,12 +208,19 @@ def read_sites(path: str | Path) -> dict:
     return sites
 
 
+def read_network(path: str | Path) -> dict:
+    """Read a sites.json of which only the network counts (`check_network`)."""
+    sites = read_json(path)
+    check_network(sites, str(path))
+    return sites
+
+
 def concentration(path: str | Path) -> float:
     """Mobile ions per site, from the occupancies of the crystal. Raises InputError where the file does not say."""
-    sites = read_json(path)
-    if "concentration" not in sites:
-        raise InputError(f"{path} does not say how many ions there are; give --concentration")
-    return sites["concentration"]
+    value = read_json(path).get("concentration")
+    if not isinstance(value, int | float):
+        raise InputError(f"{path}: concentration is {value}, and not a number of ions per site; give --concentration")
+    return value
 
 
 def _numbers(values: object) -> np.ndarray:
@@ -235,8 +242,9 @@ def check_network(sites: dict, source: str) -> None:
     cell = _numbers(sites["cell"])
     if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
         raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
-    if not sites["sites"]:
-        raise InputError(f"{source}: no sites")
+    for key in ("sites", "jumps"):
+        if not (isinstance(sites[key], list) and sites[key]):
+            raise InputError(f"{source}: '{key}' is not a list of {key}")
     for number, site in enumerate(sites["sites"]):
         if not isinstance(site, dict):
             raise InputError(f"{source}: site {number} is {site!r}; expected index, orbit and position")

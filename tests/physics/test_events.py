@@ -277,6 +277,8 @@ def test_lost_ions_and_foreign_cells_are_refused(sites):
     path[30:190, ..., 1] = 2.0
     with pytest.raises(InputError, match=r"ion Li0 is within 1 Å of no site from 3\.1 to 19\.0 ps"):
         assign(trajectory(path), sites, 1.0)
+    with pytest.raises(InputError, match=r"no site from 3\.1 to 54\.1 ps"):  # 51 of 200 ps
+        assign(trajectory(np.concatenate([path[:31], *[path[31:41]] * 51, *[path[:30]] * 49])), sites, 1.0)
     path[100, ..., 1] = 0.0
     assert assign(trajectory(path), sites, 1.0).outside.sum() == 159
     path = hopper([], 100, 0.0)

@@ -430,6 +430,46 @@ def test_rates_that_do_not_fit_the_network_are_refused_by_the_name_of_their_file
     assert (code, message in said, str(tmp_path / "rates.csv") in said) == (2, True, True), said
 
 
+def of_first(kind, **changes):
+    """A network with the first site or jump changed; a value of None leaves the key out."""
+
+    def changed(network):
+        entry = {key: value for key, value in (network[kind][0] | changes).items() if value is not None}
+        return network | {kind: [entry, *network[kind][1:]]}
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_first("jumps", to=7), "jump 0 (0 to 7) leads to a site that does not exist"),
+        (of_first("jumps", to="b"), "jump 0 is not made of from, to, image and class"),
+        (of_first("jumps", image=None), "jump 0 is not made of from, to, image and class"),
+        (of_first("sites", orbit=None), "site 0 lacks an orbit"),
+        (lambda network: network | {"jumps": {}}, "'jumps' is not a list of jumps"),
+        (lambda network: network | {"jumps": []}, "'jumps' is not a list of jumps"),
+        (lambda network: {key: network[key] for key in ("cell", "sites")}, "key 'jumps' is missing"),
+        (lambda network: network | {"sites": {"0": network["sites"][0]}}, "'sites' is not a list of sites"),
+        (lambda network: network | {"concentration": "much"}, "concentration is much, and not a number"),
+    ],
+)
+def test_networks_that_are_none_are_refused_by_the_name_of_their_file(inputs, change, message):
+    write_json(inputs / "sites.json", change(three_orbits()))
+    arguments = [word for word in command(inputs, "c", "P.nc")[2:] if word not in ("--concentration", "0.6")]
+    code, said = run("run_kmc", *arguments)
+    assert (code, len(said.splitlines()), f"{inputs / 'sites.json'}: {message}" in said) == (2, 1, True), said
+
+
+@pytest.mark.parametrize("whole", [0, 0.5])
+def test_a_torn_state_is_named(inputs, whole):
+    killed_when(inputs / "c" / "stage_0" / "replica_0000.npz", [*command(inputs, "c", "P.nc"), "--jobs", "1"], inputs)
+    state = inputs / "c" / "stage_0" / "replica_0000.npz"
+    state.write_bytes(state.read_bytes()[: int(whole * state.stat().st_size)])
+    code, said = run("run_kmc", *command(inputs, "c", "P.nc")[2:])
+    assert (code, f"{state}: not a stored state of a run" in said) == (2, True), said
+
+
 def test_runs_at_two_temperatures_are_independent(inputs):
     """The same rates at both: with the same random numbers it would be the same history."""
     table = inputs / "rates.csv"
