@@ -23,11 +23,11 @@ def duration(seconds: float) -> str:
 
 
 def part(rows: pd.DataFrame) -> str:
-    """The part of the ions that is elsewhere after mixing, in words, with one standard deviation where it is known."""
+    """The part of the ions that has another tensor after mixing, in words, with one standard deviation where it is known."""
     # Rounding leaves 1e-14 of nothing.
     percent, error = (round(100 * values.iloc[0], 6) for values in (rows["elsewhere"], total(rows, ERRORS)))
     known = rows[ERRORS].iloc[0].notna().any()
-    return f"{percent:.2g} ± {error:.2g} % elsewhere" if known else f"{percent:.2g} % elsewhere"
+    return f"{percent:.2g} ± {error:.2g} % changed" if known else f"{percent:.2g} % changed"
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -3,7 +3,7 @@
 Jumps during mixing are kinetic Monte Carlo's. Those during both evolution periods are of the Markov process of
 simulate_spectra.py. Of a powder, or of a single crystal (--direction).
 
-`elsewhere`: the part of the ions that is at another state than before mixing; `elsewhere_se_sampling`: its standard
+`elsewhere`: the part of the ions that has another tensor than before mixing; `elsewhere_se_sampling`: its standard
 error over replicas; `elsewhere_sd_rates`: its standard deviation by the rate model, from propagators of that model
 moved (--moved), empty without. Beyond the last time of a moved propagator its part stays what it is there. Mixing times
 that the propagator does not know are left out.
@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from insilico_nmr.echo import is_known, load_observed
+from insilico_nmr.echo import equal_tensors, is_known, load_observed
 from insilico_nmr.effective_process import generator_of
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.exchange import exchange_spectra, frequency_axis, joint_at
@@ -60,22 +60,23 @@ def main() -> None:
         # Of one temperature of a study, the others go on.
         print(f"warning: no spectrum of {time:g} s: the propagator ends at {propagator.time_s[-1]:.3g} s, before its "
               "limit; run kinetic Monte Carlo of more events", file=sys.stderr)  # fmt: skip
+    alike = equal_tensors(states.mean)
     joints = np.array([joint_at(propagator, time) for time in mixing_times_s])
     spectra = exchange_spectra(
         generator, propagator.populations, joints, states.mean, nucleus, axis, arguments.gauss_Hz, arguments.direction
     )
     tables = []
     for time, joint, spectrum in zip(mixing_times_s, joints, spectra, strict=True):
-        elsewhere = 1 - np.trace(joint)
+        elsewhere = 1 - joint[alike].sum()
         replicas = [joint_at(replace(propagator, joint=one), time) for one in propagator.replicas]
-        changes = [1 - np.trace(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
+        changes = [1 - joint_at(other, min(time, other.time_s[-1]))[alike].sum() - elsewhere for other in moved]
         tables.append(
             pd.DataFrame(
                 {
                     "temperature_K": propagator.temperature_K,
                     "mixing_time_s": time,
                     "elsewhere": elsewhere,
-                    "elsewhere_se_sampling": error_over_replicas(np.trace(replicas, axis1=1, axis2=2)),
+                    "elsewhere_se_sampling": error_over_replicas(np.array([one[alike].sum() for one in replicas])),
                     "elsewhere_sd_rates": np.linalg.norm(changes) if moved else np.nan,
                     "first_kHz": first,
                     "second_kHz": second,

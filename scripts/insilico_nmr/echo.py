@@ -99,8 +99,8 @@ def load_propagator(path: str | Path) -> Propagator:
     """Propagator of a NetCDF file, continued to its limit where it ends before and says how it goes on.
 
     Raises InputError naming the file where P is no joint probability. Checked: Σ_ab P = 1 and rows that sum to p at
-    all times, P(0) = diag(p), no element below 0 by more than its error, times increasing, and the mean of at least
-    two replicas is P.
+    all times and in the limit, P(0) = diag(p), no element below 0 by more than its error, times increasing, and the
+    mean of at least two replicas is P.
     """
     data = read_propagator(path)
     missing = {"temperature_K", "mean_residence_time_s", "complete"} - set(data.attrs)
@@ -129,7 +129,13 @@ def load_propagator(path: str | Path) -> Propagator:
         raise InputError(f"{path}: rows of P do not sum to p; the ions are not in equilibrium or P is conditional")
     if time_s[0] == 0 and np.abs(joint[..., 0] - np.diag(populations)).max() > tolerance:
         raise InputError(f"{path}: P at time 0 is not diag(p)")
-    limit = data["P_infinity"].to_numpy()
+    limit, flux = data["P_infinity"].to_numpy(), data["flux"].to_numpy()
+    if not (np.isfinite(limit).all() and (limit >= -1e-9).all() and np.allclose(limit, limit.T, rtol=1e-4, atol=1e-9)):
+        raise InputError(f"{path}: P_infinity must be finite, not negative and symmetric, as a joint probability is")
+    if np.abs(limit.sum(axis=1) - populations).max() > 1e-4:
+        raise InputError(f"{path}: rows of P_infinity do not sum to p")
+    if not (np.isfinite(flux).all() and (flux >= 0).all()):
+        raise InputError(f"{path}: flux must be finite and not negative")
     replicas = data["P_replica"].transpose("replica", "state_a", "state_b", "time").to_numpy()
     joint, replicas = (_held_at(limit, values) for values in (joint, replicas))
     if len(replicas) < 2 or not np.abs(replicas.mean(axis=0) - joint).max() < 1e-5:
@@ -146,7 +152,6 @@ def load_propagator(path: str | Path) -> Propagator:
             joint = np.concatenate([joint, later.mean(axis=0)], axis=-1)
             observations = np.append(observations, np.full(len(later_s), observations[-1]))
     shift = int(data.attrs.get("shift", 0))
-    flux = data["flux"].to_numpy()
     early = None
     if "P_early" in data:
         names = ("P_early", "P_early_replica", "early_time", "early_observations")
@@ -173,10 +178,13 @@ def read_site_tensors(path: str | Path, state_count: int, isotope: str) -> SiteT
         raise InputError(f"{path} is of {content['isotope']}, --isotope is {isotope}")
     if any("index" not in state for state in content["states"]):
         raise InputError(f"{path}: a state has no index, its number among the sites")
-    by_index = {state["index"]: state for state in content["states"]}
+    numbers = [state["index"] for state in content["states"]]
+    by_index = dict(zip(numbers, content["states"], strict=True))
     without = sorted(set(range(state_count)) - set(by_index))
     if without:
         raise InputError(f"{path}: no tensor for state {', '.join(map(str, without))}")
+    if len(numbers) > state_count:
+        raise InputError(f"{path} has {len(numbers)} tensors of states for {state_count} sites: is it of other sites?")
     states = [by_index[index] for index in range(state_count)]
     try:
         mean = np.array([state["tensor"] for state in states], dtype=float)
@@ -193,7 +201,10 @@ def read_site_tensors(path: str | Path, state_count: int, isotope: str) -> SiteT
     dft_error = content.get("dft_error", 0.0)
     if not (isinstance(dft_error, int | float) and 0 <= dft_error < 1):
         raise InputError(f"{path}: dft_error is {dft_error}; expected a number from 0 to below 1")
-    return SiteTensors(mean, members, samples, float(content["temperature_K"]), str(content["isotope"]), dft_error)
+    temperature_K = content["temperature_K"]
+    if not (isinstance(temperature_K, int | float) and temperature_K > 0):
+        raise InputError(f"{path}: temperature_K is {temperature_K!r}; expected a number of kelvin above 0")
+    return SiteTensors(mean, members, samples, float(temperature_K), str(content["isotope"]), dft_error)
 
 
 def load_observed(propagator_path: str, tensors_path: str, isotope: str) -> tuple[Propagator, SiteTensors]:

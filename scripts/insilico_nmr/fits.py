@@ -188,7 +188,8 @@ def fit_decay(
     double = _two_stages(decay, start)
     if stages == 2:
         if double is None:
-            raise FitFailed("no second stage", {})
+            single = _least_squares(decay, start)
+            raise FitFailed("no second stage", {"tau_s": single.tau_s, "beta": single.beta, "plateau": single.plateau})
         return double
     significant = double is not None and double.slow_stage_stands_out
     try:
@@ -362,25 +363,33 @@ def _least_squares(decay: _Decay, start: dict[str, float]) -> DecayFit:
     return DecayFit(**last, covariance=covariance, reduced_chi_square=float(result.redchi))
 
 
-def fit_replicas(time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = None) -> DecayFit:
+def fit_replicas(
+    time_s: np.ndarray, curves: np.ndarray, t1q_s: float | None = None, stages: int | None = None
+) -> DecayFit:
     """`fit_decay` of the mean of independent replicas' curves (R, T), R ≥ 2, with errors from their scatter.
 
     Points of one replica are correlated in time, which the fit's own covariance knows nothing of. So the fit is
     repeated without each replica in turn (jackknife: B. Efron, Ann. Statist. 7, 1 (1979)), and the covariance of these
     results, widened by Student's t as in `error_over_replicas`, replaces the fit's own where ln τ is less certain by
-    it. Raises what `fit_decay` raises; a fit without one replica that fails is a FitFailed too.
+    it. A slow stage that is not there without some replica is none: the curve has one stage then, unless `stages` asks
+    for two. Raises what `fit_decay` raises; a fit without one replica that fails is a FitFailed too.
     """
     error = error_over_replicas(curves)
-    fit = fit_decay(time_s, curves.mean(axis=0), error, t1q_s)
+    fit = fit_decay(time_s, curves.mean(axis=0), error, t1q_s, stages)
     count = len(curves)
     if count == 2:  # too few to leave one out
         return fit
-    values = np.array(
-        [
-            fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, t1q_s, fit.stages).parameters
-            for n in range(count)
-        ]
-    )
+    try:
+        values = np.array(
+            [
+                fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, t1q_s, fit.stages).parameters
+                for n in range(count)
+            ]
+        )
+    except FitFailed:
+        if fit.stages == 2 and stages is None:
+            return fit_replicas(time_s, curves, t1q_s, 1)
+        raise
     covariance = widening(count) ** 2 * (count - 1) ** 2 / count * np.cov(values.T)
     return replace(fit, covariance=covariance) if covariance[1, 1] > fit.covariance[1, 1] else fit
 

@@ -400,6 +400,27 @@ def test_propagator_file_round_trip_and_refusals(tmp_path):
         echo.load_propagator(tmp_path / "missing.nc")
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("P_infinity", [[0.9, 0.4], [0.4, 0.9]], "rows of P_infinity do not sum to p"),
+        ("P_infinity", [[0.2, 0.3], [0.1, 0.4]], "P_infinity must be finite, not negative and symmetric"),
+        ("P_infinity", [[np.nan, 0.25], [0.25, 0.25]], "P_infinity must be finite"),
+        ("flux", [[0.0, np.nan], [1.0, 0.0]], "flux must be finite and not negative"),
+    ],
+)
+def test_limits_and_fluxes_that_are_none_are_refused(tmp_path, name, values, message):
+    time_s = np.array([0.0, 0.1, 1.0])
+    joint = joint_of(column_generator(10 * np.ones((2, 2))), HALVES, time_s)
+    write_propagator(tmp_path / "P.nc", joint, HALVES, time_s)
+    with xr.open_dataset(tmp_path / "P.nc") as data:
+        changed = data.load()
+    changed[name] = (("state_a", "state_b"), np.array(values))
+    changed.to_netcdf(tmp_path / "bad.nc")
+    with pytest.raises(InputError, match=f"bad.nc: {message}"):
+        echo.load_propagator(tmp_path / "bad.nc")
+
+
 def test_site_tensor_refusals(tmp_path):
     states = [
         {"index": i, "tensor": tensor.tolist(), "members": [tensor.tolist()]} for i, tensor in enumerate(TWO_SITES)
@@ -410,6 +431,12 @@ def test_site_tensor_refusals(tmp_path):
     np.testing.assert_allclose(echo.read_site_tensors(path, 2, "7Li").members[0], TWO_SITES)
     with pytest.raises(InputError, match=r"T.json: no tensor for state 2"):
         echo.read_site_tensors(path, 3, "7Li")
+    path.write_text(json.dumps(content | {"states": [*states, states[1]]}))
+    with pytest.raises(InputError, match=r"T.json has 3 tensors of states for 2 sites"):
+        echo.read_site_tensors(path, 2, "7Li")
+    path.write_text(json.dumps(content | {"temperature_K": "cold"}))
+    with pytest.raises(InputError, match=r"T.json: temperature_K is 'cold'; expected a number"):
+        echo.read_site_tensors(path, 2, "7Li")
     states[1]["tensor"] = np.eye(3).tolist()
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="traceless"):

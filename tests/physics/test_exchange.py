@@ -1,5 +1,6 @@
 """Two-dimensional exchange spectra: their limits, sums and symmetry, and a signal followed in time."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -245,6 +246,19 @@ def test_the_rate_model_says_how_well_the_part_elsewhere_is_known(tmp_path, monk
     monkeypatch.setattr(sys, "argv", command)
     simulate_exchange.main()
     assert pd.read_csv("exchange.csv")["elsewhere_sd_rates"].isna().all()
+
+
+def test_jumps_between_equal_tensors_leave_no_ion_elsewhere(tmp_path, monkeypatch):
+    """No spectrum shows them: of two sites with one tensor none has another one after half of the ions have jumped."""
+    monkeypatch.chdir(tmp_path)
+    two_site_study(tmp_path, 10.0, 0.4)
+    content = json.loads((tmp_path / "T.json").read_text())
+    content["states"][1] |= {key: content["states"][0][key] for key in ("tensor", "members")}
+    (tmp_path / "T.json").write_text(json.dumps(content))
+    command = ["simulate_exchange.py", "--propagator", "P.nc", "--site-tensors", "T.json", "--out", "exchange.csv"]
+    monkeypatch.setattr(sys, "argv", [*command, "--points", "16", "--mixing-times-s", "0.3"])
+    simulate_exchange.main()
+    assert pd.read_csv("exchange.csv")["elsewhere"].abs().max() < 1e-9
 
 
 def test_a_single_crystal_has_lines_where_its_sites_have_them(tmp_path, monkeypatch):

@@ -234,6 +234,24 @@ def test_diffusion_coefficient_is_that_of_long_times():
     assert abs(found.coefficient_m2_per_s - 1e-13) < 1.96 * found.standard_error_m2_per_s
 
 
+def test_a_slow_stage_that_one_replica_makes_is_none():
+    """Stages as near to each other as two may be: the mean of four replicas has both, those without some have not."""
+    time_s, rng = np.geomspace(1e-6, 1, 50), np.random.default_rng(2)
+    ends = np.exp(rng.normal(size=(4, 2)) * [0.01, 0.03]) * [1e-3, 5.1e-3]
+    curves = np.array([fits.decay_curve(time_s, 0.5, fast, 1.0, 0.3, None, 0.2, slow) for fast, slow in ends])
+    error = error_over_replicas(curves)
+    assert fits.fit_decay(time_s, curves.mean(axis=0), error).stages == 2
+    with pytest.raises(fits.FitFailed, match=r"no second stage \(stopped at tau_s = 0.0015"):
+        for n in range(4):
+            fits.fit_decay(time_s, np.delete(curves, n, axis=0).mean(axis=0), error, stages=2)
+    found = fits.fit_replicas(time_s, curves)
+    assert found.stages == 1
+    assert found.tau_s == pytest.approx(1.6e-3, rel=0.03)  # of both stages
+    assert found.reduced_chi_square > 2  # as its status says
+    with pytest.raises(fits.FitFailed, match="no second stage"):
+        fits.fit_replicas(time_s, curves, stages=2)
+
+
 def test_error_of_diffusion_is_the_scatter_over_replicas():
     time_s = np.geomspace(1e-9, 1e-4, 50)
     msd = replicas_of(6e7 * time_s, noise=0.1)
