@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def part(rows: pd.DataFrame) -> str:
-    """The part of the ions that has another tensor after mixing, in words, with one standard deviation where it is known."""
+    """The part of the ions that has another tensor after mixing, with one standard deviation where it is known."""
     # Rounding leaves 1e-14 of nothing.
     percent, error = (round(100 * values.iloc[0], 6) for values in (rows["elsewhere"], total(rows, ERRORS)))
     known = rows[ERRORS].iloc[0].notna().any()

@@ -1,7 +1,8 @@
 """Width of the central line by dipolar couplings at one temperature, from kinetic Monte Carlo of all ions.
 
 Replicas start from equilibrium; each follows the couplings of some ions to all others, and to host atoms at their
-places in the crystal, from one origin on: until they are lost, the signal has decayed, or the budget of jumps ends.
+places in the crystal, from one origin on: until the signal has decayed, ten times as long as it would take at rest (a
+hundred times where it has not decayed by then), or the budget of jumps ends.
 Where it ends first, replicas go on with frequent jumps slowed, as for the propagator (`insilico_nmr.stages`): the part
 of the couplings that these average away is lost by then, and what rare jumps do to the rest is seen. Their correlation
 function, as a sum of exponentials, gives the line by Anderson and Weiss (`insilico_nmr.dipolar`): one line of all ions,
@@ -9,14 +10,15 @@ those that move and those that stay.
 
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
-`correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where a part
-above 0.02 is left and so is signal: that part is taken to be lost no more slowly than, on average, what has been lost
-up to then, and the width is a lower bound.
+`correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where signal
+is left then and the line of that part alone, at rest, would be more than a third as wide as the line: that part is
+taken to be lost no more slowly than, on average, what has been lost up to then, and the width is a lower bound.
 `shift` is that of the rate model. Elements that resources/nuclei.csv does not have have no spin here, and are named.
 """
 
 import argparse
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -34,8 +36,8 @@ from insilico_nmr.sites import read_network
 WATCHED = 150  # ions a replica whose surroundings are followed
 TIMES_PER_DECADE = 10
 LONGEST_RESIDENCES = 1e4
-SIGNAL_LENGTHS = 10  # in 1/√M₂ of ions at rest, after which no signal is left
-LEFT = 0.02
+SIGNAL_LENGTHS = 10, 100  # in 1/√M₂ of ions at rest: no signal is left after the first, unless the line is narrowed
+TAIL = 0.3  # width that what is left would have alone, over that of the line, from where on it matters
 SPENT = 6.0  # −ln of the signal from where on what is left of it does not shape the line
 
 
@@ -51,8 +53,8 @@ def times_of(mover: Mover, n_ions: int, signal_s: float, max_events: int) -> np.
 def moments_of_replicas(
     mover: Mover, n_ions: int, sites: dict, isotope: str, seed: int, replicas: int, max_events: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and whether the times reach the
-    end of the signal of ions at rest."""
+    """Times (T,), M₂(t) of each replica by kind of partner (R, T, 1 + host elements), and whether the signal has
+    decayed by the last of them."""
     check_element(isotope, sites.get("mobile"))
     observed = nucleus(isotope)
     elements = list(dict.fromkeys(atom["element"] for atom in sites["host"]))
@@ -75,24 +77,29 @@ def moments_of_replicas(
     at_rest = followed(mover, np.zeros(1)).sum(axis=-1).mean()
     if not at_rest > 0:
         raise InputError(f"{isotope} has no neighbour with a spin within {dipolar.REACH_A:g} Å: no dipolar width")
-    signal_s = SIGNAL_LENGTHS / np.sqrt(at_rest)
 
-    def to_the_end(times: np.ndarray, _: np.ndarray) -> bool:
-        return bool(times[-1] >= signal_s * (1 - 1e-9))
+    def spent(times: np.ndarray, moments: np.ndarray) -> bool:
+        by_replica = moments.sum(axis=-1)
+        decay = decay_of(times, by_replica.mean(axis=0), error_over_replicas(by_replica), True)
+        return bool(dipolar.exponent(decay, times[-1:])[0] > SPENT)
 
-    times, moments = stages.followed_in_stages(
-        mover, n_ions, lambda hopping: times_of(hopping, n_ions, signal_s, max_events), followed, to_the_end
-    )
-    return times, moments, to_the_end(times, moments)
+    for lengths in SIGNAL_LENGTHS:
+        signal_s = lengths / np.sqrt(at_rest)
+        times, moments = stages.followed_in_stages(
+            mover, n_ions, partial(times_of, n_ions=n_ions, signal_s=signal_s, max_events=max_events), followed, spent
+        )
+        if spent(times, moments) or times[-1] < signal_s * (1 - 1e-9):
+            break
+    return times, moments, spent(times, moments)
 
 
-def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, to_the_end: bool) -> Decay:
-    """M₂(t), (T,), as exponentials; as slow as may be where ions have hardly moved when the signal ends.
+def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, spent: bool) -> Decay:
+    """M₂(t), (T,), as exponentials; as slow as may be where the signal is `spent` by the last time.
 
     Where times end before the signal does, none is slower than the one that would lead from the first to the last.
     """
     lost = -np.log(np.clip(moments[-1] / moments[0], 1e-12, 0.999))
-    return fit_decay(times, moments, moments[0] - moments, errors, slowest=1e3 if to_the_end else max(1.0, 1 / lost))
+    return fit_decay(times, moments, moments[0] - moments, errors, slowest=1e3 if spent else max(1.0, 1 / lost))
 
 
 def main() -> None:
@@ -114,28 +121,28 @@ def main() -> None:
     smallest = wide_enough(np.array(sites["cell"], float), arguments.supercell, dipolar.REACH_A)
     mover, n_ions = asked_for(arguments, sites, smallest)
     seed = seed_at(arguments.seed, arguments.temperature)
-    times, moments, to_the_end = moments_of_replicas(
+    times, moments, spent = moments_of_replicas(
         mover, n_ions, sites, arguments.isotope, seed, arguments.replicas, arguments.max_events
     )
     by_replica = moments.sum(axis=-1)
     mean, errors = by_replica.mean(axis=0), error_over_replicas(by_replica)
-    decay = decay_of(times, mean, errors, to_the_end)
+    decay = decay_of(times, mean, errors, spent)
     widths = [
-        dipolar.anderson_weiss(decay_of(times, one, np.sqrt(arguments.replicas) * errors, to_the_end))
-        for one in by_replica
+        dipolar.anderson_weiss(decay_of(times, one, np.sqrt(arguments.replicas) * errors, spent)) for one in by_replica
     ]
-    remaining = mean[-1] / mean[0]
+    remaining, width = mean[-1] / mean[0], dipolar.anderson_weiss(decay)
+    tail = decay.weight @ np.exp(-decay.rate_per_s * times[-1])
     row = {
         "temperature_K": arguments.temperature,
         "shift": arguments.shift,
-        "fwhm_Hz": dipolar.anderson_weiss(decay),
+        "fwhm_Hz": width,
         "se_sampling_Hz": float(error_over_replicas(np.array(widths))),
         "rigid_fwhm_Hz": dipolar.rigid_width(mean[0]),
         "second_moment_rad2_per_s2": mean[0],
         "mobile_part": moments[:, 0, 0].mean() / mean[0],
         "correlation_time_s": decay.correlation_time_s,
         "remaining": remaining,
-        "complete": int(remaining < LEFT or dipolar.exponent(decay, times[-1:])[0] > SPENT),
+        "complete": int(spent or dipolar.rigid_width(tail) < TAIL * width),
     }
     print(
         f"{n_ions} ions in a supercell {lattice_of(mover).supercell}; central line {row['fwhm_Hz']:.4g} ± "

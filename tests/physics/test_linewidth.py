@@ -64,8 +64,9 @@ def test_fast_hops_narrow_in_proportion(line_at):
     assert fast["complete"] == 1
 
 
-def test_ions_that_stay_keep_their_line_whatever_the_others_do(tmp_path):
-    """Full layers at rest between half filled ones, whose 1e9 jumps a second average all couplings but those at rest.
+def line_of_layers(tmp_path, out_per_s: float) -> tuple[pd.Series, float]:
+    """Full layers between half filled ones, whose 1e9 jumps a second average all couplings but those in full layers,
+    which ions leave at such a rate; and the second moment of those.
 
     Jumps of 5e-4 s, in which the signal decays, are 1e4 times as many as the budget has.
     """
@@ -74,7 +75,7 @@ def test_ions_that_stay_keep_their_line_whatever_the_others_do(tmp_path):
     sites |= {"mobile": "Li", "concentration": 0.75, "host": []}
     (tmp_path / "sites.json").write_text(json.dumps(sites))
     rates = pd.DataFrame(
-        [["in", "B", "B", 1e9], ["out", "A", "B", 1e-8], ["out", "B", "A", 1e-3]],
+        [["in", "B", "B", 1e9], ["out", "A", "B", 1e-5 * out_per_s], ["out", "B", "A", out_per_s]],
         columns=["class", "from", "to", "rate_per_s"],
     )
     rates = rates.assign(temperature_K=300, count="", exposure_s="", ci_low_per_s="", ci_high_per_s="", origin="model")
@@ -89,10 +90,25 @@ def test_ions_that_stay_keep_their_line_whatever_the_others_do(tmp_path):
     at = np.array(list(product(range(-4, 5), range(-4, 5), range(-2, 3)))) * [3.0, 3.0, 5.0]
     r = np.linalg.norm(at, axis=1)
     between_A = strength(nucleus("7Li"), "Li") * (r[(r > 0) & (r <= 12)] ** -6).sum()
-    share = 1 / 1.5  # of the ions, on A
+    return line, between_A / 1.5  # the share of the ions that is on A
+
+
+def test_ions_that_stay_keep_their_line_whatever_the_others_do(tmp_path):
+    line, of_full_layers = line_of_layers(tmp_path, 1e-3)
     assert line["complete"] == 1
-    assert line["remaining"] * line["second_moment_rad2_per_s2"] == pytest.approx(share * between_A, rel=0.1)
-    assert line["fwhm_Hz"] == pytest.approx(rigid_width(share * between_A), rel=0.1)
+    assert line["remaining"] * line["second_moment_rad2_per_s2"] == pytest.approx(of_full_layers, rel=0.1)
+    assert line["fwhm_Hz"] == pytest.approx(rigid_width(of_full_layers), rel=0.1)
+
+
+def test_a_narrowed_line_is_followed_until_its_own_signal_is_gone(tmp_path):
+    """Ions leave the full layers in 20 µs: the line is that of their couplings, lost by one exponential."""
+    line, of_full_layers = line_of_layers(tmp_path, 3e9)
+    assert line["complete"] == 1
+    assert line["remaining"] < 0.01
+    time_s = line["correlation_time_s"] * line["second_moment_rad2_per_s2"] / of_full_layers
+    expected = anderson_weiss(Decay(np.array([1 / time_s]), np.array([of_full_layers])))
+    assert expected < 0.6 * rigid_width(of_full_layers)
+    assert line["fwhm_Hz"] == pytest.approx(expected, rel=0.15)
 
 
 def test_same_seed_same_numbers(line_at):
@@ -131,5 +147,5 @@ def test_couplings_that_are_not_lost_at_the_last_time_go_on_as_they_were(left):
     tau, square = 3e-4, 8e7
     times = np.concatenate([[0], np.geomspace(1e-3, -np.log(left), 40)]) * tau
     moments = square * np.exp(-times / tau)
-    width = anderson_weiss(decay_of(times, moments, 1e-3 * moments, to_the_end=False))
+    width = anderson_weiss(decay_of(times, moments, 1e-3 * moments, spent=False))
     assert width == pytest.approx(anderson_weiss(Decay(np.array([1 / tau]), np.array([square]))), rel=0.05)
