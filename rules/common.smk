@@ -422,8 +422,6 @@ MEASURED_CURVES = {
 LITERATURE_FLAGS = {
     "rates": MARK,
     "diffusion": MARK,
-    "couplings": flags("material", isotope="isotope"),
     "summary": "",
-    "relaxation": "",
-    "linewidth": "",
+    **dict.fromkeys(["couplings", "relaxation", "linewidth"], flags("material", isotope="isotope")),
 }

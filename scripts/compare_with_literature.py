@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
-from insilico_nmr.literature import read_literature
+from insilico_nmr.literature import of_isotope, read_literature
 from insilico_nmr.measured import read_echo_fits
 from insilico_nmr.predictions import (
     COUPLINGS,
@@ -189,7 +189,7 @@ def main() -> None:
         read_table(args.couplings, COUPLINGS, ["orbit", "average"]),
     )
     literature = read_literature(args.literature, args.material, args.phase)
-    literature = literature[(literature["quantity"] != "abs_CQ") | (literature["nucleus"] == args.isotope)]
+    literature = of_isotope(literature, args.isotope)
     own = []
     if args.measured_echoes:
         own = echo_rows(study, read_echo_fits(args.measured_echoes))

@@ -70,11 +70,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["couplings"], literature=True, intervals=True)
-    parser.add_argument("--isotope", help="that of the couplings, for example 7Li: with --literature")
-    args = parser.parse_args()
-    if args.literature and not args.isotope:
-        parser.error("--literature needs --isotope: measured couplings are of one nucleus")
+    args = figure_arguments(__doc__, ["couplings"], literature=True, intervals=True, isotope=True).parse_args()
     measured = for_figure(args.literature, args.material, args.phase, ["abs_CQ"], args.isotope)
     save(draw(only_errors(read(args.couplings), args.intervals), measured), args.out_pdf, args.out_png)
 

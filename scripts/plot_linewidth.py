@@ -82,8 +82,9 @@ def read(path: Path, relaxation: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    args = figure_arguments(__doc__, ["linewidth", "relaxation"], literature=True, intervals=True).parse_args()
-    measured = for_figure(args.literature, args.material, args.phase, ["central_line_width"])
+    parser = figure_arguments(__doc__, ["linewidth", "relaxation"], literature=True, intervals=True, isotope=True)
+    args = parser.parse_args()
+    measured = for_figure(args.literature, args.material, args.phase, ["central_line_width"], args.isotope)
     widths, relaxation = read(args.linewidth, args.relaxation)
     save(draw(only_errors(widths, args.intervals), relaxation, measured), args.out_pdf, args.out_png)
 

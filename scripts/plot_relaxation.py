@@ -106,10 +106,10 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = figure_arguments(__doc__, ["relaxation"], literature=True, intervals=True)
+    parser = figure_arguments(__doc__, ["relaxation"], literature=True, intervals=True, isotope=True)
     parser.add_argument("vibrations", nargs="?", type=Path, metavar="VIBRATIONS.csv", help="table vibrations.csv")
     args = parser.parse_args()
-    measured = for_figure(args.literature, args.material, args.phase, ["spin_lattice_relaxation_rate"])
+    measured = for_figure(args.literature, args.material, args.phase, ["spin_lattice_relaxation_rate"], args.isotope)
     vibrations = None
     if args.vibrations is not None:
         columns = ["temperature_K", "rate_per_s", "rate_se_per_s"]

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import constants
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.nuclei import nucleus
 from insilico_nmr.significant_figures import last_digit, shown, significant_digits
 from insilico_nmr.tables import read_table
 
@@ -41,6 +42,7 @@ RECORDED = {
     "narrowing_onset_temperature": "K",
 }
 UNIT_OF = PREDICTED | RECORDED
+OF_A_NUCLEUS = ("abs_CQ", "central_line_width", "spin_lattice_relaxation_rate")
 DRAWN = tuple(name for name in PREDICTED if name != "abs_CQ")  # by figures of rates and of diffusion
 LITERATURE = ["material", "phase", "nucleus", "quantity", "value", "uncertainty", "unit", "temperature_K", "method"]
 LITERATURE += ["reference", "note"]
@@ -84,9 +86,12 @@ def read_literature(
         try:
             value, stated = float(row["value"]), float(row["uncertainty"] or "nan")
             temperature = float(row["temperature_K"] or "nan")
-        except ValueError as error:
+            if row["nucleus"]:
+                nucleus(row["nucleus"])
+        except (ValueError, InputError) as error:
             raise InputError(f"{path}: row {number}: {error}") from None
-        if not (np.isfinite(value) and value > 0) or stated < 0 or temperature <= 0:
+        endless = np.isinf([value, stated, temperature]).any()
+        if endless or not value > 0 or stated < 0 or temperature <= 0:
             raise InputError(f"{path}: row {number} has value {row['value']}, uncertainty {row['uncertainty']}, "
                              f"temperature_K {row['temperature_K']}: expected positive numbers")  # fmt: skip
         same, digits = factor == 1.0, significant_digits(row["value"])
@@ -112,15 +117,26 @@ def read_literature(
     return pd.DataFrame(rows, columns=MEASURED)
 
 
+def of_isotope(table: pd.DataFrame, isotope: str) -> pd.DataFrame:
+    """Measured values without those that are another nucleus's, such as its couplings, which are named on stderr."""
+    others = table["quantity"].isin(OF_A_NUCLEUS) & ~table["nucleus"].isin([isotope, ""])
+    for (quantity, other), rows in table[others].groupby(["quantity", "nucleus"]):
+        print(f"{len(rows)} measured {quantity} of {other} left out: not of {isotope}", file=sys.stderr)
+    return table[~others]
+
+
 def for_figure(
-    path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN, nucleus: str | None = None
+    path: Path | None, material: str, phase: str, quantities: Collection[str] = DRAWN, isotope: str | None = None
 ) -> pd.DataFrame:
-    """Measured values to draw, of one nucleus or of all: none where no table is given; stderr where it has none."""
+    """Measured values to draw, of `isotope` where they are a nucleus's: none where no table is given; stderr where it
+    has none. Raises InputError where an isotope is needed and there is none."""
     if path is None:
         return pd.DataFrame(columns=MEASURED)
+    if isotope is None and set(quantities) & set(OF_A_NUCLEUS):
+        raise InputError(f"--literature needs --isotope: {', '.join(quantities)} are one nucleus's")
     found = read_literature(path, material, phase, quantities)
-    if nucleus is not None:
-        found = found[found["nucleus"] == nucleus]
+    if isotope is not None:
+        found = of_isotope(found, isotope)
     if found.empty:
         print(f"{path}: no value of {material} {phase}: drawn without", file=sys.stderr)
     return found

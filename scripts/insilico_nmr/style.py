@@ -136,7 +136,7 @@ def draw_measured(axes: Axes, measured: pd.DataFrame, inverse: bool = True, unit
 
 
 def figure_arguments(
-    description: str, tables: list[str], literature: bool = False, intervals: bool = False
+    description: str, tables: list[str], literature: bool = False, intervals: bool = False, isotope: bool = False
 ) -> argparse.ArgumentParser:
     """Arguments of figure programs: tables in order, the two outputs, what is compared with, which errors are drawn."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,4 +150,6 @@ def figure_arguments(
         parser.add_argument("--literature", type=Path, help="table of measured values; needs --material and --phase")
         parser.add_argument("--material", default="", help="its rows of this material")
         parser.add_argument("--phase", default="", help="and this phase")
+    if isotope:
+        parser.add_argument("--isotope", help="measured values of this nucleus, for example 7Li: with --literature")
     return parser

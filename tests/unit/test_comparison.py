@@ -183,6 +183,21 @@ def test_measured_values_keep_their_digits(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("Li-7,jump_rate,5,,1/s,300", "unknown isotope 'Li-7'"),
+        ("7Li,jump_rate,5,inf,1/s,300", "uncertainty inf, temperature_K 300: expected positive numbers"),
+        ("7Li,jump_rate,5,1,1/s,inf", "uncertainty 1, temperature_K inf: expected positive numbers"),
+        ("7Li,jump_rate,inf,1,1/s,300", "has value inf"),
+        ("7Li,jump_rate,5,-1,1/s,300", "uncertainty -1"),
+    ],
+)
+def test_measured_values_that_are_none_are_refused_by_their_row(tmp_path, cells, message):
+    with pytest.raises(InputError, match=f"row 3.*{message}"):
+        literature(tmp_path, "X,p,7Li,jump_rate,5,1,1/s,300,NMR,r,", f"X,p,{cells},NMR,r,")
+
+
+@pytest.mark.parametrize(
     ("text", "digits", "unit"),
     [("0.240", 3, 1e-3), ("9e-14", 1, 1e-14), ("1.0e-4", 2, 1e-5), ("2500", 4, 1), ("8.93e-7", 3, 1e-9)],
 )

@@ -634,10 +634,11 @@ def test_measured_widths_and_relaxation_rates_are_drawn_where_they_were_measured
     path.write_text(
         ",".join(LITERATURE)
         + "\nX,p,,central_line_width,5.5,0.5,kHz,200,7Li line,r1,"
-        + "\nX,p,,spin_lattice_relaxation_rate,0.8,0.1,1/s,250,R1 in 4.7 T,r2,\n"
+        + "\nX,p,7Li,spin_lattice_relaxation_rate,0.8,0.1,1/s,250,R1 in 4.7 T,r2,"
+        + "\nX,p,31P,spin_lattice_relaxation_rate,0.2,0.1,1/s,250,R1 in 4.7 T,r2,\n"
     )
     widths, rates = (
-        for_figure(path, "X", "p", [name]) for name in ("central_line_width", "spin_lattice_relaxation_rate")
+        for_figure(path, "X", "p", [name], "7Li") for name in ("central_line_width", "spin_lattice_relaxation_rate")
     )
     tables = TABLES[plot_linewidth]()
     left, right = drawn(plot_linewidth.draw(*tables, widths), "measured")
@@ -852,7 +853,9 @@ def test_measured_couplings_of_another_nucleus_are_not_drawn(tmp_path):
     assert 150 in axes.containers[-1].lines[0].get_ydata()
     assert axes.get_ylim()[1] < 900
     (table,) = written([synthetic_couplings()], tmp_path)
-    code, said = run("plot_couplings", table, "--literature", path, "--material", "X", "--phase", "p", *out)
+    command = ["plot_couplings", table, "--literature", path, "--material", "X", "--phase", "p", *out]
+    assert "1 measured abs_CQ of 14N left out: not of 7Li" in run(*command, "--isotope", "7Li")[1]
+    code, said = run(*command)
     assert (code, "--literature needs --isotope" in said) == (2, True)
 
 
