@@ -45,8 +45,9 @@ def bare(lattice: Lattice, gas: lattice_gas.Gas | None, n_ions: int, events: int
     before = time.process_time()
     engine.run_events(system, state, events)
     rate = events / (time.process_time() - before)
-    tables = [lattice.neighbour] if gas is None else [gas.neighbour, gas.partner]
-    return rate, sum(array.nbytes for array in [*tables, *state.arrays.values()]) / lattice.n_sites
+    held = [*vars(lattice).values(), *(vars(gas).values() if gas else ()), *state.arrays.values()]
+    arrays = {id(value): value for value in held if isinstance(value, np.ndarray)}
+    return rate, sum(array.nbytes for array in arrays.values()) / lattice.n_sites
 
 
 def with_propagator(lattice: Lattice, gas: lattice_gas.Gas | None, n_ions: int, events: int) -> float:

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 from insilico_nmr import fluctuations
+from insilico_nmr.arguments import positive
 from insilico_nmr.echo import load_observed
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.lattice import wide_enough
@@ -33,14 +34,12 @@ def main() -> None:
                         help="cells, at least; grows to hold neighbours and enough carriers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
     parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps of all replicas (default: 1e7)")
-    parser.add_argument("--evolution-times-us", type=float, nargs="+", required=True, help="of the alignment echo")
+    parser.add_argument("--evolution-times-us", type=positive, nargs="+", required=True, help="of the alignment echo")
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"
     )
     parser.add_argument("--out", required=True, help="NetCDF")
     arguments = parser.parse_args()
-    if min(arguments.evolution_times_us) <= 0:
-        raise InputError("--evolution-times-us must be positive")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     sites = read_network(arguments.sites)

@@ -6,7 +6,8 @@ The stretched exponential of simulated echoes; 1/τ is of the first stage here a
 import argparse
 from pathlib import Path
 
-from insilico_nmr.errors import InputError, run_script
+from insilico_nmr.arguments import positive
+from insilico_nmr.errors import run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.measured import fit_echoes, read_echoes
 
@@ -16,11 +17,9 @@ def main() -> None:
     parser.add_argument(
         "decays", type=Path, help="CSV with the columns temperature_K, evolution_time_us, mixing_time_s, S2"
     )
-    parser.add_argument("--t1q-s", type=float, help="quadrupolar relaxation time, s, held fixed (default: fitted)")
+    parser.add_argument("--t1q-s", type=positive, help="quadrupolar relaxation time, s, held fixed (default: fitted)")
     parser.add_argument("--out", type=Path, required=True, help="table of fits, CSV")
     args = parser.parse_args()
-    if args.t1q_s is not None and not args.t1q_s > 0:
-        raise InputError(f"--t1q-s is {args.t1q_s:g}; a relaxation time must be positive")
     table = fit_echoes(read_echoes(args.decays), args.t1q_s)
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.10g")

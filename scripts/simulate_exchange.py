@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from insilico_nmr.arguments import not_negative, positive
 from insilico_nmr.echo import equal_tensors, is_known, load_observed
 from insilico_nmr.effective_process import generator_of
 from insilico_nmr.errors import InputError, run_script
@@ -31,10 +32,10 @@ def main() -> None:
     parser.add_argument("--moved", nargs="*", default=[], help="those of the rate model moved by one s.d. (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
-    parser.add_argument("--mixing-times-s", type=float, nargs="+", required=True, help="s")
+    parser.add_argument("--mixing-times-s", type=not_negative, nargs="+", required=True, help="s")
     parser.add_argument("--points", type=int, default=64, help="in each dimension (default: %(default)s)")
     parser.add_argument(
-        "--gauss-Hz", type=float, default=2000.0, help="full width at half maximum (default: %(default)s)"
+        "--gauss-Hz", type=positive, default=2000.0, help="full width at half maximum (default: %(default)s)"
     )
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+from insilico_nmr.arguments import not_negative, positive
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_sets
 from insilico_nmr.files import atomic_path
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--site-tensors", required=True, help="site tensors (JSON)")
     parser.add_argument("--propagator", help="two-time propagator at their temperature (NetCDF); default: equal shares")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
-    parser.add_argument("--field-T", type=float, default=9.4, help="magnetic field (default: %(default)s)")
+    parser.add_argument("--field-T", type=positive, default=9.4, help="magnetic field (default: %(default)s)")
     parser.add_argument(
         "--spin-rates-kHz",
         type=float,
@@ -126,10 +127,13 @@ def main() -> None:
     )
     parser.add_argument("--reference-ppm", type=float, help="isotropic shielding of the reference compound")
     parser.add_argument(
-        "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
+        "--lorentz-Hz",
+        type=not_negative,
+        default=500.0,
+        help="Lorentzian full width at half height (default: %(default)s)",
     )
     parser.add_argument(
-        "--gauss-Hz", type=float, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
+        "--gauss-Hz", type=not_negative, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
     )
     parser.add_argument("--out", required=True, help="CSV of the spectra, area 1 each, and their errors")
     arguments = parser.parse_args()

@@ -38,6 +38,7 @@ from functools import cache, partial
 import numpy as np
 import pandas as pd
 from insilico_nmr import echo
+from insilico_nmr.arguments import positive
 from insilico_nmr.effective_process import generator_of, misfit, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_sets, error_over_replicas
@@ -143,13 +144,13 @@ def main() -> None:
     parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
     parser.add_argument(
         "--evolution-times-us",
-        type=float,
+        type=positive,
         nargs="+",
         default=[5, 10, 20, 50, 100],
         help="evolution times t_p of the echo, microseconds (default: 5 10 20 50 100)",
     )
     parser.add_argument(
-        "--t1q-s", type=float, help="quadrupolar relaxation time during mixing, s; damps S2 and is held in its fit"
+        "--t1q-s", type=positive, help="quadrupolar relaxation time during mixing, s; damps S2 and is held in its fit"
     )
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"),

@@ -30,6 +30,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 from insilico_nmr import paths
+from insilico_nmr.arguments import not_negative, positive
 from insilico_nmr.echo import AMPLITUDES, SiteTensors, read_site_tensors
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_sets, error_over_replicas
@@ -174,12 +175,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default: %(default)s)")
     parser.add_argument("--replicas", type=int, default=6, help="independent runs, at least 2 (default: %(default)s)")
     parser.add_argument("--max-events", type=int, default=10_000_000, help="jumps in a replica, at most (default: 1e7)")
-    parser.add_argument("--evolution-times-us", type=float, nargs="+", default=[], help="of the alignment echo")
-    parser.add_argument("--echo-delay-us", type=float, required=True, help="τ of the quadrupole echo, which is at 2τ")
+    parser.add_argument("--evolution-times-us", type=positive, nargs="+", default=[], help="of the alignment echo")
+    parser.add_argument("--echo-delay-us", type=positive, required=True, help="τ of the quadrupole echo, at 2τ")
     parser.add_argument(
-        "--dead-time-us", type=float, default=0.0, help="before the first point of a decay (default: 0)"
+        "--dead-time-us", type=not_negative, default=0.0, help="before the first point of a decay (default: 0)"
     )
-    parser.add_argument("--lorentz-Hz", type=float, default=500.0, help="broadening, full width (default: 500)")
+    parser.add_argument("--lorentz-Hz", type=not_negative, default=500.0, help="broadening, full width (default: 500)")
     parser.add_argument("--out-spectra", required=True, help="CSV")
     parser.add_argument("--out-echoes", required=True, help="CSV")
     arguments = parser.parse_args()

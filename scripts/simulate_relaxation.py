@@ -18,6 +18,7 @@ import argparse
 import numpy as np
 import pandas as pd
 from insilico_nmr import relaxation
+from insilico_nmr.arguments import positive
 from insilico_nmr.echo import Propagator, SiteTensors, contract, load_observed
 from insilico_nmr.errors import run_script
 from insilico_nmr.few_values import error_of_sets, error_over_replicas
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
-    parser.add_argument("--fields-T", type=float, nargs="+", required=True, help="magnetic fields, T")
+    parser.add_argument("--fields-T", type=positive, nargs="+", required=True, help="magnetic fields, T")
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"
     )

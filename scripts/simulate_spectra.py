@@ -14,6 +14,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
+from insilico_nmr.arguments import not_negative
 from insilico_nmr.echo import load_observed
 from insilico_nmr.effective_process import generator_of, replicas_of_jackknife, without_one_replica
 from insilico_nmr.errors import run_script
@@ -35,10 +36,13 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
     parser.add_argument(
-        "--lorentz-Hz", type=float, default=500.0, help="Lorentzian full width at half maximum (default: %(default)s)"
+        "--lorentz-Hz",
+        type=not_negative,
+        default=500.0,
+        help="Lorentzian full width at half height (default: %(default)s)",
     )
     parser.add_argument(
-        "--gauss-Hz", type=float, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
+        "--gauss-Hz", type=not_negative, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"
     )
     parser.add_argument("--out", required=True, help="CSV of the three spectra, area 1 each, and their errors")
     arguments = parser.parse_args()

@@ -167,8 +167,10 @@ def build_gas(
         among[first, 0] = np.exp(mean[first // z] - mean[lattice.neighbour[first] % m])
     own *= among
     used = lattice.used[:, None]
-    itself = np.repeat(np.arange(lattice.n_sites, dtype=np.int32), z)
-    neighbour = np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself)
+    neighbour = lattice.neighbour  # one array of both, unless some slots are none
+    if not lattice.used.all():
+        itself = np.repeat(np.arange(lattice.n_sites, dtype=np.int32), z)
+        neighbour = np.where(np.tile(lattice.used, lattice.n_sites // m), lattice.neighbour, itself)
     basis_site = np.tile(np.arange(m, dtype=np.int16), lattice.n_sites // m)
     site_kT = 2 * mean - lattice.log_weight
     ratio = np.where(used, (rates / rates[back])[lattice.jump_class], 0.0)

@@ -251,8 +251,8 @@ def test_frequencies_of_a_wide_spectrum_are_all_told_apart(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--field-T", 0), "field 0 T: expected a positive one"),
-        (("--field-T", -9.4), "field -9.4 T: expected a positive one"),
+        (("--field-T", 0), "--field-T: '0'; expected a finite number above 0"),
+        (("--field-T", -9.4), "--field-T: '-9.4'; expected a finite number above 0"),
         (("--spin-rates-kHz", -5), "spin rate -5000 Hz: expected 0 (static) or more"),
         (("--isotope", "23Na"), "is of 7Li, --isotope is 23Na"),
         (("--isotope", "13C"), "13C has spin 0.5 and no quadrupole moment"),

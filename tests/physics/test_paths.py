@@ -316,7 +316,7 @@ def test_what_the_budget_does_not_reach_is_said(program):
     assert "end after" in program(1e12)
     assert "is at 300 K" in program(1e5, "--temperature", 400)
     assert "--replicas is 1" in program(1e5, "--replicas", 1)
-    assert "must be positive" in program(1e5, "--evolution-times-us", 0)
+    assert "--evolution-times-us: '0'; expected a finite number above 0" in program(1e5, "--evolution-times-us", 0)
 
 
 def test_a_file_that_holds_no_surroundings_is_named(program, tmp_path):
