@@ -248,6 +248,7 @@ rule simulate_nmr:
         propagator=rules.run_kmc.output,
         tensors=SITE_TENSORS,
         around=rules.correlate_surroundings.output if BY_SURROUNDINGS else [],
+        like=[],
     output:
         echo=f"{RESULTS}/nmr/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/correlation_{{temperature}}K.csv",
@@ -266,9 +267,10 @@ rule simulate_nmr:
         isotope=flags("material", isotope="isotope"),
         flags=flags("observables", evolution_times_us="evolution_times_us", t1q_s="t1q_s", direction="direction"),
         around="--surroundings" if BY_SURROUNDINGS else "",
+        like="",
     shell:
         "python {input.code[0]} --propagator {input.propagator} --site-tensors {input.tensors} {params.isotope}"
-        " {params.flags} {params.around} {input.around} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
+        " {params.flags} {params.around} {input.around} {params.like} {input.like} --out-echo {output.echo} --out-correlation {output.correlation} --out-fits {output.fits}"
         " > {log} 2>&1"
 
 
@@ -278,6 +280,7 @@ use rule simulate_nmr as simulate_nmr_shift with:
         propagator=rules.run_kmc_shift.output,
         tensors=SITE_TENSORS,
         around=rules.correlate_surroundings_shift.output if BY_SURROUNDINGS else [],
+        like=rules.simulate_nmr.output.fits,
     output:
         echo=f"{RESULTS}/nmr/shift_{{shift}}/echo_{{temperature}}K.csv",
         correlation=f"{RESULTS}/nmr/shift_{{shift}}/correlation_{{temperature}}K.csv",
@@ -286,6 +289,8 @@ use rule simulate_nmr as simulate_nmr_shift with:
         f"{RESULTS}/logs/simulate_nmr_shift_{{shift}}_{{temperature}}K.log",
     benchmark:
         f"{RESULTS}/benchmarks/simulate_nmr_shift_{{shift}}_{{temperature}}K.tsv"
+    params:
+        like="--stages-of",
 
 
 rule simulate_spectra:

@@ -47,6 +47,7 @@ from insilico_nmr.fits import CORRELATIONS, FitFailed, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import SPREAD_DIRECTIONS
+from insilico_nmr.tables import read_table
 
 # What may be left of a decay at the last mixing time of a curve that is complete.
 INCOMPLETE_ABOVE = 0.1
@@ -68,6 +69,7 @@ def fit_row(
     left: float,
     scaled: Sequence[np.ndarray] = (),
     samples: Sequence[np.ndarray] = (),
+    stages: int | None = None,
 ) -> dict[str, float | str]:
     """Cells of one fit: of the mean over replicas' curves (R, T), and the spread of 1/τ over the members' (M, T) and
     over those of `scaled` tensors (2, T). The scatter over `samples`, curves (N, T) of replicates of the tensors, goes
@@ -75,10 +77,16 @@ def fit_row(
 
     A fit that fails leaves the cells of its numbers empty and says why, with the last parameters, in `status`. One of a
     curve of which `left` of the decay is missing, or that does not follow it, has its numbers and says so there. Of
-    replicates those whose fits fail are left out; where fewer than two are left, there is no interval.
+    replicates those whose fits fail are left out; where fewer than two are left, there is no interval. A fit of so many
+    `stages` is tried first, where they are given.
     """
     try:
-        fit = fit_replicas(time_s, replicas, t1q_s)
+        try:
+            fit = fit_replicas(time_s, replicas, t1q_s, stages)
+        except FitFailed:
+            if stages is None:
+                raise
+            fit = fit_replicas(time_s, replicas, t1q_s)
     except FitFailed as failure:
         return {"status": str(failure), "complete": int(left <= INCOMPLETE_ABOVE)}
     row = {
@@ -131,6 +139,15 @@ def fit_row(
     return row
 
 
+def stages_of(path: str | None) -> dict[tuple[str, float], int]:
+    """Stages that curves were fitted with, by observable and evolution time in µs (0 of a curve that has none)."""
+    if path is None:
+        return {}
+    fits = read_table(path, ["evolution_time_us", "tau_s", "slow_amplitude"], ["observable"])
+    fitted = fits[fits["tau_s"].notna()].fillna({"evolution_time_us": 0.0})
+    return {(row.observable, row.evolution_time_us): 2 if row.slow_amplitude else 1 for row in fitted.itertuples()}
+
+
 def sampling_error(replicas: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Standard error (T,) of curves: over replicas of kinetic Monte Carlo (R, T), and over replicates of the site
     tensors (N, T), where there are any."""
@@ -156,6 +173,10 @@ def main() -> None:
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"),
         help="of the field in a single crystal, Cartesian as its cell: the echoes are of that (default: a powder)",
     )  # fmt: skip
+    parser.add_argument(
+        "--stages-of",
+        help="fits of the rate model as it is, CSV: those of a moved one have as many stages where they can",
+    )
     parser.add_argument("--surroundings", help="what filled neighbours add, NetCDF of correlate_surroundings.py")
     parser.add_argument("--out-echo", required=True, help="CSV of S2(t_p, t_m)")
     parser.add_argument("--out-correlation", required=True, help="CSV of the tensor correlation function")
@@ -178,7 +199,7 @@ def main() -> None:
     common = {"temperature_K": propagator.temperature_K, "shift": propagator.shift}
     to_another = float((propagator.flux * ~echo.equal_tensors(states.mean)).sum())
     jumps = {"exit_rate_per_s": exit_rate, "mean_jump_time_s": 1 / exit_rate, "tensor_change_rate_per_s": to_another}
-    fits = []
+    fits, stages = [], stages_of(arguments.stages_of)
 
     kernel = echo.tensor_kernel(states.mean)
     by_replica = np.zeros((1, len(time_s))) if around is None else around.contraction_at(time_s)
@@ -219,7 +240,15 @@ def main() -> None:
             **common,
             "observable": "tensor_correlation",
             **jumps,
-            **fit_row(time_s, replicas / start, normalised, None, left, samples=samples / samples[:, :1]),
+            **fit_row(
+                time_s,
+                replicas / start,
+                normalised,
+                None,
+                left,
+                samples=samples / samples[:, :1],
+                stages=stages.get(("tensor_correlation", 0.0)),
+            ),
             "plateau_ratio": ratio,
             "flag": "ok",
         }
@@ -319,6 +348,7 @@ def main() -> None:
                 }
             )
         )
+        like = stages.get(("spin_alignment_echo", evolution_time_us))
         fits.append(
             {
                 **common,
@@ -326,7 +356,11 @@ def main() -> None:
                 "evolution_time_us": evolution_time_us,
                 "t1q_s": arguments.t1q_s,
                 **jumps,
-                **(fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples) if known else NO_ECHO),
+                **(
+                    fit_row(time_s, replicas, members, arguments.t1q_s, left, scaled, samples, like)
+                    if known
+                    else NO_ECHO
+                ),
                 "plateau_ratio": ratio,
                 "flag": flag,
                 "process_misfit": misfit_of_generator() if jumping else np.nan,

@@ -13,7 +13,7 @@ import xarray as xr
 from echoes import matrix_echo
 from insilico_nmr import echo, fluctuations, powder, tensors
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import fit_decay
+from insilico_nmr.fits import decay_curve, fit_decay
 from insilico_nmr.generator import column_generator
 from insilico_nmr.nuclei import nucleus, quadrupolar_nucleus
 from insilico_nmr.relaxation import Decay, fluctuation_kernels, relaxation_rates
@@ -456,6 +456,28 @@ def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
     arguments = ["--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "20"]
     arguments += ["--out-echo", "e.csv", "--out-correlation", "c.csv", "--out-fits", "f.csv"]
     return ["simulate_nmr.py", *arguments]
+
+
+def test_fits_of_a_moved_model_have_the_stages_of_the_model_as_it_is(tmp_path):
+    time_s = np.geomspace(1e-6, 1, 60)
+    two, one = (decay_curve(time_s, 0.5, 1e-4, 1.0, 0.2, None, slow, 1e-2) for slow in (0.3, 0.0))
+    rows = {}
+    for name, curve, stages in (("two", two, None), ("as one", two, 1), ("one", one, None), ("as two", one, 2)):
+        replicas = curve * np.array([0.999, 1.0, 1.001])[:, None]
+        rows[name] = simulate_nmr.fit_row(time_s, replicas, np.empty((0, 60)), None, 0.0, stages=stages)
+    assert rows["two"]["slow_amplitude"] == pytest.approx(0.3, rel=0.02)
+    assert rows["two"]["tau_s"] == pytest.approx(1e-4, rel=0.02)
+    assert rows["as one"]["slow_amplitude"] == 0
+    assert rows["as one"]["tau_s"] > 1.2e-4
+    assert rows["as two"]["tau_s"] == rows["one"]["tau_s"]  # there is no second stage in it
+    table = [rows[name] | {"observable": "spin_alignment_echo", "evolution_time_us": us}
+             for name, us in (("two", 5.0), ("one", 20.0))]  # fmt: skip
+    failed = {"observable": "spin_alignment_echo", "evolution_time_us": 50.0, "status": "fit failed"}
+    correlation = rows["two"] | {"observable": "tensor_correlation"}
+    pd.DataFrame([*table, failed, correlation]).to_csv(tmp_path / "fits.csv", index=False)
+    echo_name = "spin_alignment_echo"
+    expected = {(echo_name, 5.0): 2, (echo_name, 20.0): 1, ("tensor_correlation", 0.0): 2}
+    assert simulate_nmr.stages_of(str(tmp_path / "fits.csv")) == expected
 
 
 def test_sampling_error_of_the_matrix_form_holds_that_of_its_process(tmp_path, monkeypatch):
