@@ -130,6 +130,7 @@ if "paths" in config["neb"]:
             labelled=PATHS["labelled"] if "labelled" in PATHS else rules.gather_hop_paths.output,
             potential=rules.train_potential.output.config,
             members=POTENTIAL_FILES,
+            held_out=HELD_OUT,
         output:
             images=f"{RESULTS}/tables/hop_paths.csv",
             barriers=f"{RESULTS}/tables/hop_path_barriers.csv",
@@ -145,9 +146,10 @@ if "paths" in config["neb"]:
             runtime=10,
         params:
             folder=subpath(input.potential, parent=True),
+            held_out="--held-out" if HELD_OUT else "",
         shell:
-            "python {input.code[0]} {input.labelled} --potential {params.folder} --out {output.images}"
-            " --barriers {output.barriers} > {log} 2>&1"
+            "python {input.code[0]} {input.labelled} --potential {params.folder} {params.held_out} {input.held_out}"
+            " --out {output.images} --barriers {output.barriers} > {log} 2>&1"
 
     rule plot_hop_paths:
         input:

@@ -134,6 +134,7 @@ if config["potential"]["kind"] == "uf3":
     # One linear least-squares problem gives the whole committee; LAMMPS runs it.
     POTENTIAL_ENVIRONMENT = "../envs/md.yaml"
     POTENTIAL_FILES = expand("{root}/potential/member_{n}.uf3", root=RESULTS, n=POTENTIAL_MEMBERS)
+    HELD_OUT = f"{RESULTS}/potential/held_out.csv"
 
     rule train_potential:
         input:
@@ -142,6 +143,7 @@ if config["potential"]["kind"] == "uf3":
         output:
             config=f"{RESULTS}/potential/config.json",
             members=POTENTIAL_FILES,
+            held_out=HELD_OUT,
         log:
             f"{RESULTS}/logs/train_potential.log",
         benchmark:
@@ -175,9 +177,10 @@ if config["potential"]["kind"] == "uf3":
             "python {input.code[0]} {input.dataset} --out {params.folder} {params.common} {params.flags} > {log} 2>&1"
 
 else:
-    # Each member of PaiNN is a training of its own; ASE runs it.
+    # Each member of PaiNN is a training of its own, without a cross-validation; ASE runs it.
     POTENTIAL_ENVIRONMENT = "../envs/ml.yaml"
     POTENTIAL_FILES = expand("{root}/potential/member_{n}/state.pt", root=RESULTS, n=POTENTIAL_MEMBERS)
+    HELD_OUT = []
 
     rule train_painn:
         input:

@@ -10,16 +10,18 @@ from insilico_nmr.tables import complete, read_table
 from matplotlib.figure import Figure
 
 NUMBERS = ["path", "image", "length_A", "dft_eV", "potential_eV"]
-SPREAD = "potential_sd_eV"
+SPREAD, UNSEEN = "potential_sd_eV", "held_out_eV"
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table; all rows whole, but for the spread of a potential without a committee."""
-    return complete(read_table(path, [*NUMBERS, SPREAD], ["class"]), NUMBERS, path, "images")
+    """The table; all rows whole, but for the spread of a potential without a committee and what fits without a path
+    make of it."""
+    return complete(read_table(path, [*NUMBERS, SPREAD, UNSEEN], ["class"]), NUMBERS, path, "images")
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One panel a path; bars: standard deviation of the committee."""
+    """One panel a path; bars: standard deviation of the committee. Of a path that the potential learnt, the energies by
+    a fit without it too."""
     paths = [rows.sort_values("image") for _, rows in table.groupby("path")]
     figure = new_figure(DOUBLE_MM, 65)
     panels = figure.subplots(1, len(paths), squeeze=False)[0]
@@ -27,6 +29,9 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.plot(rows["length_A"], rows["dft_eV"], "o-", color=BLACK, linewidth=0.8, label="DFT", gid="dft")
         axes.errorbar(rows["length_A"], rows["potential_eV"], rows[SPREAD], color=PALETTE[0], marker="s",
                       linewidth=0.8, linestyle="--", capsize=2, label="potential", gid="potential")  # fmt: skip
+        if rows[UNSEEN].notna().all() and (rows[UNSEEN] != rows["potential_eV"]).any():
+            axes.plot(rows["length_A"], rows[UNSEEN], ":", color=PALETTE[1], marker="v", markerfacecolor="white",
+                      label="fit without this path", gid="unseen")  # fmt: skip
         axes.set(title=rows["class"].iloc[0], xlabel="length of the path (Å)")
         letter(axes, name)
     panels[0].set_ylabel("energy, from the first image (eV)")

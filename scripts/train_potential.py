@@ -1,7 +1,8 @@
 """Fit a committee of UF3 potentials to the energies, forces and stresses of a labelled data set.
 
 Errors are measured by leaving groups out (one MD run or parent structure each): every group is predicted once by a
-fit that never saw it, whose walls know none of its separations either. The final members are written for LAMMPS.
+fit that never saw it, whose walls know none of its separations either; held_out.csv has these predictions frame by
+frame. The final members are written for LAMMPS.
 (PaiNN potentials: train_painn.py.)
 """
 
@@ -11,16 +12,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from ase import Atoms
 from insilico_nmr import __version__
 from insilico_nmr.errors import run_script
-from insilico_nmr.files import sha256, write_json
+from insilico_nmr.files import atomic_path, sha256, write_json
 from insilico_nmr.potential import elements_of, group_folds, member_frames, read_training_frames, rmse, squared_errors
 from insilico_nmr.uf3 import Basis, LeastSquares, Weights, predict, write_lammps
 from matscipy.neighbours import neighbour_list
 
 PAIR_MIN_A = 0.5
 TRIO_MIN_A = 1.2  # or less, where bonds are short
+HELD_OUT = ["frame", "group", "atoms", "energy_eV", "predicted_eV", "force_rmse_eV_per_A"]
 
 
 def groups_of(frames: list[Atoms], chosen: np.ndarray) -> list[str]:
@@ -28,16 +31,20 @@ def groups_of(frames: list[Atoms], chosen: np.ndarray) -> list[str]:
     return list(dict.fromkeys(str(frames[i].info["group"]) for i in chosen))
 
 
-def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> dict:
-    """Errors over all groups, each predicted by a fit without its fold."""
-    folds, sums = group_folds(frames, seed), []
+def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> tuple[dict, pd.DataFrame]:
+    """Errors over all groups, each predicted by a fit without its fold, and the predictions of every frame."""
+    folds, sums, rows = group_folds(frames, seed), [], []
     for number, (training, held_out) in enumerate(folds):
         print(f"cross-validation {number + 1}/{len(folds)}", file=sys.stderr)
         groups = groups_of(frames, training)
         coefficients = equations.solve(groups, known=groups)
         kept = [frames[i] for i in held_out]
-        sums.append(squared_errors(kept, [predict(atoms, equations.basis, coefficients) for atoms in kept]))
-    return rmse(sums)
+        predicted = [predict(atoms, equations.basis, coefficients) for atoms in kept]
+        sums.append(squared_errors(kept, predicted))
+        for frame, atoms, (energy, forces, _) in zip(held_out, kept, predicted, strict=True):
+            error = np.sqrt(np.mean((forces - atoms.get_forces()) ** 2))
+            rows.append((frame, atoms.info["group"], len(atoms), atoms.get_potential_energy(), energy, error))
+    return rmse(sums), pd.DataFrame(rows, columns=HELD_OUT).sort_values("frame")
 
 
 def main() -> None:
@@ -81,8 +88,10 @@ def main() -> None:
         args.energy_error, args.force_error, args.stress_error, args.ridge, args.curvature, args.wall, args.coverage
     )
     equations = LeastSquares(frames, basis, weights)
-    errors = cross_validate(frames, equations, args.seed)
+    errors, held_out = cross_validate(frames, equations, args.seed)
     print(errors)
+    with atomic_path(args.out / "held_out.csv") as temporary:
+        held_out.to_csv(temporary, index=False)
 
     for member in range(args.members):
         training, _ = member_frames(frames, member, args.seed)

@@ -260,7 +260,7 @@ def synthetic_hop_paths() -> pd.DataFrame:
     """One path of five images, the potential twice as high as DFT."""
     dft = np.array([0.0, 0.1, 0.2, 0.15, 0.1])
     columns = {"image": range(5), "length_A": 0.6 * np.arange(5), "dft_eV": dft, "potential_eV": 2 * dft}
-    return pd.DataFrame({"path": 0, "class": "A-B:3.0", **columns, "potential_sd_eV": 0.01})
+    return pd.DataFrame({"path": 0, "class": "A-B:3.0", **columns, "potential_sd_eV": 0.01, "held_out_eV": 2 * dft})
 
 
 def synthetic_potential() -> list[pd.DataFrame]:
@@ -399,6 +399,11 @@ def test_energies_along_a_path_stand_over_its_length(tmp_path):
     (dft,), (potential,) = (drawn(figure, name) for name in ("dft", "potential"))
     np.testing.assert_allclose(dft.get_xdata(), 0.6 * np.arange(5))
     np.testing.assert_allclose(potential.get_ydata().astype(float), 2 * dft.get_ydata())
+    assert not drawn(figure, "unseen")  # the potential itself has never seen the path
+    learnt = synthetic_hop_paths().assign(held_out_eV=3 * dft.get_ydata())
+    (unseen,) = drawn(plot_hop_paths.draw(learnt), "unseen")
+    np.testing.assert_allclose(unseen.get_ydata(), 3 * dft.get_ydata())
+    assert not drawn(plot_hop_paths.draw(learnt.assign(held_out_eV=np.nan)), "unseen")
 
 
 def test_paths_of_a_potential_without_a_committee_and_more_than_eight_are_drawn(tmp_path):
