@@ -201,6 +201,8 @@ def rates_asked_for(arguments: argparse.Namespace, sites: dict) -> Asked:
         raise InputError(f"--temperature is {arguments.temperature:g}; expected more than 0 K")
     if not arguments.vacancy_factor >= 1:
         raise InputError(f"--vacancy-factor is {arguments.vacancy_factor:g}; expected at least 1")
+    if not sites["jumps"]:
+        raise InputError(f"{arguments.sites}: no jumps, so that no ion can ever move")
     filling = concentration(arguments.sites) if arguments.concentration is None else arguments.concentration
     rates = read_network_rates(arguments.rates, arguments.temperature, sites)
     if not arguments.shift:

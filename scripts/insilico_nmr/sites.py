@@ -243,8 +243,10 @@ def check_network(sites: dict, source: str) -> None:
     if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
         raise InputError(f"{source}: 'cell' is not three independent vectors in Å")
     for key in ("sites", "jumps"):
-        if not (isinstance(sites[key], list) and sites[key]):
+        if not isinstance(sites[key], list):
             raise InputError(f"{source}: '{key}' is not a list of {key}")
+    if not sites["sites"]:
+        raise InputError(f"{source}: no sites")
     for number, site in enumerate(sites["sites"]):
         if not isinstance(site, dict):
             raise InputError(f"{source}: site {number} is {site!r}; expected index, orbit and position")

@@ -448,7 +448,7 @@ def of_first(kind, **changes):
         (of_first("jumps", image=None), "jump 0 is not made of from, to, image and class"),
         (of_first("sites", orbit=None), "site 0 lacks an orbit"),
         (lambda network: network | {"jumps": {}}, "'jumps' is not a list of jumps"),
-        (lambda network: network | {"jumps": []}, "'jumps' is not a list of jumps"),
+        (lambda network: network | {"jumps": []}, "no jumps, so that no ion can ever move"),
         (lambda network: {key: network[key] for key in ("cell", "sites")}, "key 'jumps' is missing"),
         (lambda network: network | {"sites": {"0": network["sites"][0]}}, "'sites' is not a list of sites"),
         (lambda network: network | {"concentration": "much"}, "concentration is much, and not a number"),
