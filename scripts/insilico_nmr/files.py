@@ -5,13 +5,9 @@ import json
 import os
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
-
-import numpy as np
 
 from insilico_nmr.errors import InputError
 
@@ -46,15 +42,6 @@ def read_json(path: str | Path) -> dict:
         raise InputError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid JSON ({error})") from None
-
-
-def read_state(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of a stored state of a run (npz). Raises InputError naming the file where it is torn, or none."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a stored state of a run ({error}); delete it to start again") from None
 
 
 def sha256(path: str | Path) -> str:

@@ -15,7 +15,8 @@ from ase import Atoms
 
 from insilico_nmr.engines import Engine, Failed, open_engine
 from insilico_nmr.errors import InputError
-from insilico_nmr.files import atomic_path, read_state
+from insilico_nmr.files import atomic_path
+from insilico_nmr.stored_state import read_state
 from insilico_nmr.trajectory import Trajectory
 
 LAST_SOUND = "last_sound.extxyz"

@@ -37,10 +37,11 @@ from numba import njit
 from insilico_nmr import gas_kmc, kmc
 from insilico_nmr.errors import InputError
 from insilico_nmr.few_values import error_over_replicas
-from insilico_nmr.files import atomic_path, read_state, sha256
+from insilico_nmr.files import atomic_path, sha256
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
 from insilico_nmr.moving import Mover, run_journal, run_snapshots
+from insilico_nmr.stored_state import read_state
 
 TICKS_PER_RESIDENCE = 100
 LAGS_PER_DECADE = 10
