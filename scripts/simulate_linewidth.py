@@ -11,8 +11,9 @@ those that move and those that stay.
 One row: `fwhm_Hz` with its standard error over replicas (Student's t), `rigid_fwhm_Hz` of ions at rest,
 `second_moment_rad2_per_s2` at rest and the part of it that the mobile element has (`mobile_part`),
 `correlation_time_s`, and `remaining`, the part of the second moment left at the last time. `complete` is 0 where signal
-is left then and the line of that part alone, at rest, would be more than a third as wide as the line: that part is
-taken to be lost no more slowly than, on average, what has been lost up to then, and the width is a lower bound.
+is left then, and so is, by three standard errors, a part whose line alone, at rest, would be more than a third as wide
+as the line: that part is taken to be lost no more slowly than, on average, what has been lost up to then, and the width
+is a lower bound.
 `shift` is that of the rate model. Elements that resources/nuclei.csv does not have have no spin here, and are named.
 """
 
@@ -142,7 +143,7 @@ def main() -> None:
         "mobile_part": moments[:, 0, 0].mean() / mean[0],
         "correlation_time_s": decay.correlation_time_s,
         "remaining": remaining,
-        "complete": int(spent or dipolar.rigid_width(tail) < TAIL * width),
+        "complete": int(spent or mean[-1] < 3 * errors[-1] or dipolar.rigid_width(tail) < TAIL * width),
     }
     print(
         f"{n_ions} ions in a supercell {lattice_of(mover).supercell}; central line {row['fwhm_Hz']:.4g} ± "
