@@ -19,7 +19,7 @@ WAYS = {
 }
 NUMBERS = ["temperature_K", "time_ps", *[f"{way}{part}_au2" for way in WAYS for part in ("", "_se")]]
 MOST_PANELS = 4
-LOWEST = 5e-3
+LOWEST, A_DECADE = 5e-3, 0.2  # of the start: drawn to; a curve that falls no further has a linear axis
 
 
 def panel(axes: Axes, rows: pd.DataFrame) -> None:
@@ -31,8 +31,8 @@ def panel(axes: Axes, rows: pd.DataFrame) -> None:
         low = np.maximum(value - half, LOWEST)
         axes.fill_between(time, low, value + half, color=look["color"], alpha=0.18, linewidth=0)
         axes.plot(time, value, label=label, gid=way, **look)
-    axes.set(xscale="log", yscale="log", xlim=(time[0], time[-1]), ylim=(LOWEST, 1.2), xlabel="time t (ps)")
-    axes.annotate(f"{rows['temperature_K'].iloc[0]:g} K", (0.95, 0.95), xycoords="axes fraction", ha="right", va="top")
+    axes.set(xscale="log", xlim=(time[0], time[-1]), xlabel="time t (ps)")
+    axes.set_title(f"{rows['temperature_K'].iloc[0]:g} K")
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -43,6 +43,9 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, temperature, name in zip(panels, temperatures, "abcd", strict=False):
         panel(axes, table[table["temperature_K"] == temperature].sort_values("time_ps"))
         letter(axes, name)
+    least = min(line.get_ydata().min() for axes in panels for line in axes.lines)
+    for axes in panels:
+        axes.set(yscale="log" if least < A_DECADE else "linear", ylim=(max(LOWEST, 0.7 * least), 1.2))
     panels[0].set_ylabel("⟨V(0):V(t)⟩ / ⟨V:V⟩")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
