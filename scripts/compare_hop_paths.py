@@ -77,8 +77,9 @@ def never_seen(path: list, learnt: pd.DataFrame | None, potential_eV: np.ndarray
     if same.empty:
         return potential_eV
     away = np.abs(np.subtract.outer([atoms.get_potential_energy() for atoms in path], same["energy_eV"].to_numpy()))
-    if away.min(axis=1).max() > SAME_EV:
-        image = path[int(away.min(axis=1).argmax())].info["image"]
+    nearest = away.min(axis=1)
+    if nearest.max() > SAME_EV:
+        image = path[nearest.argmax()].info["image"]
         raise InputError(
             f"path {path[0].info['path']}, image {image}: the potential learnt from group {path[0].info['group']}, but "
             "not from this image; its data (potential.snapshots) hold another version of the paths"

@@ -149,10 +149,9 @@ def log_attempts(
     found = {}
     for barrier in barriers:
         name, start, end = barrier.directed
-        both = [barrier.directed, (name, end, start)]
-        for key in both if barrier.kinetic else both[:1]:
-            known = [own[side] for side in (both if barrier.kinetic else [key]) if side in own]
-            found[key] = (float(np.mean(known)) if known else np.log(every["geometric_mean_per_s"]), error)
+        sides = [barrier.directed, *([(name, end, start)] if barrier.kinetic else [])]
+        known = [own[side] for side in sides if side in own] or [np.log(every["geometric_mean_per_s"])]
+        found |= dict.fromkeys(sides, (float(np.mean(known)), error))
     return found
 
 

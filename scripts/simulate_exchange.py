@@ -62,22 +62,27 @@ def main() -> None:
         print(f"warning: no spectrum of {time:g} s: the propagator ends at {propagator.time_s[-1]:.3g} s, before its "
               "limit; run kinetic Monte Carlo of more events", file=sys.stderr)  # fmt: skip
     alike = equal_tensors(states.mean)
+
+    def changed(joint: np.ndarray) -> float:
+        """The part of the ions that has another tensor, of a joint probability (S, S)."""
+        return 1 - joint[alike].sum()
+
     joints = np.array([joint_at(propagator, time) for time in mixing_times_s])
     spectra = exchange_spectra(
         generator, propagator.populations, joints, states.mean, nucleus, axis, arguments.gauss_Hz, arguments.direction
     )
     tables = []
     for time, joint, spectrum in zip(mixing_times_s, joints, spectra, strict=True):
-        elsewhere = 1 - joint[alike].sum()
-        replicas = [joint_at(replace(propagator, joint=one), time) for one in propagator.replicas]
-        changes = [1 - joint_at(other, min(time, other.time_s[-1]))[alike].sum() - elsewhere for other in moved]
+        elsewhere = changed(joint)
+        replicas = [changed(joint_at(replace(propagator, joint=one), time)) for one in propagator.replicas]
+        changes = [changed(joint_at(other, min(time, other.time_s[-1]))) - elsewhere for other in moved]
         tables.append(
             pd.DataFrame(
                 {
                     "temperature_K": propagator.temperature_K,
                     "mixing_time_s": time,
                     "elsewhere": elsewhere,
-                    "elsewhere_se_sampling": error_over_replicas(np.array([one[alike].sum() for one in replicas])),
+                    "elsewhere_se_sampling": error_over_replicas(np.array(replicas)),
                     "elsewhere_sd_rates": np.linalg.norm(changes) if moved else np.nan,
                     "first_kHz": first,
                     "second_kHz": second,

@@ -89,9 +89,9 @@ def moments_of_replicas(
         times, moments = stages.followed_in_stages(
             mover, n_ions, partial(times_of, n_ions=n_ions, signal_s=signal_s, max_events=max_events), followed, spent
         )
-        if spent(times, moments) or times[-1] < signal_s * (1 - 1e-9):
+        if (decayed := spent(times, moments)) or times[-1] < signal_s * (1 - 1e-9):
             break
-    return times, moments, spent(times, moments)
+    return times, moments, decayed
 
 
 def decay_of(times: np.ndarray, moments: np.ndarray, errors: np.ndarray, spent: bool) -> Decay:

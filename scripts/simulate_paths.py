@@ -186,8 +186,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 2:
         raise InputError(f"--replicas is {arguments.replicas}; standard errors need at least 2")
-    if min([*arguments.evolution_times_us, arguments.echo_delay_us]) <= 0 or arguments.dead_time_us < 0:
-        raise InputError("--evolution-times-us and --echo-delay-us must be positive, --dead-time-us not negative")
 
     nucleus = quadrupolar_nucleus(arguments.isotope)
     sites = read_network(arguments.sites)

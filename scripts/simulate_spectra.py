@@ -39,7 +39,7 @@ def main() -> None:
         "--lorentz-Hz",
         type=not_negative,
         default=500.0,
-        help="Lorentzian full width at half height (default: %(default)s)",
+        help="Lorentzian full width at half maximum (default: %(default)s)",
     )
     parser.add_argument(
         "--gauss-Hz", type=not_negative, default=0.0, help="Gaussian full width at half maximum (default: %(default)s)"

@@ -41,9 +41,9 @@ def cross_validate(frames: list[Atoms], equations: LeastSquares, seed: int) -> t
         kept = [frames[i] for i in held_out]
         predicted = [predict(atoms, equations.basis, coefficients) for atoms in kept]
         sums.append(squared_errors(kept, predicted))
-        for frame, atoms, (energy, forces, _) in zip(held_out, kept, predicted, strict=True):
-            error = np.sqrt(np.mean((forces - atoms.get_forces()) ** 2))
-            rows.append((frame, atoms.info["group"], len(atoms), atoms.get_potential_energy(), energy, error))
+        for frame, atoms, found in zip(held_out, kept, predicted, strict=True):
+            error = rmse([squared_errors([atoms], [found])])["force_rmse_eV_per_A"]
+            rows.append((frame, atoms.info["group"], len(atoms), atoms.get_potential_energy(), found[0], error))
     return rmse(sums), pd.DataFrame(rows, columns=HELD_OUT).sort_values("frame")
 
 

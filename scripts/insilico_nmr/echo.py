@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from insilico_nmr.continuation import NotContinued, continue_propagator
-from insilico_nmr.errors import InputError
+from insilico_nmr.errors import InputError, naming
 from insilico_nmr.files import read_json
 from insilico_nmr.generator import check_generator, check_populations, evolution
 from insilico_nmr.nuclei import Nucleus
@@ -118,10 +118,8 @@ def load_propagator(path: str | Path) -> Propagator:
         raise InputError(f"{path}: time must be finite, not negative and increasing")
     if not residence_s > 0 or not temperature_K > 0:
         raise InputError(f"{path}: temperature_K and mean_residence_time_s must be positive")
-    try:
+    with naming(f"{path}: p"):
         check_populations(populations, len(joint))
-    except InputError as error_of_p:
-        raise InputError(f"{path}: p: {error_of_p}") from None
     if np.abs(joint.sum(axis=(0, 1)) - 1).max() > 1e-3:
         raise InputError(f"{path}: P does not sum to 1 at every time; it must be the joint probability")
     tolerance = 1e-3 + 6 * np.sqrt((error**2).sum(axis=1)).max()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import constants
 
-from insilico_nmr.errors import InputError
+from insilico_nmr.errors import InputError, naming
 from insilico_nmr.nuclei import nucleus
 from insilico_nmr.significant_figures import last_digit, shown, significant_digits
 from insilico_nmr.tables import read_table
@@ -76,11 +76,9 @@ def read_literature(
         if row["quantity"] not in UNIT_OF:
             known = ", ".join(UNIT_OF)
             raise InputError(f"{path}: row {number}: no quantity {row['quantity']!r}; expected one of {known}")
-        try:
-            unit = UNIT_OF[row["quantity"]]
+        unit = UNIT_OF[row["quantity"]]
+        with naming(f"{path}: row {number}"):
             factor = convert(1.0, row["unit"], row["quantity"])
-        except InputError as error:
-            raise InputError(f"{path}: row {number}: {error}") from None
         if (row["material"], row["phase"]) != (material, phase) or row["quantity"] not in quantities:
             continue
         try:
@@ -88,7 +86,7 @@ def read_literature(
             temperature = float(row["temperature_K"] or "nan")
             if row["nucleus"]:
                 nucleus(row["nucleus"])
-        except (ValueError, InputError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: row {number}: {error}") from None
         endless = np.isinf([value, stated, temperature]).any()
         if endless or not value > 0 or stated < 0 or temperature <= 0:

@@ -15,10 +15,8 @@ mean occupancies, and s the strength of the interactions at the temperatures of 
 linear in s too; where ν limits it, exposures are multiplied by k/(k_ij x^s), and both are found in turn.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -246,19 +244,14 @@ def _neb_terms(orbits, classes, barriers: list[NebBarrier]) -> tuple[np.ndarray,
     for barrier in barriers:
         name, start, end = barrier.directed
         there, back = (_barrier_row(orbits, classes, key) for key in (barrier.directed, (name, end, start)))
+        row, value = (there + back) / 2 if barrier.kinetic else there, barrier.energy_eV
         other = sides.get((name, end, start)) if start != end and not barrier.kinetic else None
-        if barrier.kinetic:
-            rows.append((there + back) / 2)
-            values.append(barrier.energy_eV)
-        elif other is None:
-            rows.append(there)
-            values.append(barrier.energy_eV)
-        elif other > sides[barrier.directed]:
-            rows.append((there + back) / 2)
-            values.append((barrier.energy_eV + barriers[other].energy_eV) / 2)
-        else:
-            rows.append(there - back)
-            values.append(barrier.energy_eV - barriers[other].energy_eV)
+        if other is not None:
+            of_other = barriers[other].energy_eV
+            first = sides[barrier.directed] < other
+            row, value = ((there + back) / 2, (value + of_other) / 2) if first else (there - back, value - of_other)
+        rows.append(row)
+        values.append(value)
     return np.array(rows).reshape(len(barriers), len(orbits) + len(classes)), np.array(values)
 
 
@@ -481,7 +474,7 @@ def model_table(
     model: RateModel,
     temperatures_K: list[float],
     barriers: list[NebBarrier],
-    log_attempts: Mapping[Directed, tuple[float, float]] = MappingProxyType({}),
+    log_attempts: dict[Directed, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Rows of origin "model" at each temperature, and of origin "neb": ν exp(−E_a/k_BT) with the barriers as given.
 
@@ -499,7 +492,7 @@ def model_table(
             rise = (model.site_energies_eV[end] - model.site_energies_eV[start]) / 2 if barrier.kinetic else 0.0
             sides = {barrier.directed: rise} | ({(name, end, start): -rise} if barrier.kinetic else {})
             for directed, change in sides.items():
-                log_nu, error = log_attempts.get(directed, of_model)
+                log_nu, error = (log_attempts or {}).get(directed, of_model)
                 half = 1.96 * np.hypot(beta * barrier.error_eV, error)
                 log_rate = log_nu - beta * (barrier.energy_eV + change)
                 values = np.exp([log_rate, log_rate - half, log_rate + half]).tolist()

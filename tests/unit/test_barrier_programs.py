@@ -122,23 +122,17 @@ def test_paths_are_exported_labelled_and_compared(crystal, monkeypatch):
     # A fit without the paths had barriers three times as high; of another potential's data they are no part.
     energy = np.array([atoms.get_potential_energy() for atoms in labelled])
     learnt = pd.DataFrame({"group": "paths", "energy_eV": energy, "predicted_eV": 3 * energy + 7})
+    command = ["compare_hop_paths", crystal / "labelled.extxyz", *arguments, "--held-out", crystal / "held_out.csv"]
     for group, factor in (("paths", 3), ("others", 1.5)):
         learnt.assign(group=group).to_csv(crystal / "held_out.csv", index=False)
-        assert (
-            run("compare_hop_paths", crystal / "labelled.extxyz", *arguments, "--held-out", crystal / "held_out.csv")[0]
-            == 0
-        )
+        assert run(*command)[0] == 0
         table, found = pd.read_csv(crystal / "paths.csv"), pd.read_csv(crystal / "barriers.csv")
         np.testing.assert_allclose(table["held_out_eV"], factor * table["dft_eV"], atol=1e-6)
         np.testing.assert_allclose(found["held_out_forward_eV"], factor * found["dft_forward_eV"], atol=1e-6)
     learnt.iloc[:2].to_csv(crystal / "held_out.csv", index=False)
-    code, said = run(
-        "compare_hop_paths", crystal / "labelled.extxyz", *arguments, "--held-out", crystal / "held_out.csv"
-    )
-    assert (code, "path 0, image 2: the potential learnt from group paths, but not from this image" in said) == (
-        2,
-        True,
-    )
+    code, said = run(*command)
+    message = "path 0, image 2: the potential learnt from group paths, but not from this image"
+    assert (code, message in said) == (2, True)
 
     labelled[1].info["image"] = 2
     write_frames(crystal / "labelled.extxyz", labelled)
