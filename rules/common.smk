@@ -1,13 +1,12 @@
 """Configuration, names and helpers that all rules share. Standard library only: parsing stays light."""
 
-import ast
 import csv
 import json
 import os
 import re
 import shlex
 import sys
-from functools import cache, reduce
+from functools import reduce
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from insilico_nmr.config import load_and_validate
 from insilico_nmr.errors import InputError
 from insilico_nmr.registry import check_checksum, read_registry
+from insilico_nmr.source_files import source_files
 
 LEAST_FRAMES = 20  # of a run of molecular dynamics, by which it can be judged
 
@@ -218,32 +218,10 @@ def temperatures_of(observable):
     return numbers(section.get("temperatures_K", [section["temperature_K"]] if "temperature_K" in section else []))
 
 
-@cache
-def imported(path):
-    """Library modules that a file of scripts/ imports, found by reading its import statements; each file is read once."""
-    scripts = Path(workflow.basedir) / "scripts"
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("insilico_nmr"):
-            package = node.module.replace(".", "/")
-            names += [f"{package}.py", *[f"{package}/{alias.name}.py" for alias in node.names]]
-        elif isinstance(node, ast.Import):
-            names += [f"{alias.name.replace('.', '/')}.py" for alias in node.names]
-    return [scripts / name for name in names if (scripts / name).is_file()]
-
-
 def code(script):
-    """The script's file, first, the library modules that it imports, and that these import, and the table of nuclei
-    where one of them reads it."""
-    found, queue = [], [Path(workflow.basedir) / "scripts" / f"{script}.py"]
-    while queue:
-        path = queue.pop(0)
-        if path not in found:
-            found.append(path)
-            queue += imported(path)
-    if any(path.name == "nuclei.py" for path in found):
-        found.append(Path(workflow.basedir) / "resources" / "nuclei.csv")
-    return [os.path.relpath(path) for path in found]
+    """The script's file, first, and all others that it is made of."""
+    files = source_files(Path(workflow.basedir) / "scripts" / f"{script}.py")
+    return [os.path.relpath(path) for path in files]
 
 
 def flags(section, **names):
@@ -396,7 +374,7 @@ def page_figures():
 
 # Figures whose intervals can be chosen.
 WITH_INTERVALS = ["summary", "couplings", "echo", "spectra", "relaxation", "linewidth", "mas", "paths", "surroundings"]
-WITH_INTERVALS += ["diffusion", "exchange", "rates", "histories"]
+WITH_INTERVALS += ["diffusion", "exchange", "rates", "histories", "interactions"]
 
 
 def mark():

@@ -10,6 +10,10 @@ NEEDS_GPAW = (
     " exit 1; }}; "
 )
 
+LEVEL = flags(
+    "dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", mesh="mesh", setups="setups"
+)
+
 
 rule make_paw_dataset:
     output:
@@ -54,9 +58,7 @@ rule label_snapshot:
         mem_mb=3000,
         runtime=120,
     params:
-        flags=flags(
-            "dft", functional="functional", cutoff_ev="cutoff_eV", k_length="k_length_A", mesh="mesh", setups="setups"
-        ),
+        flags=LEVEL,
         skip="--skip-failed" if DFT["skip_failed"] else "",
         folder=lambda wildcards, input: os.path.dirname(input.datasets[0]),
         frame=lambda wildcards: wildcards.frame,

@@ -171,6 +171,7 @@ use rule label_snapshot as label_picked with:
     input:
         code=code("label_snapshot"),
         pool=f"{LOOP}/{{round}}/picked.extxyz",
+        beside=f"{LOOP}/{{round}}/dataset.extxyz",
         datasets=expand(rules.make_paw_dataset.output, element=DFT["valence_electrons"]),
     output:
         f"{LOOP}/{{round}}/labels/{{frame}}.extxyz",
@@ -179,6 +180,7 @@ use rule label_snapshot as label_picked with:
     benchmark:
         f"{RESULTS}/benchmarks/label_picked_{{round}}_{{frame}}.tsv"
     params:
+        flags=lambda wildcards, input: f"{LEVEL} --beside {input.beside}",
         text=lambda wildcards: f"{RESULTS}/logs/gpaw_{wildcards.round}_{wildcards.frame}.txt",
 
 

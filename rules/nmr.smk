@@ -583,7 +583,7 @@ rule diffusion_table:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags("observables", arrhenius_range="arrhenius_range_K"),
+        flags=f"{flags('observables', arrhenius_range='arrhenius_range_K')} {flags('material', charge='charge')}",
     shell:
         "python {input.code[0]} {input.propagators} --md-summary {input.jumps} --sites {input.sites}"
         " {params.flags} --out {output} > {log} 2>&1"
@@ -666,8 +666,9 @@ rule compare_with_literature:
     params:
         material=flags("material", material="name", phase="phase", isotope="isotope"),
         reference=flags("observables", reference_temperature="reference_temperature_K"),
+        vacancies=flags("kmc/vacancies", vacancies="per_site", vacancy_factor="within_factor"),
         measured=f"--measured-echoes {shlex.join(MEASURED_ECHO_FITS)}" if MEASURED_ECHO_FITS else "",
     shell:
         "python {input.code[0]} --rates {input.rates} --diffusion {input.diffusion} --echo-fits {input.fits}"
         " --couplings {input.couplings} --literature {input.literature} {params.material} {params.reference}"
-        " {params.measured} --out {output} > {log} 2>&1"
+        " {params.vacancies} {params.measured} --out {output} > {log} 2>&1"

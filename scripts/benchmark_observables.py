@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, of spin 1 or 3/2, such as 7Li")
     arguments = parser.parse_args()
 
     nucleus = quadrupolar_nucleus(arguments.isotope)

@@ -51,7 +51,7 @@ def main() -> None:
     size, schedule = settings(args, TensorArchitecture)
     seen, schedule = part_of(seen, args.size, schedule, [args.seed, args.member])
     done = (args.split, args.kind, args.backbone, size, schedule, args.folds, len(seen), sha256(args.dataset))
-    keep_state_of(args.resume, *done)
+    keep_state_of(args.resume, __file__, *done)
     truth, predicted, took, rate = learn_and_predict(
         seen, test, "ms", args.kind, args.backbone, size, schedule, args.resume, args.device
     )

@@ -54,7 +54,9 @@ def main() -> None:
     pairs = [pair | {"energy_eV": model[STRENGTH] * pair["energy_eV"]} for pair in interactions["pairs"]]
     tables, occupancies = [], []
     for target, runs in md_runs(args, sites).items():
-        temperature, repeat = float(np.mean([run["temperature_K"] for run in runs])), runs[0]["repeat"]
+        frames = [len(run["filled"]) for run in runs]  # as analyse_jumps.py weighs runs
+        temperature = round(float(np.average([run["temperature_K"] for run in runs], weights=frames)), 1)
+        repeat = runs[0]["repeat"]
         plan = temperature, repeat, runs[0]["n_ions"], SAMPLES
         gas = sample_gas(sites, model["site_energies_eV"], pairs, *plan, args.seed, interactions["occupancy"])
         alone = sample_gas(sites, model["without_interactions"]["site_energies_eV"], [], *plan, args.seed + 1)
@@ -154,7 +156,7 @@ def occupancy_rows(table: pd.DataFrame, temperature_K: float, errors: dict[str, 
         ):
             rows.append(
                 {
-                    "temperature_K": round(temperature_K, 1),
+                    "temperature_K": temperature_K,
                     "origin": origin,
                     "orbit": row.name,
                     "ions_per_site": value,

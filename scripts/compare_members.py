@@ -83,7 +83,7 @@ def main() -> None:
             print(f"{name}: {number} jumps between two frames, whose tops nothing shows, left out", file=sys.stderr)
     energies, errors = site_differences(counts, at_rest)
     rows = [
-        (member, SITE, label, energies[n, member], errors[n, member], args.frames * len(runs))
+        (member, SITE, label, energies[n, member], errors[n, member], sum(map(len, at_rest)))
         for n, label in enumerate(labels[1:], 1)
         for member in range(len(members))
     ]

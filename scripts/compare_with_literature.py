@@ -7,9 +7,10 @@ value whose note in the literature table says "to be confirmed" gets no verdict.
 
 What is compared with what (column basis): energies of long-range transport with that of tracer diffusion; energies and
 rates measured by spin-alignment echo (SAE) with the simulated echo's decay, or where that would be faster than 1/t_p,
-so that there is none, with that of the tensors' correlation function; local energies with that of the mean exit rate;
-couplings with that of the nearest site. Predictions without a measured value are listed as well. Echoes that the user
-measured (--measured-echoes) are compared by the 1/τ of their first stage, at the same t_p.
+so that there is none, with that of the tensors' correlation function, and so rates by relaxation or narrowing; local
+energies with that of the mean exit rate; couplings with that of the nearest site. Predictions without a measured value
+are listed as well. Echoes that the user measured (--measured-echoes) are compared by the 1/τ of their first stage, at
+the same t_p.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from insilico_nmr.significant_figures import last_digit, plain, shown
 from insilico_nmr.tables import read_table
 
 TELLING = 100.0  # upper over lower end of an interval
+OF_NO_MOTION = ("abs_CQ", "attempt_frequency", "barrier")
 COLUMNS = ["quantity", "temperature_K", "predicted", "ci_low", "ci_high", "unit", "measured", "measured_uncertainty"]
 COLUMNS += ["method", "reference", "ratio", "difference_eV", "verdict", "basis", "interval", "note"]
 
@@ -131,6 +133,17 @@ def agreement(study: Study, literature: pd.DataFrame, reference_K: float, own: S
     return pd.DataFrame([{name: row.get(name, "") for name in COLUMNS} for row in [*own, *rows]])
 
 
+def note_vacancies(table: pd.DataFrame, per_site: float, within_factor: float) -> pd.DataFrame:
+    """The table with what a number of vacancies that is an input does to predictions of motion, in column `basis`."""
+    number = f"{100 * per_site:g} % of the sites vacant, an input"
+    number += f" known to a factor of {within_factor:g}" if within_factor > 1 else ""
+    energy = f"; with {number}: the energy of making them is not in it"
+    others = f"; proportional to the vacancies, {number}"
+    moving = (table["predicted"] != "") & ~table["quantity"].isin(OF_NO_MOTION)
+    added = pd.Series(np.where(table["unit"] == "eV", energy, others), table.index).where(moving, "")
+    return table.assign(basis=table["basis"] + added)
+
+
 def always(study: Study, reference_K: float) -> list[tuple[str, float | None, str, Prediction | None]]:
     """Predictions that are always listed: quantity, temperature, unit, value."""
     exit_energy = exit_prefactor = prefactor = None
@@ -178,6 +191,8 @@ def main() -> None:
     parser.add_argument("--measured-echoes", type=Path, help="fits of fit_measured_echoes.py, CSV (default: none)")
     parser.add_argument("--reference-temperature", type=float, required=True, help="K, where rates are given")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
+    parser.add_argument("--vacancies", type=float, metavar="PER_SITE", help="where their number is an input")
+    parser.add_argument("--vacancy-factor", type=float, default=1.0, help="it is known within (default: 1)")
     args = parser.parse_args()
     if not args.reference_temperature > 0:
         raise InputError(f"--reference-temperature is {args.reference_temperature:g}; expected more than 0 K")
@@ -196,6 +211,8 @@ def main() -> None:
     if literature.empty and not own:
         print(f"{args.literature}: no value of {args.material} {args.phase} to compare with", file=sys.stderr)
     table = agreement(study, literature, args.reference_temperature, own)
+    if args.vacancies is not None:
+        table = note_vacancies(table, args.vacancies, args.vacancy_factor)
     with atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False)
     print(table.drop(columns=["basis", "interval", "reference"]).to_string(index=False))

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, hash_of_program, keep_state_of, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, keep_state_of, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class, repeated
 from insilico_nmr.potential import calculator, member_file
-from insilico_nmr.sites import read_sites
+from insilico_nmr.sites import on_network, read_sites
 from insilico_nmr.vineyard import find_minima
 
 COLUMNS = ["class", "from", "to", "arrangement", "cells", "atoms", "status", "forward_eV", "backward_eV", "reason"]
@@ -50,12 +50,13 @@ def main() -> None:
         if any(part % own for part, own in zip(larger, cells[0], strict=True)):
             raise InputError(f"--repeats: {larger} is no multiple of the first, {cells[0]}")
 
-    crystal, sites = read_crystal(args.cif), read_sites(args.sites)
+    sites = read_sites(args.sites)
+    crystal = on_network(read_crystal(args.cif), sites)
     calc = calculator(args.potential, {orbit.element for orbit in crystal.orbits})
     made_from = [sha256(path) for path in (args.cif, args.sites, member_file(args.potential))]
     keep_state_of(
         args.state,
-        hash_of_program(__file__),
+        __file__,
         *made_from,
         cells[0],
         args.min_distance,

@@ -17,7 +17,7 @@ from insilico_nmr.echo import check_echo
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.files import atomic_path
 from insilico_nmr.histories import PART, by_ion, echo_by_ion, momentary_tensors, running_mean
-from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.nuclei import check_element, quadrupolar_nucleus
 from insilico_nmr.propagator import mean_and_error
 from insilico_nmr.tensor_model import load_committee
 from insilico_nmr.trajectory import read_runs
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("trajectories", type=Path, nargs="+", help="runs at one temperature, HDF5")
     parser.add_argument("--model", type=Path, required=True, help="committee of tensor models, the first is used")
     parser.add_argument("--mobile", required=True, help="element of the ions")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, of spin 1 or 3/2, such as 7Li")
     parser.add_argument("--evolution-times-us", type=float, nargs="+", default=[5, 20], help="(default: 5 20)")
     parser.add_argument("--average-ps", type=float, default=0.0, help="length of running means (default: none)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -36,6 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
+    check_element(args.isotope, args.mobile)
     nucleus = quadrupolar_nucleus(args.isotope)
     for time_us in args.evolution_times_us:
         check_echo(nucleus, time_us * 1e-6)

@@ -3,7 +3,7 @@
 direct        ⟨V(0):V(t)⟩ of the model's tensors along each ion's history: vibrations, surroundings, jumps.
 sites         the same with each momentary tensor replaced by the mean of the site that the ion is nearest to.
 surroundings  replaced by one that depends on which neighbouring sites are filled (`insilico_nmr.surroundings`), as
-              fitted to the other half of the runs.
+              fitted to the other half of the time of these runs.
 kmc_sites, kmc_surroundings  those two along histories of kinetic Monte Carlo at this temperature.
 
 What `surroundings` has beyond `sites` are tensors that depend on the arrangement of ions; what kinetic Monte Carlo

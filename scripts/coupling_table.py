@@ -1,8 +1,10 @@
 """Quadrupole couplings of the sites, averaged over molecular dynamics and of still structures: a row an orbit.
 
-`average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign;
-`C_Q_sd_model_kHz` is the error by the committee (site_table.py), `C_Q_se_sampling_kHz` the standard error over ions and
-runs, and the interval holds both; so for η. `C_Q_sd_dft_kHz` is the standard deviation of DFT from experiment.
+`average` is "thermal" (frames of the runs) or "still" (their minima of the energy). C_Q has its sign; `same_sign` is
+the part of the committee's members and of sampling's replicates that have it too: near 1/2, as where η is near 1, the
+size alone is known. `C_Q_sd_model_kHz` is the error by the committee (site_table.py), `C_Q_se_sampling_kHz` the
+standard error over ions and runs, and the interval holds both; so for η. `C_Q_sd_dft_kHz` is the standard deviation of
+DFT from experiment.
 `momentary_sd_kHz` is no error: it is how far single ions are from their site's mean at a moment, the root-mean-square
 deviation of eQV/h along any one direction.
 """
@@ -20,6 +22,7 @@ from insilico_nmr.site_table import site_table
 
 KEPT = ["orbit"]
 KEPT += [f"C_Q{part}_kHz" for part in ("", "_sd_model", "_se_sampling", "_sd_dft", "_ci_low", "_ci_high")]
+KEPT += ["same_sign"]
 KEPT += [f"eta{part}" for part in ("", "_sd_model", "_se_sampling", "_ci_low", "_ci_high")]
 
 

@@ -57,8 +57,8 @@ def main() -> None:
     training, test = leave_fold_out(frames, args.repeats, args.seed, args.member)
     size, schedule = settings(args, TensorArchitecture)
     training, schedule = part_of(training, args.size, schedule, [args.seed, args.member])
-    done = (args.kind, args.backbone, size, schedule, len(training), args.repeats, sha256(args.dataset))
-    keep_state_of(args.resume, *done)
+    done = (args.isotope, args.kind, args.backbone, size, schedule, len(training), args.repeats, sha256(args.dataset))
+    keep_state_of(args.resume, __file__, *done)
     truth, predicted, _, _ = learn_and_predict(
         training, test, "efg", args.kind, args.backbone, size, schedule, args.resume, args.device
     )

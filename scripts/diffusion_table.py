@@ -175,12 +175,14 @@ def md_rows(paths: list[Path]) -> list[dict[str, float | str]]:
         values, vacancies = np.array([run[1:] for run in runs if run[0] == temperature]).T
         row = {"temperature_K": temperature, "origin": "md", "shift": 0, "D_tracer_m2_per_s": values.mean()}
         row["vacancies_per_site"] = vacancies.mean()
-        if values.mean() > 0 and len(values) > 1:
-            error = float(error_over_replicas(values))
+        error = float(error_over_replicas(values)) if len(values) > 1 else 0.0
+        seen = error < values.mean()
+        if not seen:
+            print(f"MD at {temperature:g} K: D is {values.mean():.2g} ± {error:.2g} m²/s: no diffusion was seen",
+                  file=sys.stderr)  # fmt: skip
+        elif len(values) > 1:
             row["ci_low_m2_per_s"], row["ci_high_m2_per_s"] = log_interval(values.mean(), error)
-        elif not values.mean() > 0:
-            print(f"MD at {temperature:g} K: D is {values.mean():.2g} m²/s, not positive", file=sys.stderr)
-        rows.append(row | {"diffusive": int(values.mean() > 0)})
+        rows.append(row | {"diffusive": int(seen)})
     return rows
 
 
@@ -193,7 +195,7 @@ def main() -> None:
         "--arrhenius-range", type=float, nargs=2, default=(1e-9, np.inf), metavar=("LOW", "HIGH"),
         help="K, temperatures from which lines are fitted that are compared with measured energies (default: all)",
     )  # fmt: skip
-    parser.add_argument("--charge-number", type=int, default=1, help="charge of a mobile ion, e (default: 1)")
+    parser.add_argument("--charge", type=int, default=1, help="charge of a mobile ion, e (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
 
@@ -202,7 +204,7 @@ def main() -> None:
         raise InputError(f"--arrhenius-range is {low:g} {high:g}; expected two rising temperatures above 0 K")
     sites, rows = read_network(args.sites), []
     for path in args.propagators:
-        row = kmc_row(read_propagator(path), sites, args.charge_number, path)
+        row = kmc_row(read_propagator(path), sites, args.charge, path)
         if any((row["temperature_K"], row["shift"]) == (other["temperature_K"], other["shift"]) for other in rows):
             raise InputError(f"{path}: a second propagator at {row['temperature_K']:g} K, shift {row['shift']}")
         rows.append(row)

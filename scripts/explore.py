@@ -49,7 +49,7 @@ def main() -> None:
     run = Run(args.temperature, 0.0, args.length_ps, args.timestep_fs, args.interval_fs, args.damping_ps, args.seed)
     structure = ase.io.read(args.structure)
     unit = host_unit_of(args.host_unit, structure, args.structure)
-    keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential)))
+    keep_state_of(args.resume, __file__, run, sha256(args.structure), sha256(member_file(args.potential)))
     start = relax(structure, args.potential)
     trajectory = run_md(start, args.potential, run, args.resume, chunk_ps=5 * args.interval_fs * 1e-3, partial=True)
     whole = len(trajectory.positions)

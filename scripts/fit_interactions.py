@@ -31,9 +31,10 @@ from insilico_nmr.cluster_energies import (
 from insilico_nmr.crystal import ion_numbers, mobile_sites, read_crystal
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_members
-from insilico_nmr.files import atomic_path, hash_of_program, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.potential import calculator, member_file
-from insilico_nmr.sites import build_sites, read_sites, site_orbits
+from insilico_nmr.sites import build_sites, on_network, read_sites, site_orbits
+from insilico_nmr.source_files import hash_of_program
 
 ROUNDS = 3
 FURTHER = 2.0  # times the cut-off, up to where others are tried
@@ -67,7 +68,7 @@ def main() -> None:
     network = build_sites(crystal, sites["mobile"], args.cutoff)
     if site_orbits(network) != site_orbits(sites):
         raise InputError(f"{args.sites} has other sites than {args.cif}")
-    rows = relaxed_rows(args, crystal, sites, network)
+    rows = relaxed_rows(args, on_network(crystal, sites), sites, network)
     fits = [fitted(rows, network, tuple(args.repeat), args.cutoff, member) for member in range(args.members)]
     occupancy = {orbit.label: orbit.occupancy for orbit in crystal.mobile_orbits(sites["mobile"])}
     write_json(args.out, {"pairs": pair_list(network, fits[0].pair_eV), "occupancy": occupancy})

@@ -280,7 +280,8 @@ def main() -> None:
         neighbours = read_neighbours(args.neighbours, all_counts)
         all_counts, members = of_all_members(neighbours), up_to(neighbours, args.mark_above, args.neighbours)
         counts = up_to(all_counts, args.mark_above, args.neighbours)
-    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast]
+    known = {barrier.directed for barrier in barriers if not barrier.kinetic}
+    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast if key not in known]
     counts, all_counts, members = (without(fast, table) for table in (counts, all_counts, members))
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # `gpaw python` does not look beside the script
 
-from insilico_nmr.dataset import check_snapshot, read_frames, write_frames
+from insilico_nmr.dataset import check_one_level, check_snapshot, read_frames, write_frames
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.gpaw_labels import Level, label
+from insilico_nmr.gpaw_labels import Level, gpaw_version, label
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, required=True, help="folder of the PAW data sets")
     parser.add_argument("--relax", type=float, metavar="FORCE",
                         help="first move the atoms, in their fixed cell, until no force is larger, eV/Å")  # fmt: skip
+    parser.add_argument("--beside", type=Path, metavar="DATASET",
+                        help="labels that this one is to join: another level of theory is refused at once")  # fmt: skip
     parser.add_argument("--skip-failed", action="store_true", help="write a frame that fails, with the reason")
     parser.add_argument("--text", type=Path, required=True, help="file for GPAW's own text")
     parser.add_argument("--out", type=Path, required=True, help="labelled frame, extended XYZ")
@@ -44,6 +46,13 @@ def main() -> None:
     atoms.info.setdefault("source", "to be labelled")
     check_snapshot(atoms, f"{args.pool}, frame {args.frame}")
     level = Level(args.functional, args.cutoff_ev, args.k_length, args.setups, args.mesh)
+    if args.beside:
+        planned = atoms.copy()
+        planned.info["level_of_theory"] = level.describe(atoms, gpaw_version())
+        of_others = [other for other in read_frames(args.beside) if other.info["material"] == atoms.info["material"]]
+        check_one_level(
+            [*of_others, planned], args.beside, [*(f"frame {n}" for n in range(len(of_others))), "the label to be made"]
+        )
     args.text.parent.mkdir(parents=True, exist_ok=True)
     try:
         labelled = label(atoms, level, str(args.datasets), str(args.text), args.relax)

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="frames to label, extended XYZ")
     args = parser.parse_args()
 
-    keep_state_of(args.resume, vars(args), sha256(args.structure), sha256(member_file(args.potential)))
+    keep_state_of(args.resume, __file__, vars(args), sha256(args.structure), sha256(member_file(args.potential)))
     unit = HostUnit.parse(args.host_unit) if args.host_unit else None
     crystal = ase.io.read(args.structure)
     side_A = (crystal.get_masses().sum() * GRAM_PER_CM3 / args.density) ** (1 / 3)

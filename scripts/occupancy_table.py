@@ -14,7 +14,7 @@ import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_over_replicas
 from insilico_nmr.files import atomic_path, read_json
-from insilico_nmr.generator import occupations
+from insilico_nmr.generator import log_odds
 from insilico_nmr.propagator import read_propagator
 from insilico_nmr.rate_shifts import parameters_of, read_rate_model
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
@@ -34,7 +34,7 @@ def logit_errors(
     def logits(parameters: np.ndarray, ions_per_site: float) -> pd.Series:
         named = dict(zip(model["parameters"], parameters, strict=True))
         energies = np.array([named.get(label, 0.0) for label in orbits])
-        return pd.Series(logit(occupations(-energies / kT, ions_per_site))).groupby(orbits).mean()
+        return pd.Series(log_odds(-energies / kT, ions_per_site)).groupby(orbits).mean()
 
     theta = parameters_of(model)
     steps = STEP_EV * np.eye(len(theta))

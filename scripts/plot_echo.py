@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.fits import decay_curve
+from insilico_nmr.fits import JUMPING, decay_curve
 from insilico_nmr.measured import read_echo_fits, read_echoes
-from insilico_nmr.predictions import JUMPING, MOST_JUMPS
+from insilico_nmr.predictions import MOST_JUMPS
 from insilico_nmr.style import (
     BLACK,
     DOUBLE_MM,

@@ -23,11 +23,15 @@ def duration(seconds: float) -> str:
 
 
 def part(rows: pd.DataFrame) -> str:
-    """The part of the ions that has another tensor after mixing, with one standard deviation where it is known."""
+    """The part of the ions that has another tensor after mixing, with one standard deviation where it is known, or as
+    a factor where it exceeds the part."""
     # Rounding leaves 1e-14 of nothing.
     percent, error = (round(100 * values.iloc[0], 6) for values in (rows["elsewhere"], total(rows, ERRORS)))
-    known = rows[ERRORS].iloc[0].notna().any()
-    return f"{percent:.2g} ± {error:.2g} % changed" if known else f"{percent:.2g} % changed"
+    if rows[ERRORS].iloc[0].isna().all():
+        return f"{percent:.2g} % changed"
+    if error > percent > 0:
+        return f"{percent:.2g} %, to a factor of {1 + error / percent:.2g}, changed"
+    return f"{percent:.2g} ± {error:.2g} % changed"
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import run_script
 from insilico_nmr.style import BAND, BLACK, DOUBLE_MM, GREY, PALETTE, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import read_table, total
+from insilico_nmr.tables import only_errors, read_table, total
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -90,11 +90,12 @@ def read(interactions: Path, arrangements: Path, cutoffs: Path, correlation: Pat
 
 
 def main() -> None:
-    args = figure_arguments(
-        __doc__, ["interactions", "interaction_parity", "interaction_cutoffs", "pair_correlation"]
-    ).parse_args()
-    tables = read(args.interactions, args.interaction_parity, args.interaction_cutoffs, args.pair_correlation)
-    save(draw(*tables), args.out_pdf, args.out_png)
+    names = ["interactions", "interaction_parity", "interaction_cutoffs", "pair_correlation"]
+    args = figure_arguments(__doc__, names, intervals=True).parse_args()
+    energies, *others, correlation = read(*[getattr(args, name) for name in names])
+    if "sampling" not in args.intervals:
+        correlation = correlation.assign(md_se=np.nan)
+    save(draw(only_errors(energies, args.intervals), *others, correlation), args.out_pdf, args.out_png)
 
 
 if __name__ == "__main__":

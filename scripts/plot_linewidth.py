@@ -35,12 +35,12 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lifetime_widths(relaxation: pd.DataFrame) -> pd.DataFrame:
-    """Width of the central line in Hz by its own relaxation, R₂/π, where that is known; lowest field."""
+    """Width of the central line in Hz by its own relaxation, R₂/π, where that is known; lowest field in which it is."""
     known = (relaxation["quantity"] == "R2_central") & (relaxation["shift"] == 0)
     known &= (relaxation["valid"] == 1) & (relaxation["complete"] == 1) & (relaxation["rate_per_s"] > 0)
     rows = relaxation[known]
     rows = rows[rows["field_T"] == rows["field_T"].min()].sort_values("temperature_K")
-    return pd.DataFrame({"temperature_K": rows["temperature_K"], "fwhm_Hz": rows["rate_per_s"] / np.pi})
+    return rows[["temperature_K", "field_T"]].assign(fwhm_Hz=rows["rate_per_s"] / np.pi)
 
 
 def curve(axes: Axes, x: np.ndarray, rows: pd.DataFrame, unit: float) -> None:
@@ -62,8 +62,7 @@ def draw(table: pd.DataFrame, relaxation: pd.DataFrame, measured: pd.DataFrame |
     left.set(xlabel="T (K)", ylabel="full width at half maximum (kHz)", ylim=(0, None))
     curve(right, 1000 / rows.index.to_numpy(), rows, 1.0)
     if len(lifetimes):
-        field = f"{relaxation['field_T'].min():g} T"
-        label = rf"quadrupolar relaxation, R$_2$/π ({field})"
+        label = rf"quadrupolar relaxation, R$_2$/π ({lifetimes['field_T'].iloc[0]:g} T)"
         right.plot(1000 / lifetimes["temperature_K"], lifetimes["fwhm_Hz"], "s-", color=PALETTE[1], label=label)
     if measured is not None:
         draw_measured(left, measured, inverse=False)

@@ -1,7 +1,8 @@
 """Draw jump rates against inverse temperature: counted in MD, from NEB barriers, and the rate model fitted to both.
 
 Lines with 95 % bands are the rate model. Zero counts are upper limits at 3/exposure, drawn as arrows that point down.
-Measured jump rates are stars; measured activation energies are straight guides, of which only the slope means anything.
+Measured activation energies are straight guides, of which only the slope means anything. Measured jump rates, of an ion
+among all sites around it, are not these rates into one vacant site, and stand in the summary.
 """
 
 from collections.abc import Iterable
@@ -146,15 +147,9 @@ def arrow_down(axes: Axes, x: float, start: float, end: float, colour: str, fill
     axes.annotate("", (x, end), (x, start), zorder=3, arrowprops=look | {"shrinkA": 0, "shrinkB": 0})
 
 
-def draw_measured(axes: Axes, measured: pd.DataFrame, number_of: dict[tuple[str, str], int]) -> list[Line2D]:
-    """Measured jump rates as stars, activation energies as guides to slopes in the lower left corner."""
-    rates = measured[(measured["quantity"] == "jump_rate") & measured["temperature_K"].notna()]
-    for row in rates.itertuples():
-        axes.errorbar(1000 / row.temperature_K, row.value, min(row.uncertainty, 0.999 * row.value), color=BLACK,
-                      marker="*", markersize=6, linestyle="none", zorder=5, gid="measured")  # fmt: skip
-        axes.annotate(f"[{number_of[row.method, row.reference]}]", (1000 / row.temperature_K, row.value), (4, 2),
-                      textcoords="offset points", size=SMALL)  # fmt: skip
-    energies = measured[measured["quantity"] == "activation_energy"].sort_values("value")
+def draw_slopes(axes: Axes, energies: pd.DataFrame) -> list[Line2D]:
+    """Measured activation energies as guides to slopes in the lower left corner, numbered by their sources."""
+    energies = energies.sort_values("value")
     (left, right), (bottom, top) = axes.get_xlim(), np.log10(axes.get_ylim())
     pivot_x, pivot_y = left + 0.03 * (right - left), bottom + 0.42 * (top - bottom)
     lowest = np.inf
@@ -164,13 +159,10 @@ def draw_measured(axes: Axes, measured: pd.DataFrame, number_of: dict[tuple[str,
         end_x, end_y = pivot_x + length, pivot_y + slope * length
         axes.plot([pivot_x, end_x], 10 ** np.array([pivot_y, end_y]), color=GREY, linewidth=0.9, gid="slope_guide")
         lowest = min(end_y, lowest - 0.04 * (top - bottom))  # one label below the other
-        axes.annotate(f"{row.value_text} eV [{number_of[row.method, row.reference]}]", (end_x, 10**lowest), (2, 0),
+        axes.annotate(f"{row.value_text} eV [{row.source}]", (end_x, 10**lowest), (2, 0),
                       textcoords="offset points", size=SMALL, color="#404040", va="center", zorder=6,
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5})  # fmt: skip
-    handles = [Line2D([], [], color=BLACK, marker="*", linestyle="none", label="measured rate")] if len(rates) else []
-    if len(energies):
-        handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="measured energy (slope)"))
-    return handles
+    return [Line2D([], [], color=GREY, linewidth=0.9, label="measured energy (slope)")] if len(energies) else []
 
 
 def signs(table: pd.DataFrame, look: dict, mark_above_K: float) -> list[Line2D]:
@@ -266,12 +258,13 @@ def draw(table: pd.DataFrame, measured: pd.DataFrame, mark_above_K: float = np.i
     alone = table[table["origin"] != "model_with_marked"]  # the small panels show that
     draw_lines(axes, alone, look, 1000 / np.linspace(*axes.get_xlim(), 200))
     draw_md(axes, table, look, mark_above_K)
-    axes.set_ylabel("jump rate k (s⁻¹)")
+    axes.set_ylabel("jump rate k into a vacant site (s⁻¹)")
     letter(axes, "a")
 
-    drawn = measured[measured["quantity"].isin(["jump_rate", "activation_energy"])]
-    sources = list(dict.fromkeys(drawn[["method", "reference"]].itertuples(index=False, name=None)))
-    handles = draw_measured(axes, measured, {source: n for n, source in enumerate(sources, start=1)})
+    energies = measured[measured["quantity"] == "activation_energy"]
+    sources = list(dict.fromkeys(energies[["method", "reference"]].itertuples(index=False, name=None)))
+    numbers = [1 + sources.index(pair) for pair in energies[["method", "reference"]].itertuples(index=False, name=None)]
+    handles = draw_slopes(axes, energies.assign(source=numbers))
     figure.legend(handles=[*colours, *signs(table, look, mark_above_K), *handles], loc="outside lower center", ncols=4)
     notes = [f"[{n}] {method}: {reference}" for n, (method, reference) in enumerate(sources, start=1)]
     if notes:

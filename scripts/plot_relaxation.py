@@ -81,7 +81,8 @@ def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None, measured: 
     fields = sorted(rows["field_T"].unique())
     for field, colour in zip(fields, PALETTE, strict=False):
         some = rows[(rows["field_T"] == field) & (rows["quantity"] == "R1")]
-        curve(left, some, colour, f"{field:g} T ({some['larmor_MHz'].iloc[0]:.0f} MHz)")
+        if len(some):
+            curve(left, some, colour, f"{field:g} T ({some['larmor_MHz'].iloc[0]:.0f} MHz)")
     for (name, label), colour in zip(NAMES.items(), PALETTE, strict=False):
         some = rows[(rows["field_T"] == fields[0]) & (rows["quantity"] == name)]
         if len(some):
@@ -95,7 +96,8 @@ def draw(table: pd.DataFrame, vibrations: pd.DataFrame | None = None, measured: 
     for axes, name in ((left, "a"), (right, "b")):
         axes.set_yscale("log")
         inverse_temperature_axis(axes, rows["temperature_K"])
-        axes.legend(loc="best")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best")
         letter(axes, name)
     return figure
 

@@ -67,12 +67,15 @@ def stack(axes: Axes, table: pd.DataFrame, colours: dict, step: float, cut: floa
 def rows_of_measured(measured: pd.DataFrame, temperatures_K: list[float]) -> dict[float, pd.DataFrame]:
     """Measured spectra by the predicted temperature that each is drawn at; says on stderr which are not drawn."""
     found: dict[float, pd.DataFrame] = {}
-    for temperature, spectrum in measured.groupby("temperature_K"):
-        nearest = min(temperatures_K, key=lambda value: abs(value - temperature))
-        if abs(nearest - temperature) > NEAREST_K or nearest in found:
-            print(f"the spectrum measured at {temperature:g} K is not drawn: no row of its own", file=sys.stderr)
-        else:
-            found[nearest] = spectrum
+    spectra = dict(iter(measured.groupby("temperature_K")))
+    pairs = [(abs(row - temperature), temperature, row) for temperature in spectra for row in temperatures_K]
+    drawn = set()
+    for distance, temperature, row in sorted(pairs):
+        if distance <= NEAREST_K and row not in found and temperature not in drawn:
+            found[row] = spectra[temperature]
+            drawn.add(temperature)
+    for temperature in spectra.keys() - drawn:
+        print(f"the spectrum measured at {temperature:g} K is not drawn: no row of its own", file=sys.stderr)
     return found
 
 

@@ -5,6 +5,7 @@ still crystal; beside the run's own they show what motion about the sites does.
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 from insilico_nmr.errors import run_script
 from insilico_nmr.md import relax
 from insilico_nmr.trajectory import read_trajectory, write_trajectory
+
+AT_REST = 0.05  # eV/Å
 
 
 def main() -> None:
@@ -27,6 +30,10 @@ def main() -> None:
     run = read_trajectory(args.trajectory)
     frames = run.evenly_spaced(args.frames)
     minima = [relax(run.frame(frame), args.potential, member=run.member) for frame in frames]
+    left = np.array([minimum.info["largest_force"] for minimum in minima])
+    if (left > AT_REST).any():
+        print(f"warning: {(left > AT_REST).sum()} of {len(left)} frames are not at rest, frame {frames[left.argmax()]} "
+              f"of {args.trajectory} has a force of {left.max():.2g} eV/Å left", file=sys.stderr)  # fmt: skip
     moved = np.array([minimum.positions for minimum in minima]) - run.positions[frames]
     print(f"{len(minima)} minima, {np.sqrt((moved**2).sum(axis=-1).mean()):.3f} Å (root mean square) from the run")
     still = replace(

@@ -59,7 +59,7 @@ def main() -> None:
     )
     structure = ase.io.read(args.structure)
     unit = host_unit_of(args.host_unit, structure, args.structure)
-    keep_state_of(args.resume, run, sha256(args.structure), sha256(member_file(args.potential, args.member)))
+    keep_state_of(args.resume, __file__, run, sha256(args.structure), sha256(member_file(args.potential, args.member)))
     start = relax(structure, args.potential, member=args.member)
     trajectory, left_out = in_equilibrium(run_md(start, args.potential, run, args.resume))
     if left_out["left_out_fraction"] > 0.45:  # starts are looked for in the first half

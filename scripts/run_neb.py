@@ -16,10 +16,11 @@ from pathlib import Path
 from ase.calculators.calculator import Calculator
 from insilico_nmr.crystal import read_crystal
 from insilico_nmr.errors import InputError, run_script
-from insilico_nmr.files import atomic_path, hash_of_program, read_json, sha256, write_json
+from insilico_nmr.files import atomic_path, read_json, sha256, write_json
 from insilico_nmr.neb import NebFailed, Start, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator, member_file
-from insilico_nmr.sites import read_sites
+from insilico_nmr.sites import on_network, read_sites
+from insilico_nmr.source_files import hash_of_program
 from insilico_nmr.vineyard import NoPrefactor, find_minima, find_saddle, prefactor
 
 COLUMNS = ["class", "from", "to", "arrangement", "member", "status", "forward_eV", "backward_eV"]
@@ -45,7 +46,8 @@ def main() -> None:
         if getattr(args, name) < 1:
             raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
 
-    crystal, sites = read_crystal(args.cif), read_sites(args.sites)
+    sites = read_sites(args.sites)
+    crystal = on_network(read_crystal(args.cif), sites)
     classes = sites["classes"]
     made_from = {
         "program": hash_of_program(__file__),

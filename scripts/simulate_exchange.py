@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--moved", nargs="*", default=[], help="those of the rate model moved by one s.d. (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
     parser.add_argument("--mixing-times-s", type=not_negative, nargs="+", required=True, help="s")
     parser.add_argument("--points", type=int, default=64, help="in each dimension (default: %(default)s)")
     parser.add_argument(

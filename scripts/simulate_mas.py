@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--site-tensors", required=True, help="site tensors (JSON)")
     parser.add_argument("--propagator", help="two-time propagator at their temperature (NetCDF); default: equal shares")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
     parser.add_argument("--field-T", type=positive, default=9.4, help="magnetic field (default: %(default)s)")
     parser.add_argument(
         "--spin-rates-kHz",

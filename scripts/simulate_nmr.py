@@ -43,7 +43,7 @@ from insilico_nmr.effective_process import generator_of, misfit, replicas_of_jac
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.few_values import error_of_sets, error_over_replicas
 from insilico_nmr.files import atomic_path
-from insilico_nmr.fits import CORRELATIONS, FitFailed, fit_decay, fit_replicas
+from insilico_nmr.fits import CORRELATIONS, JUMPING, FitFailed, fit_decay, fit_replicas
 from insilico_nmr.fluctuations import read_fluctuations
 from insilico_nmr.nuclei import quadrupolar_nucleus
 from insilico_nmr.powder import SPREAD_DIRECTIONS
@@ -158,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus, of spin 1 or 3/2 (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, of spin 1 or 3/2, such as 7Li")
     parser.add_argument(
         "--evolution-times-us",
         type=positive,
@@ -284,7 +284,7 @@ def main() -> None:
     for evolution_time_us in arguments.evolution_times_us:
         evolution_time_s = evolution_time_us * 1e-6
         jumping, known = jumps_during[evolution_time_us], evolution_time_us not in beyond
-        flag = "jumps_during_evolution" if jumping else "ok" if known else "evolution_beyond_the_lags"
+        flag = JUMPING if jumping else "ok" if known else "evolution_beyond_the_lags"
         kernel_of = spread_kernel_of = echo.evolution_kernel
         if jumping:
             kernel_of = partial(echo.matrix_kernel, generator(), propagator.populations)

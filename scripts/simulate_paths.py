@@ -198,7 +198,8 @@ def main() -> None:
     mover, n_ions = asked_for(arguments, sites, smallest)
     lattice = lattice_of(mover)
     reach_s = arguments.max_events / n_ions / exit_rate(mover, n_ions)
-    step_s, count = acquisition(states.mean, nucleus, arguments.lorentz_Hz)
+    all_tensors = np.concatenate([states.mean[None], states.samples, states.members, states.scaled]).reshape(-1, 3, 3)
+    step_s, count = acquisition(all_tensors, nucleus, arguments.lorentz_Hz)
     evolution_s = [1e-6 * time for time in arguments.evolution_times_us]
     if evolution_s and nucleus.spin not in AMPLITUDES:
         print(

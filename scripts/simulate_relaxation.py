@@ -95,6 +95,16 @@ def with_recovery(rates: dict[str, float], later: float | None) -> dict[str, flo
     return {"R1": rates["R1"], "R1_recovery": recovery} | rates
 
 
+def fluctuates(kernels: np.ndarray, populations: np.ndarray) -> np.ndarray:
+    """Whether parts of the tensors differ between sites beyond rounding, (...,), by their kernels (..., S, S).
+
+    Along a common axis of all tensors, for example, nothing flips a spin: what rounding leaves would relax it.
+    """
+    square = np.einsum("...aa,a->...", kernels, populations)
+    apart = square - np.einsum("...ab,a,b->...", kernels, populations, populations)
+    return apart > NOTHING * square.max(axis=-1, keepdims=True)
+
+
 def rows_of(
     propagator: Propagator,
     states: SiteTensors,
@@ -107,6 +117,7 @@ def rows_of(
     propagator, counts = relaxation.completed(propagator, states.mean)
     sets = [states.mean[None], states.members, states.samples, states.scaled]
     kernels = np.array([relaxation.fluctuation_kernels(tensors, direction) for tensors in np.concatenate(sets)])
+    kernels[~fluctuates(kernels, propagator.populations)] = 0
     limit = propagator.limit[..., None]
     remaining = contract(kernels, propagator.joint - limit)
     decayed = contract(relaxation.decay_kernel(kernels), propagator.joint)
@@ -173,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--propagator", required=True, help="two-time propagator of one temperature (NetCDF)")
     parser.add_argument("--site-tensors", required=True, help="site tensors at that temperature (JSON)")
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
     parser.add_argument("--fields-T", type=positive, nargs="+", required=True, help="magnetic fields, T")
     parser.add_argument(
         "--direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="of the field in a single crystal, Cartesian"

@@ -34,7 +34,7 @@ def main() -> None:
         "--moved", nargs="*", default=[], metavar="PROPAGATOR",
         help="propagators at that temperature with the rate model moved by one standard deviation, for its error",
     )  # fmt: skip
-    parser.add_argument("--isotope", default="7Li", help="observed nucleus (default: %(default)s)")
+    parser.add_argument("--isotope", required=True, help="observed nucleus, for example 7Li")
     parser.add_argument(
         "--lorentz-Hz",
         type=not_negative,

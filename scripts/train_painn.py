@@ -42,7 +42,9 @@ def main() -> None:
     architecture, schedule = settings(args, Architecture)
     weights = Weights(args.energy_error, args.force_error, args.stress_error)
     data = sha256(args.dataset)
-    keep_state_of(args.resume, architecture, schedule, weights, args.member, args.seed, data, args.stress_offset)
+    keep_state_of(
+        args.resume, __file__, architecture, schedule, weights, args.member, args.seed, data, args.stress_offset
+    )
     seen = [frames[i] for i in training]
     network = train(seen, architecture, schedule, weights, args.resume, f"member {args.member}", args.device)
     kept = [frames[i] for i in held_out]

@@ -66,6 +66,7 @@ def main() -> None:
     size, schedule = settings(args, TensorArchitecture)
     keep_state_of(
         args.resume,
+        __file__,
         args.backbone,
         size,
         schedule,

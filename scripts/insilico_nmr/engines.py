@@ -49,6 +49,10 @@ class Engine(ABC):
         """Unwrapped positions (n, 3), Å."""
 
     @abstractmethod
+    def largest_force(self) -> float:
+        """Of all atoms, eV/Å, after a run or a minimisation."""
+
+    @abstractmethod
     def velocities(self) -> np.ndarray:
         """Velocities (n, 3), Å/ps."""
 
@@ -159,6 +163,9 @@ class LammpsEngine(Engine):
         self._go(f"run {steps} post no" + (" pre no" if self.prepared else ""))
         self.prepared = True
 
+    def largest_force(self) -> float:
+        return float(self.lammps.get_thermo("fmax"))
+
     def minimise(self) -> None:
         """Conjugate gradients of LAMMPS."""
         self._go("minimize 1e-8 1e-3 500 5000")
@@ -214,6 +221,9 @@ class AseEngine(Engine):
 
     def run(self, steps: int) -> None:
         self._go(lambda: self.dynamics.run(steps))
+
+    def largest_force(self) -> float:
+        return float(np.linalg.norm(self.atoms.get_forces(), axis=1).max())
 
     def minimise(self) -> None:
         """Quasi-Newton steps until no force exceeds 0.02 eV/Å, at most 500."""

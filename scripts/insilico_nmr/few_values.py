@@ -37,13 +37,17 @@ def error_of_sets(error: str, values: Sequence) -> np.ndarray | float:
 def over_members(count: int) -> float:
     """Variance of a fit to all groups over the mean sample variance among member 0 and `count` − 1 others.
 
-    Of a mean over g = FOLDS groups of variance σ² each the first is σ²/g. Members differ from member 0 by σ²/(g(g − 1))
-    in the mean square, and from each other by 2σ²/(g − 1)², of which pairs the sample variance is the mean half: 4.6
-    for 4 members, where folds are no more than members. Training of networks from other seeds, which members of
-    kind "painn" differ by too, is multiplied with it, so that their errors are upper bounds.
+    Of a mean over g = FOLDS parts of variance σ² each the first is σ²/g. Members differ from member 0 by σ²/(g(g − 1))
+    in the mean square, and from each other by 2σ²/(g − 1)², or where groups were dealt anew between them by 1 − 1/g of
+    that, for parts that overlap; the sample variance is the mean half over pairs. 4.6 for 4 members. Errors are upper
+    bounds where the data have fewer groups than FOLDS, so that members leave out more (by a factor of 2.4 for two
+    groups), and of kind "painn", whose members differ by the seeds of their training too.
     """
     g, others = FOLDS, count - 1
-    of_pairs = others / (g * (g - 1)) + others * (others - 1) / (g - 1) ** 2
+    deals = [g] * (others // g) + [others % g]
+    of_one_deal = sum(deal * (deal - 1) for deal in deals)
+    of_two_deals = others * (others - 1) - of_one_deal
+    of_pairs = others / (g * (g - 1)) + (of_one_deal + (1 - 1 / g) * of_two_deals) / (g - 1) ** 2
     return (1 / g) * count * others / of_pairs
 
 

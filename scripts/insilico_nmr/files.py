@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from insilico_nmr.errors import InputError
+from insilico_nmr.source_files import hash_of_program
 
 
 @contextmanager
@@ -50,20 +50,14 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def hash_of_program(script: str | Path) -> str:
-    """Hash of a program's file and of the library's modules that it has loaded: what makes its numbers."""
-    loaded = (module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0])
-    paths = sorted({str(path) for path in loaded if path} | {str(script)})
-    return hashlib.sha256("".join(sha256(path) for path in paths).encode()).hexdigest()
+def keep_state_of(folder: str | Path, script: str | Path, *parts: object) -> None:
+    """Empty a folder with state for going on unless it belongs to the same work: that of the same program, by its
+    files, and of the same `parts`, by their repr.
 
-
-def keep_state_of(folder: str | Path, *parts: object) -> None:
-    """Empty a folder with state for going on unless it belongs to the same work, told by the repr of `parts`.
-
-    Without this, a run that was killed and then changed would go on from what the old settings or data had made.
+    Without this, a run that was killed and then changed would go on from what old code, settings or data had made.
     """
     folder = Path(folder)
-    mark = hashlib.sha256(repr(parts).encode()).hexdigest()
+    mark = hashlib.sha256(repr((hash_of_program(script), *parts)).encode()).hexdigest()
     owner = folder / "belongs_to.txt"
     if not (owner.exists() and owner.read_text() == mark):
         shutil.rmtree(folder, ignore_errors=True)

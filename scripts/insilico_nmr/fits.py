@@ -25,6 +25,7 @@ SLOWER = 5.0  # τ' of a slow stage over τ, at least
 BY_CHANCE = 1e-3
 # Of two parameters of the first stage, in their order in the covariance.
 CORRELATIONS = [f"{a}_{b}_correlation" for a, b in combinations(("amplitude", "tau", "beta", "plateau"), 2)]
+JUMPING = "jumps_during_evolution"  # flag of echoes in the matrix form, whose 1/τ is not that of jumps alone
 EVALUATIONS = 1000  # of a curve, in a fit to a measured decay; those that converge take a few hundred
 
 

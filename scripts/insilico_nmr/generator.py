@@ -28,6 +28,11 @@ def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
     `log_weight` is −E_i/kT up to a constant, as detailed balance gives it: ln(k_ij/k_ji) = ln w_j − ln w_i.
     Raises InputError unless 0 < concentration (ions per site) < 1.
     """
+    return expit(log_odds(log_weight, concentration))
+
+
+def log_odds(log_weight: np.ndarray, concentration: float) -> np.ndarray:
+    """ln(n/(1 − n)) of `occupations`, (m,), also of sites so full or empty that n is 1 or 0 in double precision."""
     if not 0 < concentration < 1:
         raise InputError(f"concentration {concentration:g}: ions per site must lie between 0 and 1, both excluded")
     edge = np.log(concentration) - np.log1p(-concentration)
@@ -37,7 +42,7 @@ def occupations(log_weight: np.ndarray, concentration: float) -> np.ndarray:
         edge - np.min(log_weight) + 1,
         xtol=1e-13,
     )
-    return expit(potential + log_weight)
+    return potential + log_weight
 
 
 def effective_flows(joint: np.ndarray, populations: np.ndarray, lags_s: np.ndarray) -> np.ndarray:

@@ -57,6 +57,13 @@ class Level:
         )
 
 
+def gpaw_version() -> str:
+    """Version of the GPAW that labels are made with."""
+    from gpaw import __version__
+
+    return __version__
+
+
 def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: float | None = None) -> Atoms:
     """A copy of a snapshot with energy, forces, stress (eV, Å) and array "efg" (n, 3, 3) in atomic units.
 
@@ -66,7 +73,7 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
     is larger.
     Raises InputError where the electronic structure or the relaxation does not converge or a data set is missing.
     """
-    from gpaw import GPAW, PW, KohnShamConvergenceError, Mixer, __version__, setup_paths
+    from gpaw import GPAW, PW, KohnShamConvergenceError, Mixer, setup_paths
 
     setup_paths.insert(0, folder)
     charge = _charge(atoms)
@@ -100,8 +107,8 @@ def label(atoms: Atoms, level: Level, folder: str, log: str, relax_eV_per_A: flo
     labelled = atoms.copy()
     labelled.positions = work.positions
     labelled.arrays["efg"] = field_gradients(calculation)
-    labelled.info["source"] = f"GPAW {__version__}"
-    labelled.info["level_of_theory"] = level.describe(atoms, __version__)
+    labelled.info["source"] = f"GPAW {gpaw_version()}"
+    labelled.info["level_of_theory"] = level.describe(atoms, gpaw_version())
     labelled.calc = SinglePointCalculator(labelled, **results)
     return labelled
 

@@ -80,7 +80,8 @@ def _blown_up(atoms: Atoms, reason: str, positions: np.ndarray, last: np.ndarray
 
 
 def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0, member: int = 0) -> Atoms:
-    """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]`.
+    """Minimise the energy at fixed cell, returning a copy with the energy in eV as `info["energy"]` and the largest
+    force that is left, in eV/Å, as `info["largest_force"]`.
 
     Raises BlownUp where the potential does on the way.
     """
@@ -91,7 +92,7 @@ def relax(atoms: Atoms, potential: Path, timestep_fs: float = 1.0, member: int =
             raise _blown_up(atoms, str(error), error.positions, atoms.positions) from error
         relaxed = atoms.copy()
         relaxed.positions = engine.positions()
-        relaxed.info["energy"] = engine.potential_energy()
+        relaxed.info |= {"energy": engine.potential_energy(), "largest_force": engine.largest_force()}
     return relaxed
 
 

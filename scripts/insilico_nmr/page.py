@@ -102,13 +102,16 @@ def read_agreement(path: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def summary(measured: list[dict[str, str]]) -> str:
-    """The table in a sentence: how many measured values lie inside the predicted interval."""
+    """The table in a sentence: how many measured values lie inside the predicted interval, and what that tells."""
     if not measured:
         return "No measured values to compare with."
     kinds = [kind(row["verdict"]) for row in measured]
     outside = kinds.count("higher") + kinds.count("lower")
     values = "1 measured value" if len(kinds) == 1 else f"{len(kinds)} measured values"
-    judged = f"{values}: {kinds.count('agrees')} inside the predicted 95 % interval, {outside} outside"
+    wide = sum(row["verdict"].startswith("agrees, in an interval") for row in measured)
+    inside = f"{kinds.count('agrees')} inside the predicted 95 % interval"
+    inside += f" ({wide} of one too wide to tell much)" if wide else ""
+    judged = f"{values}: {inside}, {outside} outside"
     return f"{judged}, {kinds.count('open')} not judged." if "open" in kinds else f"{judged}."
 
 

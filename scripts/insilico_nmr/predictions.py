@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from insilico_nmr.errors import InputError
-from insilico_nmr.fits import ArrheniusFit, fit_arrhenius
+from insilico_nmr.fits import JUMPING, ArrheniusFit, fit_arrhenius
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.significant_figures import shown
 
@@ -20,10 +20,11 @@ ECHO_FITS += ["rate_sd_model_per_s", "rate_sd_dft_per_s", "exit_rate_per_s"]
 COUPLINGS = ["temperature_K", "C_Q_kHz", "C_Q_sd_model_kHz", "C_Q_se_sampling_kHz", "C_Q_sd_dft_kHz"]
 # A line through values without errors of their own (exit rates, exact or of very many jumps): a part to weigh them by.
 LEAST_RELATIVE_ERROR = 0.01
-JUMPING = "jumps_during_evolution"  # flag of simulate_nmr.py
+WIDE = 5.0
 # Words of a method, in any case, that say what a measured rate or energy is of; else it is of long-range transport.
 BY_ECHO = ("sae", "spin-alignment", "spin alignment", "stimulated echo", "stimulated-echo")
 OF_ALL_JUMPS = ("local", "low-t flank")
+BY_RELAXATION = ("t1", "t2", "relaxation", "narrowing", "line width", "linewidth")
 MOST_JUMPS = 0.3  # t_p/τ up to which the 1/τ of such an echo is that of the tensors' correlation, within a tenth
 
 
@@ -50,10 +51,15 @@ def digits_held(prediction: Prediction) -> int:
 
 
 def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
-    """Value and both ends of the interval, all cut at the same decimal place; the upper end by itself where it is 0."""
+    """Value and both ends of the interval, all cut at the same decimal place; the upper end by itself where it is 0.
+
+    Ends that are a factor WIDE apart have two digits each: they are those of a logarithm.
+    """
     if prediction.value == 0:
         return "0", "0", shown(prediction.high, 2) if prediction.high > 0 else "0"
     digits = digits_held(prediction)
+    if prediction.high > WIDE * prediction.low > 0:
+        return shown(prediction.value, digits), shown(prediction.low, 2), shown(prediction.high, 2)
     place = np.floor(np.log10(abs(prediction.value))) - digits + 1
     ends = [
         shown(end, int(np.clip(np.floor(np.log10(abs(end))) - place + 1, 1, digits + 1))) if end != 0 else "0"
@@ -81,11 +87,30 @@ def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
     return ArrheniusFit(-float(slope), float(log_prefactor), covariance, 0.0)
 
 
-def changes(line: ArrheniusFit, moved: list[ArrheniusFit]) -> np.ndarray:
-    """Covariance (2, 2) of (ln ν, E) from the lines that moves of the rate model by one standard deviation give."""
+def moved_lines(
+    values: pd.Series, relative_error: pd.Series, moved: pd.DataFrame, column: str
+) -> list[tuple[ArrheniusFit, ArrheniusFit]]:
+    """Lines of `values` (by temperature, K) and of each model that was moved, over the temperatures that both have.
+
+    `moved`: rows of moved models, with columns `shift` and `temperature_K`. One that shares fewer than two temperatures
+    has no line; stderr says so.
+    """
+    pairs = []
+    for shift, rows in moved.groupby("shift"):
+        other = rows.set_index("temperature_K")[column].dropna()
+        both = values.index.intersection(other.index)
+        if len(both) < 2:
+            print(f"{column}: the model of shift {shift:g} has no line, intervals go without it", file=sys.stderr)
+            continue
+        pairs.append(tuple(line_of(some[both], relative_error[both]) for some in (values, other)))
+    return pairs
+
+
+def changes(pairs: list[tuple[ArrheniusFit, ArrheniusFit]]) -> np.ndarray:
+    """Covariance (2, 2) of (ln ν, E) from lines before and after moves of the rate model by one standard deviation."""
     differences = [
-        [other.log_prefactor - line.log_prefactor, other.activation_energy_eV - line.activation_energy_eV]
-        for other in moved
+        [after.log_prefactor - before.log_prefactor, after.activation_energy_eV - before.activation_energy_eV]
+        for before, after in pairs
     ]
     return sum((np.outer(change, change) for change in differences), start=np.zeros((2, 2)))
 
@@ -111,12 +136,8 @@ def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high
     error = pd.Series(np.hypot(relative, LEAST_RELATIVE_ERROR), index=base["temperature_K"].to_numpy())
     values = base.set_index("temperature_K")[column]
     fit = line_of(values, error)
-    covariance = fit.covariance
-    for _, rows in points[points["origin"] == "kmc_shift"].groupby("shift"):
-        moved = rows.set_index("temperature_K")[column]
-        both = values.index.intersection(moved.index)
-        covariance = covariance + changes(line_of(values[both], error[both]), [line_of(moved[both], error[both])])
-    return replace(fit, covariance=covariance)
+    moves = moved_lines(values, error, points[points["origin"] == "kmc_shift"], column)
+    return replace(fit, covariance=fit.covariance + changes(moves))
 
 
 def line_of(values: pd.Series, relative_error: pd.Series) -> ArrheniusFit:
@@ -189,7 +210,7 @@ def correlation_line(fits: pd.DataFrame) -> DecayLine:
     good &= fits["observable"] == "tensor_correlation"
     if not good.any():
         raise InputError("no usable fit of the tensors' correlation function")
-    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function, for want of an echo")
+    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function")
 
 
 def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine:
@@ -198,26 +219,21 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
     Rows with `shift` are simulated with the rate model moved; see `arrhenius`. Where they have fewer than two
     temperatures in common with the others, the interval goes without.
     """
-    good = good.sort_values("temperature_K").set_index("temperature_K")
-    base = good[good["shift"] == 0]
+    good = good.sort_values("temperature_K")
+    base = good[good["shift"] == 0].set_index("temperature_K")
     relative = np.log(base["rate_ci_high_per_s"] / base["rate_ci_low_per_s"]) / (2 * 1.96)
     of_tensors = base[["rate_sd_model_per_s", "rate_sd_dft_per_s"]].div(base["rate_per_s"], axis=0)
     of_tensors = of_tensors.fillna(of_tensors.max())  # where a member's fit failed, as large as at any temperature
     error = np.sqrt(relative**2 + (of_tensors**2).sum(axis=1) + LEAST_RELATIVE_ERROR**2)
     rates = base["rate_per_s"]
     fit = line_of(rates, error)
-    covariance, with_model = fit.covariance, False
-    for _, rows in good[good["shift"] > 0].groupby("shift"):
-        both = rates.index.intersection(rows.index)
-        if len(both) >= 2:
-            with_model = True
-            moved = line_of(rows["rate_per_s"][both], error[both])
-            covariance = covariance + changes(line_of(rates[both], error[both]), [moved])
-    parts = ["sampling and rate model" if with_model else "sampling"]
+    moves = moved_lines(rates, error, good[good["shift"] > 0], "rate_per_s")
+    parts = ["sampling and rate model" if moves else "sampling"]
     for error_of, name in (("rate_sd_model_per_s", "tensors"), ("rate_sd_dft_per_s", "DFT")):
         parts += [name] if base[error_of].notna().any() else []
-    interval = ", ".join(parts) if len(parts) > 1 or with_model else "sampling only"
-    return DecayLine(replace(fit, covariance=covariance), evolution_us, rates.index.to_numpy(), basis, interval)
+    interval = ", ".join(parts) if len(parts) > 1 or moves else "sampling only"
+    fit = replace(fit, covariance=fit.covariance + changes(moves))
+    return DecayLine(fit, evolution_us, rates.index.to_numpy(), basis, interval)
 
 
 class Study:
@@ -227,7 +243,8 @@ class Study:
         self.couplings = couplings[couplings["average"] == "thermal"]
         points = line_points(diffusion)
         self.temperatures_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
-        with_model = (diffusion["origin"] == "kmc_shift").any()
+        moved = points[(points["origin"] == "kmc_shift") & points["temperature_K"].isin(self.temperatures_K)]
+        with_model = (moved.groupby("shift")["temperature_K"].nunique() > 1).any()
         self.interval = "sampling and rate model" if with_model else "sampling only"
         self.tracer = self._try(
             "diffusion", lambda: arrhenius(diffusion, "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s")
@@ -255,7 +272,8 @@ class Study:
             decay = self.echo or self.correlation
             if decay is None:
                 return None
-            basis, line = f"{decay.basis}, {span(decay.temperatures_K)}", decay.line
+            instead = "" if self.echo else ", for want of an echo"
+            basis, line = f"{decay.basis}{instead}, {span(decay.temperatures_K)}", decay.line
             return Prediction(line.activation_energy_eV, *line.activation_energy_interval_eV, basis, decay.interval)
         if says(method, OF_ALL_JUMPS):
             line, of_what = self.exit, "mean exit rate per ion"
@@ -284,15 +302,19 @@ class Study:
         return decay if decay.value * echo.evolution_us * 1e-6 < 1 else None
 
     def jump_rate(self, temperature_K: float, method: str) -> Prediction | None:
-        """Rate in 1/s: of the echo's decay for a measurement by SAE, else the mean exit rate.
+        """Rate in 1/s: of the echo's decay for a measurement by SAE, of the tensors' correlation function for one by
+        relaxation or narrowing, which see no more of jumps to and fro than that has; else the mean exit rate.
 
-        Where there is no echo, that of the tensors' correlation function, which an echo of short t_p would show.
+        Where there is no echo, that of the correlation function too, which an echo of short t_p would show.
         """
-        if says(method, BY_ECHO):
-            found, of_tensors = self.echo_rate(temperature_K), self.correlation
-            if found is not None or of_tensors is None:
-                return found
-            return at(of_tensors.line, temperature_K, of_tensors.temperatures_K, of_tensors.basis, of_tensors.interval)
+        by_echo = says(method, BY_ECHO)
+        if by_echo and (found := self.echo_rate(temperature_K)) is not None:
+            return found
+        if by_echo or says(method, BY_RELAXATION):
+            if (decay := self.correlation) is None:
+                return None
+            basis = f"{decay.basis}{', for want of an echo' if by_echo else ''}"
+            return at(decay.line, temperature_K, decay.temperatures_K, basis, decay.interval)
         if self.exit is None:
             return None
         return at(self.exit, temperature_K, self.temperatures_K, "mean exit rate per ion", self.interval)

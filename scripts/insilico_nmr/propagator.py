@@ -37,10 +37,11 @@ from numba import njit
 from insilico_nmr import gas_kmc, kmc
 from insilico_nmr.errors import InputError
 from insilico_nmr.few_values import error_over_replicas
-from insilico_nmr.files import atomic_path, sha256
+from insilico_nmr.files import atomic_path
 from insilico_nmr.lattice import Lattice, equilibrium
 from insilico_nmr.lattice_gas import Gas
 from insilico_nmr.moving import Mover, run_journal, run_snapshots
+from insilico_nmr.source_files import hash_of_program
 from insilico_nmr.stored_state import read_state
 
 TICKS_PER_RESIDENCE = 100
@@ -122,10 +123,7 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that determines the numbers, the code included; stored runs of another are not used."""
-        names = ["kernels.py", "kmc.py", "lattice.py", "propagator.py"]
-        names += ["lattice_gas.py", "gas_kmc.py"] if self.gas else []
-        code = [sha256(Path(__file__).with_name(name)) for name in names]
-        facts = [self.numbers, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), code]
+        facts = [self.numbers, self.seed, self.tick_s, self.n_ticks, self.lags.tolist(), hash_of_program(__file__)]
         facts += [self.early_s.tolist(), self.journal]
         values = [*vars(self.lattice).values(), *(vars(self.gas).values() if self.gas else [])]
         facts += [array.tolist() if array.size < 1000 else hashlib.sha256(array).hexdigest()

@@ -158,6 +158,22 @@ def refined(crystal: Crystal, mobile: str, displacement_A: dict[str, np.ndarray]
     return replace(crystal, orbits=tuple(orbits))
 
 
+def on_network(crystal: Crystal, sites: dict) -> Crystal:
+    """The crystal with its mobile ions' sites where a sites.json, made from it and maybe refined, has them.
+
+    Raises InputError where it has not as many sites.
+    """
+    positions, orbits = site_positions(sites), []
+    if sum(len(orbit.positions) for orbit in crystal.mobile_orbits(sites["mobile"])) != len(positions):
+        raise InputError(f"{len(positions)} sites are not those of the crystal: make sites.json from it")
+    for orbit in crystal.orbits:
+        if orbit.element == sites["mobile"]:
+            own, positions = np.split(positions, [len(orbit.positions)])
+            orbit = replace(orbit, positions=own)
+        orbits.append(orbit)
+    return replace(crystal, orbits=tuple(orbits))
+
+
 def site_positions(sites: dict) -> np.ndarray:
     """Fractional positions (m, 3) of the sites."""
     return np.array([site["position"] for site in sites["sites"]], float)

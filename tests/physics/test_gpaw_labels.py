@@ -71,6 +71,12 @@ def test_field_gradients_of_lithium_nitride(lithium_nitride, datasets, tmp_path)
     assert atoms.info["level_of_theory"].endswith(
         "PBE, plane waves 500 eV, PAW data sets e, Gamma-centred k points 4×4×4"
     )
+    # Labels of another level are refused before hours are spent on what could not join them.
+    later = ("--frame", "0", "--cutoff-ev", "400", "--k-length", "14", "--out", str(tmp_path / "second.extxyz"))
+    refused = label(lithium_nitride, datasets, *later, "--beside", str(tmp_path / "out.extxyz"))
+    assert refused.returncode == 2
+    assert "plane waves 500 eV" in refused.stderr
+    assert "the label to be made: " in refused.stderr
     # By symmetry nothing pulls on any atom.
     assert np.abs(atoms.get_forces()).max() < 1e-2
 

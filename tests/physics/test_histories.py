@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import programs
 import pytest
+import simulate_vibrations
 from insilico_nmr import kmc
 from insilico_nmr.echo import AMPLITUDES, contract, evolution_kernel, frozen_echo, tensor_kernel
 from insilico_nmr.errors import InputError
@@ -12,10 +13,12 @@ from insilico_nmr.generator import column_generator
 from insilico_nmr.histories import autocorrelation, by_ion, echo_by_ion
 from insilico_nmr.lattice import build_lattice
 from insilico_nmr.nuclei import quadrupolar_nucleus
+from insilico_nmr.relaxation import Decay, relaxation_rates
 from insilico_nmr.tensors import from_components
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from lattices import isolated_sites
 from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
 
 
 def random_tensors(*shape: int, seed: int = 0) -> np.ndarray:
@@ -77,6 +80,49 @@ def test_echoes_along_histories_are_those_of_the_propagator(isotope):
     assert error.max() < 0.05 * expected[0]
 
 
+def test_echoes_along_histories_are_those_of_a_powder_whatever_the_frame():
+    tensors, turn = 0.002 * random_tensors(60, 3), Rotation.random(random_state=2).as_matrix()
+    tensors -= np.trace(tensors, axis1=-2, axis2=-1)[..., None, None] / 3 * np.eye(3)
+    lithium = quadrupolar_nucleus("7Li")
+    as_they_are, turned = (echo_by_ion(some, 1e-5, lithium) for some in (tensors, turn @ tensors @ turn.T))
+    assert np.ptp(as_they_are) > 0.01
+    np.testing.assert_allclose(turned, as_they_are, atol=1e-4)
+
+
+def test_the_program_reads_relaxation_off_vibrations(tmp_path, monkeypatch):
+    """Damped oscillators about a mean tensor: C = C₀ e^(−γt) cos Ωt, and C₀γ/(γ² + Ω²) is the spectral density."""
+    frames, ions, step_ps, damping, turn = 3000, 40, 0.01, 15.0, 20.0
+    rng, factor = np.random.default_rng(8), np.exp((1j * turn - damping) * step_ps)
+    state = rng.normal(size=(ions, 2)) @ [1, 1j]
+    path = np.zeros((frames, ions + 1, 3), np.float32)
+    for frame in range(frames):
+        path[frame, :ions, 0] = state.real
+        state = factor * state + np.sqrt(1 - abs(factor) ** 2) * rng.normal(size=(ions, 2)) @ [1, 1j]
+    path[..., 1] = np.arange(ions + 1)
+    numbers, time = np.array([3] * ions + [16]), step_ps * np.arange(1, frames + 1)
+    cell, none = np.diag([50.0, 90.0, 50.0]), np.zeros(frames)
+    write_trajectory(tmp_path / "run.h5", Trajectory(path, numbers, cell, time, none, none, 300.0))
+
+    class Model:
+        def predict(self, atoms):
+            size = 3.0 + atoms.positions[:, 0]  # the mean, which relaxes nothing, and the vibration
+            return 1e-2 * size[:, None, None] * np.diag([1.0, 1.0, -2.0]) / np.sqrt(6)
+
+    monkeypatch.setattr(simulate_vibrations, "load_committee", lambda folder, quantity: [Model()])
+    flags = [tmp_path / "run.h5", "--model", tmp_path, "--mobile", "Li", "--isotope", "7Li"]
+    code, said = programs.run("simulate_vibrations", *flags, "--out", tmp_path / "v.csv")
+    assert code == 0, said
+    table = pd.read_csv(tmp_path / "v.csv").set_index("quantity")
+    flat = Decay(np.array([1e15]), np.array([1e15 * 1e-4 * 1e-12 * damping / (damping**2 + turn**2)]))
+    expected = relaxation_rates([flat] * 3, quadrupolar_nucleus("7Li"), 9.4)
+    for name in ("R1", "R1Q", "R2_central"):
+        assert table.loc[name, "rate_per_s"] == pytest.approx(expected[name], abs=3 * table.loc[name, "rate_se_per_s"])
+        assert 0.01 < table.loc[name, "rate_se_per_s"] / expected[name] < 0.15
+    assert table["fluctuation"].iloc[0] == pytest.approx(np.sqrt(1 / 10), rel=0.05)  # of 1 + 3²
+    code, said = programs.run("simulate_vibrations", *flags[:-1], "23Na", "--out", tmp_path / "v.csv")
+    assert (code, "23Na" in said) == (2, True)
+
+
 def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
     """Ions that turn once in 20 frames, and shake at twice that: the running mean over 10 frames leaves the turn."""
     frames, turn = 400, 2 * np.pi * np.arange(400) / 200
@@ -91,7 +137,10 @@ def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
             return 1e-3 * size[:, None, None] * np.diag([-1.0, -1.0, 2.0])
 
     monkeypatch.setattr(correlate_histories, "load_committee", lambda folder, quantity: [Model()])
-    flags = [tmp_path / "run.h5", "--model", tmp_path, "--mobile", "Li", "--evolution-times-us", 10]
+    flags = [tmp_path / "run.h5", "--model", tmp_path, "--mobile", "Li", "--isotope", "7Li"]
+    code, said = programs.run("correlate_histories", *flags[:-1], "23Na", "--out", tmp_path / "c.csv")
+    assert (code, "23Na" in said) == (2, True)
+    flags += ["--evolution-times-us", 10]
     code, said = programs.run("correlate_histories", *flags, "--average-ps", 0.2, "--out", tmp_path / "c.csv")
     assert code == 0, said
     table = pd.read_csv(tmp_path / "c.csv").groupby("observable")
@@ -111,7 +160,7 @@ def test_the_program_follows_a_cell_without_sites(tmp_path, monkeypatch):
     write_trajectory(tmp_path / "other.h5", other)
     code, said = programs.run("correlate_histories", tmp_path / "other.h5", *flags, "--out", tmp_path / "c.csv")
     assert (code, "run.h5: frames are 0.02 to 0.02 ps apart" in said) == (2, True)
-    flags[4] = "Na"
+    flags[4], flags[6] = "Na", "23Na"
     code, said = programs.run("correlate_histories", *flags, "--out", tmp_path / "c.csv")
     assert (code, "no atom of --mobile Na" in said) == (2, True)
 

@@ -1,6 +1,7 @@
 """simulate_linewidth.py as a user runs it, on a half filled simple cubic lattice with a host of phosphorus."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -109,6 +110,35 @@ def test_a_narrowed_line_is_followed_until_its_own_signal_is_gone(tmp_path):
     expected = anderson_weiss(Decay(np.array([1 / time_s]), np.array([of_full_layers])))
     assert expected < 0.6 * rigid_width(of_full_layers)
     assert line["fwhm_Hz"] == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("rate_per_s", [1.5e3, 5e3])
+def test_a_known_exchange_gives_the_width_of_anderson_and_weiss(tmp_path, rate_per_s):
+    """Lone ions that hop between two places beside a phosphorus: what differs is lost at twice the rate of hops."""
+    places = np.array([[1.5, 1.5, 0.0], [-1.5, 1.5, 0.0]])  # from either site to the host atom, Å
+    sites = network(26.0 * np.eye(3), [[0, 0, 0], [3 / 26, 0, 0]], "AA", {"nn": 3.0})
+    host = [{"element": "P", "position": (places[0] / 26).tolist()}]
+    sites |= {"mobile": "Li", "concentration": 0.005, "host": host}
+    (tmp_path / "sites.json").write_text(json.dumps(sites))
+    header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
+    (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,{rate_per_s},,,model\n")
+    code, said = run(
+        "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
+        "--isotope", "7Li", "--supercell", 24, 24, 24, "--out", tmp_path / "line.csv", "--replicas", 25,
+        "--max-events", 200_000,
+    )  # fmt: skip
+    assert code == 0, said
+    line = pd.read_csv(tmp_path / "line.csv").iloc[0]
+    r = np.linalg.norm(places, axis=1)
+    cosine = places @ places.T / np.outer(r, r)
+    products = strength(nucleus("7Li"), "P") * (1.5 * cosine**2 - 0.5) / np.outer(r, r) ** 3
+    lasting, lost = products.mean(), products.trace() / 2 - products.mean()
+    exact = Decay(np.array([1.0, 2 * rate_per_s]), np.array([lasting, lost]))
+    width, rigid = anderson_weiss(exact), rigid_width(lasting + lost)
+    half, twice = (anderson_weiss(replace(exact, rate_per_s=factor * exact.rate_per_s)) for factor in (0.5, 2))
+    assert half > 1.07 * width > 1.14 * twice  # the width tells the rate
+    assert line["rigid_fwhm_Hz"] == pytest.approx(rigid, rel=0.02)
+    assert line["fwhm_Hz"] == pytest.approx(width, rel=0.04)
 
 
 def test_same_seed_same_numbers(line_at):

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 from insilico_nmr import md
-from insilico_nmr.engines import AseEngine, open_engine
+from insilico_nmr.engines import AseEngine, Engine, open_engine
 from insilico_nmr.equilibration import detect_equilibration, statistical_inefficiency
 from insilico_nmr.errors import InputError
 from insilico_nmr.md import Run, nve_drift, relax, run_md
@@ -26,14 +26,25 @@ def potential(tmp_path_factory):
     return synthetic_potential(tmp_path_factory.mktemp("potential"))
 
 
-def test_energy_is_conserved_without_thermostat(potential):
+def test_energy_is_conserved_without_thermostat(potential, monkeypatch):
     assert abs(nve_drift(synthetic_crystal(), potential, RUN, 2.0)) < 0.2
+    # An engine that loses 0.3 meV per atom and ps, asked every 0.04 ps.
+    whole, asked = Engine.total_energy, []
+
+    def leaking(engine):
+        asked.append(len(engine.atoms))
+        return whole(engine) - 0.3e-3 * 0.04 * len(asked) * len(engine.atoms)
+
+    monkeypatch.setattr(Engine, "total_energy", leaking)
+    assert nve_drift(synthetic_crystal(), potential, RUN, 2.0) == pytest.approx(-0.3, abs=0.02)
 
 
 def test_thermostat_holds_the_temperature(potential, tmp_path):
     trajectory = run_md(relax(synthetic_crystal(), potential), potential, RUN, tmp_path)
     assert trajectory.temperature_K.mean() == pytest.approx(200, rel=0.15)
     assert check_run(trajectory, 0.0, None, RUN.damping_ps)["mean_temperature_K"] == trajectory.temperature_K.mean()
+    with pytest.raises(InputError, match=r"drifts by 1\.50 meV per atom and ps without thermostat \(at most 1\)"):
+        check_run(trajectory, 1.5, None, RUN.damping_ps)
     write_trajectory(tmp_path / "t.h5", trajectory)
     assert np.allclose(read_trajectory(tmp_path / "t.h5").positions, trajectory.positions, atol=1e-5)
 
@@ -45,6 +56,7 @@ def test_quenched_frames_are_the_crystal_at_rest(potential, tmp_path):
     code, said = run("quench_trajectory", tmp_path / "warm.h5", "--potential", potential, "--frames", 4, "--out",
                      tmp_path / "still.h5")  # fmt: skip
     assert (code, said) == (0, "")
+    assert crystal.info["largest_force"] < 0.05
     warm, still = read_trajectory(tmp_path / "warm.h5"), read_trajectory(tmp_path / "still.h5")
     assert still.potential_energy_eV == pytest.approx(np.full(4, crystal.info["energy"]), abs=1e-3)
     assert warm.potential_energy_eV.mean() > still.potential_energy_eV.max() + 0.1
@@ -57,8 +69,12 @@ def test_frames_go_to_the_minimum_of_the_member_that_they_ran_on(potential, tmp_
     write_trajectory(tmp_path / "warm.h5", replace(run_md(crystal, potential, RUN, tmp_path / "state"), member=2))
     asked = []
     monkeypatch.setattr("quench_trajectory.relax", lambda atoms, *_, member: asked.append(member) or crystal)
-    run("quench_trajectory", tmp_path / "warm.h5", "--potential", potential, "--frames", 3, "--out", tmp_path / "s.h5")
+    arguments = [tmp_path / "warm.h5", "--potential", potential, "--frames", 3, "--out", tmp_path / "s.h5"]
+    run("quench_trajectory", *arguments)
     assert asked == [2, 2, 2]
+    crystal.info["largest_force"] = 0.3
+    code, said = run("quench_trajectory", *arguments)
+    assert (code, "warning: 3 of 3 frames are not at rest" in said, "0.3 eV/Å left" in said) == (0, True, True)
 
 
 def test_an_interrupted_run_ends_with_the_same_numbers(potential, tmp_path):

@@ -25,7 +25,7 @@ from insilico_nmr.tensors import from_components
 from scipy.linalg import expm
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
-from simulate_relaxation import rows_of
+from simulate_relaxation import fluctuates, rows_of
 from spins import evolved, liouvillian, quadrupolar_hamiltonian, spin_operators
 
 LITHIUM = quadrupolar_nucleus("7Li")
@@ -88,6 +88,18 @@ def test_a_powder_relaxes_alike_in_any_frame_and_a_crystal_turns_with_its_field(
     crystal = fluctuation_kernels(TENSORS, field)
     np.testing.assert_allclose(fluctuation_kernels(turned, turn @ field), crystal, rtol=1e-9)
     assert not np.allclose(fluctuation_kernels(turned, field), crystal, rtol=0.01)
+
+
+def test_along_a_common_axis_nothing_flips_a_spin():
+    """Axial tensors of several sizes and the field along their axis: only m = 0 fluctuates, whatever rounding says."""
+    axis = Rotation.random(random_state=5).as_matrix()
+    tensors = np.array([size * axis @ np.diag([-0.5, -0.5, 1.0]) @ axis.T for size in (1.0, 1.5, -0.7)])
+    kernels, populations = fluctuation_kernels(tensors, axis[:, 2]), np.array([0.5, 0.3, 0.2])
+    assert kernels[1:].any()
+    assert fluctuates(kernels, populations).tolist() == [True, False, False]
+    assert fluctuates(fluctuation_kernels(tensors, axis[:, 0]), populations).tolist() == [True, False, True]
+    assert fluctuates(fluctuation_kernels(TENSORS), np.full(2, 0.5)).all()
+    assert not fluctuates(fluctuation_kernels(np.tile(TENSORS[:1], (3, 1, 1))), populations).any()
 
 
 def test_satellites_lose_phase_as_their_frequency_wanders():

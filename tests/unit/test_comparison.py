@@ -215,6 +215,7 @@ def test_digits_of_printed_numbers(text, digits, unit):
         (0.06, -0.01, 0.13, ("0.06", "-0.01", "0.13")),
         (-0.0523, -0.134, 0.0312, ("-0.052", "-0.134", "0.031")),  # a slope lost in noise
         (5234.6, 5000, 5480, ("5230", "5000", "5480")),
+        (5.78e4, 1.22e3, 2.743e6, ("5.8e4", "1.2e3", "2.7e6")),  # ends of a logarithm: two digits each
         (0.0, 0.0, 0.0213, ["0", "0", "0.021"]),
         (0.0, 0.0, 0.0, ["0", "0", "0"]),
     ],
@@ -264,6 +265,20 @@ def test_doubt_about_the_rate_model_widens_the_interval_and_does_not_average_out
     assert (sure.interval, unsure.interval) == ("sampling only", "sampling and rate model")
 
 
+def test_a_moved_model_that_hardly_diffuses_leaves_the_others(capsys):
+    """One that is diffusive at a single temperature has no line: the prediction stays, and says what it holds."""
+    one, other = (synthetic_diffusion(shift_eV=0.02) for _ in range(2))
+    one = one[(one["shift"] == 0) | (one["temperature_K"] == SIMULATED_K[-1])]
+    of = [synthetic_rates(), synthetic_fits(), synthetic_couplings()]
+    alone = Study(of[0], one, *of[1:])
+    assert alone.diffusion_coefficient(298.0).value == pytest.approx(study().diffusion_coefficient(298.0).value)
+    assert alone.interval == "sampling only"
+    assert "the model of shift 1 has no line" in capsys.readouterr().err
+    both = Study(of[0], pd.concat([one, other[other["shift"] == 1].assign(shift=2.0)]), *of[1:])
+    assert both.interval == "sampling and rate model"
+    assert both.energy("PFG").high > alone.energy("PFG").high
+
+
 def test_lines_of_the_rate_model_are_recovered_with_their_covariance():
     line = rate_line(synthetic_rates(energy_sd_eV=0.02))
     assert line.activation_energy_eV == pytest.approx(0.3)
@@ -285,6 +300,16 @@ def test_each_method_is_compared_with_what_it_measures():
     assert study().energy("NMR (local)").value == pytest.approx(study().exit.activation_energy_eV)
     assert study().energy("NMR (local)").basis.startswith("slope of the mean exit rate per ion")
     assert study().jump_rate(200.0, "SAE").value == pytest.approx(arrhenius(1e9, 0.2, 200.0))
+    of_tensors = synthetic_fits().assign(observable="tensor_correlation", rate_per_s=arrhenius(3e9, 0.2, SIMULATED_K))
+    ends = {f"rate_ci_{end}_per_s": factor * of_tensors["rate_per_s"] for end, factor in (("low", 0.9), ("high", 1.1))}
+    of_tensors = of_tensors.assign(**ends)
+    both = pd.concat([synthetic_fits(), of_tensors], ignore_index=True)
+    with_both = Study(synthetic_rates(), synthetic_diffusion(), both, synthetic_couplings())
+    for method in ("T1 maximum", "7Li T1rho", "motional narrowing"):
+        assert with_both.jump_rate(200.0, method).value == pytest.approx(arrhenius(3e9, 0.2, 200.0))
+        assert study().jump_rate(200.0, method) is None
+    assert with_both.jump_rate(200.0, "SAE").value == pytest.approx(arrhenius(1e9, 0.2, 200.0))
+    assert with_both.jump_rate(200.0, "local").basis.startswith("mean exit rate per ion")
     assert study().attempt_frequency().value == pytest.approx(1e12)
 
 
@@ -316,6 +341,16 @@ def test_the_table_lists_measured_values_and_predictions_alone(tmp_path):
     empty = comparison.agreement(study(), measured.iloc[:0], 298.0)
     assert set(empty["verdict"]) == {"prediction only"}
     assert "diffusion_coefficient" in set(empty["quantity"])
+
+
+def test_a_number_of_vacancies_that_is_an_input_is_said_of_all_that_moves(tmp_path):
+    rows = ("X,p,7Li,abs_CQ,291,5,kHz,210,NMR,r,", "X,p,,ionic_conductivity,1e-4,,S/cm,298,dc,r,")
+    table = comparison.agreement(study(), literature(tmp_path, *rows), 298.0)
+    noted = comparison.note_vacancies(table, 0.01, 3.0).set_index("quantity")["basis"]
+    number = "1 % of the sites vacant, an input known to a factor of 3"
+    assert noted["ionic_conductivity"].endswith(f"; proportional to the vacancies, {number}")
+    assert noted["echo_activation_energy"].endswith(f"; with {number}: the energy of making them is not in it")
+    assert not any("vacan" in noted[name] for name in ("abs_CQ", "attempt_frequency", "barrier"))
 
 
 def test_one_temperature_gives_no_line_and_says_so(capsys):
@@ -600,7 +635,7 @@ def test_no_diffusion_is_not_diffusive_and_propagators_must_fit_the_sites(tmp_pa
 
 def test_molecular_dynamics_rows(tmp_path):
     path = tmp_path / "synthetic_summary.json"
-    runs = [(600, 0.010), (600, 0.012), (700, 0.03), (500, -0.001)]
+    runs = [(600, 0.010), (600, 0.012), (700, 0.03), (500, -0.001), (400, 0.0001), (400, 0.0021)]
     sizes = {"ions": 78, "sites": 81}
     found = [{"temperature_K": T, "diffusion_A2_per_ps": {"ions": D}} | sizes for T, D in runs]
     write_json(path, {"trajectories": found})
@@ -610,7 +645,9 @@ def test_molecular_dynamics_rows(tmp_path):
     assert rows[600]["ci_high_m2_per_s"] == pytest.approx(1.1e-10 * np.exp(12.706 * 0.1 / 1.1), rel=1e-3)
     assert rows[600]["vacancies_per_site"] == pytest.approx(3 / 81)
     assert "ci_low_m2_per_s" not in rows[700]
-    assert rows[500]["diffusive"] == 0
+    assert (rows[500]["diffusive"], rows[700]["diffusive"]) == (0, 1)
+    # Less than its error: an interval by the logarithm would be of nothing.
+    assert (rows[400]["diffusive"], "ci_low_m2_per_s" in rows[400]) == (0, False)
     write_json(path, {"trajectories": [{"temperature_K": 600}]})
     with pytest.raises(InputError, match="trajectory 0 lacks"):
         diffusion_table.md_rows([path])

@@ -12,6 +12,7 @@ import plot_couplings
 import plot_dataset
 import plot_diffusion
 import plot_echo
+import plot_exchange
 import plot_histories
 import plot_hop_paths
 import plot_interactions
@@ -473,14 +474,71 @@ def test_measured_values_are_drawn_in_their_units_and_energies_as_slopes(tmp_pat
     measured = for_figure(path, "X", "p")
     (table,) = written([synthetic_rates()], tmp_path)
     figure = plot_rates.draw(plot_rates.read(table), measured)
-    (star,) = drawn(figure, "measured")
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((4.0, 2500.0))
     (guide,) = drawn(figure, "slope_guide")
     slope = np.diff(np.log(guide.get_ydata()))[0] / np.diff(guide.get_xdata())[0]
     assert -slope * BOLTZMANN_EV_PER_K * 1000 == pytest.approx(0.30)
     (table,) = written([synthetic_diffusion()], tmp_path)
     (star,) = drawn(plot_diffusion.draw(plot_diffusion.read(table), measured), "measured")
     assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((1000 / 298, 9e-14))
+
+
+def test_the_summary_has_all_rates_on_one_scale(tmp_path):
+    """Jumps of 3 Å: 6D/l² of a D is a rate; a measured D becomes one, a measured rate is one."""
+    path = tmp_path / "synthetic_literature.csv"
+    path.write_text(
+        ",".join(LITERATURE)
+        + "\nX,p,,jump_rate,2.5,0.2,1/ms,250,SAE,r1,\nX,p,,diffusion_coefficient,9e-10,,cm2/s,298,PFG,r3,"
+        + "\nX,p,,diffusion_coefficient,1e-10,,cm2/s,298,PFG,r4,to be confirmed\n"
+    )
+    diffusion = synthetic_diffusion().assign(mean_jump_length_A=3.0)
+    _curves, fits, tensor_fits = plot_echo.read(*written(list(synthetic_echoes()), tmp_path))
+    axes = style.new_figure(style.SINGLE_MM, 80).subplots()
+    points = {"R1": [(5.0, 1e9)], "line": []}
+    plot_summary.draw_rates(axes, diffusion, fits, tensor_fits, points, for_figure(path, "X", "p"))
+    lines = {line.get_label(): line for line in axes.lines}
+    simulated = diffusion[diffusion["origin"] == "kmc"]
+    np.testing.assert_allclose(lines["mean exit rate"].get_ydata(), simulated["exit_rate_per_s"])
+    of_diffusion = lines["6D/l², kinetic Monte Carlo"]
+    np.testing.assert_allclose(of_diffusion.get_ydata(), 6 * simulated["D_tracer_m2_per_s"] / 9e-20)
+    np.testing.assert_allclose(of_diffusion.get_xdata(), 1000 / simulated["temperature_K"])
+    assert lines["6D/l², molecular dynamics"].get_ydata().tolist() == pytest.approx([6 * 8e-11 / 9e-20])
+    stars = dict(zip(*lines["measured"].get_data(), strict=True))
+    assert stars == pytest.approx({4.0: 2500.0, 1000 / 298: 6 * 9e-14 / 9e-20})
+    usable = fits[(fits["evolution_time_us"] == 10.0) & (fits["rate_per_s"] < 1e5)]
+    np.testing.assert_allclose(lines["1/τ of the echo"].get_ydata(), usable["rate_per_s"])
+    assert lines["R1"].get_data() == ([5.0], [1e9])
+
+
+def synthetic_exchange(part: float, sampling: float, rates: float) -> pd.DataFrame:
+    """A ridge on the diagonal and one beside it."""
+    axis = np.linspace(-50, 50, 21)
+    first, second = (grid.ravel() for grid in np.meshgrid(axis, axis))
+    table = pd.DataFrame({"first_kHz": first, "second_kHz": second, "temperature_K": 250.0, "mixing_time_s": 1e-3})
+    table["intensity_per_kHz2"] = np.exp(-((first - second) ** 2) / 50) + 0.3 * np.exp(
+        -((first + 2 * second) ** 2) / 50
+    )
+    return table.assign(elsewhere=part, elsewhere_se_sampling=sampling, elsewhere_sd_rates=rates)
+
+
+@pytest.mark.parametrize(
+    ("errors", "title"),
+    [
+        ((0.21, 0.03, 0.04), "1 ms, 21 ± 5 % changed"),
+        ((0.02, 0.0, 0.06), "1 ms, 2 %, to a factor of 4, changed"),  # no part is negative
+        ((0.21, np.nan, np.nan), "1 ms, 21 % changed"),
+    ],
+)
+def test_exchange_is_drawn_as_it_is_with_the_part_that_changed(tmp_path, errors, title):
+    (path,) = written([synthetic_exchange(*errors)], tmp_path)
+    panel = plot_exchange.draw(plot_exchange.read(path)).axes[0]
+    assert panel.get_title() == title
+    (mesh,) = panel.collections
+    grid = np.asarray(mesh.get_array()).reshape(21, 21)
+    table = synthetic_exchange(*errors)
+    # Before mixing to the right, after mixing upwards: (40, −20) kHz is on the second ridge, (−20, 40) on none.
+    at = {(row.first_kHz, row.second_kHz): row.intensity_per_kHz2 for row in table.itertuples()}
+    assert grid[6, 18] == pytest.approx(at[40.0, -20.0])
+    assert grid[6, 18] > 100 * grid[18, 6]
 
 
 def test_rates_of_unknown_origin_are_refused(tmp_path):
@@ -565,6 +623,9 @@ def test_measured_spectra_are_drawn_over_the_nearest_with_equal_area(tmp_path, c
     assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-6)
     assert y.max() == pytest.approx(1 / (20 * np.sqrt(np.pi)), rel=1e-4)
     assert "measured at 240 K is not drawn" in capsys.readouterr().err
+    near = measured.assign(temperature_K=measured["temperature_K"].map({154.0: 147.0, 240.0: 151.0}))
+    found = plot_spectra.rows_of_measured(near, [150.0, 300.0])
+    assert {row: spectrum["temperature_K"].iloc[0] for row, spectrum in found.items()} == {150.0: 151.0}
 
 
 @pytest.mark.parametrize(
@@ -654,6 +715,16 @@ def test_measured_widths_and_relaxation_rates_are_drawn_where_they_were_measured
     (star,) = drawn(plot_relaxation.draw(table, measured=rates), "measured")
     assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((4.0, 0.8))
     assert star.get_label() == "R1 in 4.7 T: r2"
+    of_nothing = pd.concat([table.assign(rate_per_s=0.0), table.assign(quantity="R2_satellites")])
+    assert plot_relaxation.draw(of_nothing)  # along a common axis of all tensors nothing flips a spin
+
+
+def test_the_lifetime_beside_line_widths_is_of_the_lowest_field_that_has_one():
+    _, relaxation = TABLES[plot_linewidth]()
+    low = relaxation.assign(field_T=relaxation["field_T"].min() / 2, valid=0)
+    both = plot_linewidth.lifetime_widths(pd.concat([relaxation, low]))
+    assert set(both["field_T"]) == {relaxation["field_T"].min()}
+    pd.testing.assert_frame_equal(both, plot_linewidth.lifetime_widths(relaxation))
 
 
 def test_errors_that_are_not_asked_for_are_not_drawn():

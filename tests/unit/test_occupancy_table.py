@@ -9,6 +9,7 @@ from insilico_nmr.generator import occupations
 from insilico_nmr.lattice import build_lattice, number_of_ions
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from lattices import isolated_sites
+from occupancy_table import logit_errors
 from programs import run
 from scipy.special import logit
 
@@ -37,6 +38,13 @@ def rate_model(energy_kT: float, variance_kT: float) -> dict:
         "site_energies_eV": {"A": 0.0, "B": energy_kT * kT},
         "covariance": [[0.04, 0, 0], [0, 0.01, 0], [0, 0, variance_kT * kT**2]],
     }  # fmt: skip
+
+
+def test_a_full_orbit_has_an_interval():
+    """60 kT below the other: its vacancies are fewer than double precision tells from none, its energy counts twice."""
+    errors = logit_errors(np.array(["A", "B"]), rate_model(60.0, 0.09), 300.0, 0.6, 1.0)
+    assert errors["A"] == pytest.approx(0.3, rel=1e-3)  # n_B is 0.2 whatever its energy, which moves μ
+    assert errors["B"] == pytest.approx(0.0, abs=1e-3)
 
 
 def test_both_ways_are_laid_side_by_side(tmp_path):

@@ -320,8 +320,10 @@ def test_verdicts_are_counted():
     ]
     assert [kind(verdict) for verdict in verdicts] == ["agrees", "lower", "higher", "open"]
     rows = [{"verdict": verdict} for verdict in verdicts]
-    assert summary(rows) == "4 measured values: 1 inside the predicted 95 % interval, 2 outside, 1 not judged."
-    assert summary(rows[:1]) == "1 measured value: 1 inside the predicted 95 % interval, 0 outside."
+    inside = "4 measured values: 1 inside the predicted 95 % interval (1 of one too wide to tell much)"
+    assert summary(rows) == f"{inside}, 2 outside, 1 not judged."
+    agrees = [{"verdict": "agrees"}]
+    assert summary(agrees) == "1 measured value: 1 inside the predicted 95 % interval, 0 outside."
     assert summary([]) == "No measured values to compare with."
 
 

@@ -1,1 +1,1 @@
-"""Readers of what first-principles codes write, one module a code; `registry` picks by the file's content."""
+"""Readers of what first-principles codes write, one module a code; `detect` picks by the file's content."""
