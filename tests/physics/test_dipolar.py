@@ -1,5 +1,7 @@
 """Dipolar second moments and the widths of central lines, against closed formulas and the limits of motion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from insilico_nmr import kmc
@@ -9,6 +11,7 @@ from insilico_nmr.lattice import build_lattice, equilibrium_occupation
 from insilico_nmr.nuclei import isotopes, nucleus
 from insilico_nmr.relaxation import Decay
 from lattices import isolated_sites, network
+from scipy.spatial.transform import Rotation
 
 SIMPLE_CUBIC = network(3 * np.eye(3), [[0, 0, 0]], "A", {"nn": 3.0})
 SIMPLE_CUBIC_SUM = 8.4019  # Σ (a/r)⁶ over a simple cubic lattice (J. E. Jones, A. E. Ingham, 1925)
@@ -59,6 +62,19 @@ def test_second_moment_of_a_full_lattice(lattice):
     beyond = 4 * np.pi / (3 * 4**3)  # of Σ (a/r)⁶, beyond four edges, as a continuum
     vacancy = 1 - 1 / lattice.n_sites
     assert found * 3.0**6 == pytest.approx((SIMPLE_CUBIC_SUM - beyond) * vacancy, rel=0.01)
+
+
+def test_couplings_know_no_frame(lattice):
+    """A crystal that is turned with all its ions has the same correlation of couplings at every time."""
+    turn = Rotation.random(random_state=1).as_matrix()
+    turned = replace(lattice, cell=lattice.cell @ turn.T)
+    host, times = np.array([[1.5, 1.5, 1.5], [0.7, 0.1, 2.0]]), np.array([0.0, 3e-4, 1e-3])
+    sums = [
+        pair_sums(some, *run(some, 200, times), host @ way.T, np.array([0, 1]), np.arange(100), reach_A=8.9)
+        for some, way in ((lattice, np.eye(3)), (turned, turn))
+    ]
+    assert sums[0][-1, 0] < 0.9 * sums[0][0, 0]
+    np.testing.assert_allclose(sums[1], sums[0], rtol=1e-9)
 
 
 def test_partly_filled_sites_have_their_share(lattice):
