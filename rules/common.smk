@@ -15,6 +15,7 @@ from insilico_nmr.config import load_and_validate
 from insilico_nmr.errors import InputError
 from insilico_nmr.registry import check_checksum, read_registry
 from insilico_nmr.source_files import source_files
+from insilico_nmr.xyz_frames import count_frames
 
 LEAST_FRAMES = 20  # of a run of molecular dynamics, by which it can be judged
 
@@ -34,20 +35,6 @@ def check_isotope():
         raise InputError(f"material.isotope is {isotope}, which has no quadrupole moment: no field gradient acts on it")
     if float(known[isotope]["spin"]) != 1.5:
         raise InputError(f"material.isotope is {isotope} of spin {known[isotope]['spin']}; a study needs spin 3/2")
-
-
-def frames_in(path):
-    """Number of frames of an extended XYZ file, read while planning."""
-    try:
-        lines = Path(path).read_text().rstrip().splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file, expected extended XYZ") from None
-    frames, line = 0, 0
-    while line < len(lines) and lines[line].strip().isdigit():
-        frames, line = frames + 1, line + 2 + int(lines[line])
-    if line != len(lines):
-        raise InputError(f"{path}: not whole extended XYZ; frame {frames} ends at line {line} of {len(lines)}")
-    return frames
 
 
 def check_sections():
@@ -98,7 +85,7 @@ def check_sections():
     if "active_learning" in config and config["potential"]["kind"] != "uf3":
         raise InputError("active_learning needs potential.kind uf3, whose committee is one fit")
     if "dft" in config:
-        frames = frames_in(config["dft"]["pool"])
+        frames = count_frames(config["dft"]["pool"])
         if frames == 0:
             raise InputError(f"dft.pool is {config['dft']['pool']}, which has no frames")
         chosen = config["dft"].get("convergence", {}).get("frame", 0)
@@ -312,7 +299,7 @@ def paw_recipe(element, valence_electrons):
 def picked_labels(checkpoints, loop, number):
     """Labels of the snapshots that a round of active learning picked, once it has; none where learning has ended."""
     picked = checkpoints.pick_snapshots.get(round=number).output[0]
-    return [f"{loop}/{number}/labels/{frame}.extxyz" for frame in range(frames_in(picked))]
+    return [f"{loop}/{number}/labels/{frame}.extxyz" for frame in range(count_frames(picked))]
 
 
 def last_round(checkpoints, loop, rounds):

@@ -72,7 +72,7 @@ rule label_snapshot:
 rule gather_labels:
     input:
         code=code("gather_labels"),
-        frames=expand(rules.label_snapshot.output, frame=range(frames_in(DFT["pool"]))),
+        frames=expand(rules.label_snapshot.output, frame=range(count_frames(DFT["pool"]))),
         pool=DFT["pool"],
     output:
         f"{RESULTS}/dft/labelled.extxyz",

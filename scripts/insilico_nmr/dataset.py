@@ -19,6 +19,7 @@ from ase.neighborlist import neighbor_list
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.files import atomic_path
+from insilico_nmr.xyz_frames import count_frames
 
 UNITS = {"energy": "eV", "forces": "eV/Ang", "stress": "eV/Ang^3", "efg": "au", "ms": "ppm"}
 TENSORS = ("efg", "ms")
@@ -69,7 +70,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    _check_whole(path)
+    count_frames(path)
     try:
         frames = ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # ASE raises whatever the bad line provokes
@@ -86,31 +87,6 @@ def read_frames(path: str | Path) -> list[Atoms]:
                 )
             atoms.arrays[name] = columns.astype(float).reshape(-1, 3, 3)
     return frames
-
-
-def _check_whole(path: Path) -> None:
-    """Refuse a file that ends inside a frame: ASE would drop or misread its last lines without a word."""
-    try:
-        lines = path.read_text().split("\n")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file, expected extended XYZ") from None
-    if not any(line.strip() for line in lines):
-        raise InputError(f"{path}: empty dataset, expected at least one frame")
-    if lines.pop() != "":
-        raise InputError(f"{path}: truncated, the last line has no end")
-    position, frame = 0, 0
-    while position < len(lines):
-        if not any(line.strip() for line in lines[position:]):
-            break
-        count = lines[position].strip()
-        if not count.isdigit() or int(count) == 0:
-            raise InputError(
-                f"{path}, line {position + 1}: expected the number of atoms of frame {frame}, found {count!r}"
-            )
-        position += 2 + int(count)
-        if position > len(lines):
-            raise InputError(f"{path}: truncated, frame {frame} should have {count} atoms")
-        frame += 1
 
 
 def write_frames(path: str | Path, frames: list[Atoms]) -> None:

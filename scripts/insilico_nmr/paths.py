@@ -27,11 +27,11 @@ from insilico_nmr.moving import Mover, State, lattice_of, neighbours_filled, run
 from insilico_nmr.nuclei import Nucleus
 from insilico_nmr.powder import frequency_unit, lebedev, outermost_unit, transitions
 from insilico_nmr.surroundings import Added
+from insilico_nmr.tensors import COLUMNS, ROWS
 
 JOURNAL = 200_000  # jumps that are held at once
 LOGGED = 20_000  # likewise, where all that they change is
 DEGREE = 21  # of Lebedev's grid, 85 directions an ion
-ROWS, COLUMNS = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])  # xx yy zz xy xz yz
 
 
 @dataclass(frozen=True)

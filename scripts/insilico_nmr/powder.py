@@ -8,6 +8,7 @@ from scipy.integrate import lebedev_rule
 
 from insilico_nmr.errors import InputError
 from insilico_nmr.nuclei import Nucleus
+from insilico_nmr.tensors import COLUMNS, ROWS
 
 # Directions of spectra and echoes of committee members, replicates and replicas: only their spread is wanted.
 SPREAD_DIRECTIONS = 610
@@ -123,8 +124,7 @@ def quadrupolar_frequency(tensors: np.ndarray, directions: np.ndarray, nucleus: 
     # nᵀVn as a product of six distinct elements: one matrix multiplication instead of a triple contraction.
     x, y, z = np.asarray(directions).T
     products = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1)
-    rows, columns = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])
-    elements = np.asarray(tensors)[..., rows, columns]
+    elements = np.asarray(tensors)[..., ROWS, COLUMNS]
     return frequency_unit(nucleus) * np.tensordot(products, elements, axes=(1, -1))
 
 

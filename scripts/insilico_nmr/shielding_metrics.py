@@ -9,7 +9,7 @@ import numpy as np
 
 from insilico_nmr.quantities import QUANTITIES
 from insilico_nmr.tensor_metrics import DEFINED_AXIS_ETA
-from insilico_nmr.tensors import axis_angle_deg, shielding_principal
+from insilico_nmr.tensors import axis_angle_deg, reduced_anisotropy, shielding_principal
 
 TENSOR_ONLY = ("component_ppm", "antisymmetric_percent", "symmetric_percent", "z_axis_deg")
 
@@ -17,10 +17,8 @@ TENSOR_ONLY = ("component_ppm", "antisymmetric_percent", "symmetric_percent", "z
 def parameters(tensors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Isotropic value (...), anisotropy (..., signed), η (...) and z axes (..., 3) of shieldings (..., 3, 3)."""
     iso, values, axes = shielding_principal(tensors)
-    reduced = values[..., 2] - iso
-    safe = np.where(reduced == 0, 1.0, reduced)
-    eta = np.where(reduced == 0, 0.0, (values[..., 1] - values[..., 0]) / safe)
-    return iso, 1.5 * reduced, eta, axes[..., 2]
+    zeta, eta = reduced_anisotropy(iso, values)
+    return iso, 1.5 * zeta, eta, axes[..., 2]
 
 
 def scalar_errors(truth: np.ndarray, iso: np.ndarray, anisotropy: np.ndarray, eta: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,14 @@ crystallite (α′, β′), it takes
 import numpy as np
 
 from insilico_nmr.nuclei import Nucleus
-from insilico_nmr.tensors import asymmetry, efg_principal, euler_angles, shielding_principal, shift_ppm
+from insilico_nmr.tensors import (
+    asymmetry,
+    efg_principal,
+    euler_angles,
+    reduced_anisotropy,
+    shielding_principal,
+    shift_ppm,
+)
 
 DENSITY = 70  # of mrsimulator's grid: 2556 directions of an octant
 # Columns of a principal frame (x, y, z) of ours to (y, −x, z), which is right-handed too.
@@ -55,9 +62,7 @@ def shielding(tensors: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """
     iso, values, axes = shielding_principal(tensors)
     alpha, beta, gamma = np.moveaxis(passive_angles(axes), -1, 0)
-    zeta = values[..., 2] - iso
-    safe = np.where(zeta == 0, 1.0, zeta)
-    eta = np.where(zeta == 0, 0.0, (values[..., 1] - values[..., 0]) / safe)
+    zeta, eta = reduced_anisotropy(iso, values)
     return iso, {"zeta": zeta, "eta": eta, "alpha": alpha, "beta": beta, "gamma": gamma}
 
 

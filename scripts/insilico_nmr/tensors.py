@@ -20,6 +20,9 @@ L2_BASIS = np.array(
     ]
 )
 
+# The six elements of a symmetric tensor, in the order xx yy zz xy xz yz.
+ROWS, COLUMNS = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])
+
 LEVI_CIVITA = np.zeros((3, 3, 3))
 LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
 LEVI_CIVITA[[0, 1, 2], [2, 0, 1], [1, 2, 0]] = -1
@@ -85,6 +88,13 @@ def shift_ppm(isotropic_ppm: np.ndarray, reference_ppm: float) -> np.ndarray:
     R. K. Harris et al., Pure Appl. Chem. 80, 59 (2008): δ = (σ_ref − σ)/(1 − σ_ref).
     """
     return (reference_ppm - isotropic_ppm) / (1 - reference_ppm * 1e-6)
+
+
+def reduced_anisotropy(iso: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ζ = σ_zz − σ_iso and η, (...), of isotropic and Haeberlen values (..., 3); η is 0 where ζ is."""
+    zeta = values[..., 2] - iso
+    safe = np.where(zeta == 0, 1.0, zeta)
+    return zeta, np.where(zeta == 0, 0.0, (values[..., 1] - values[..., 0]) / safe)
 
 
 def anisotropy_and_span(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

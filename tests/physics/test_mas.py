@@ -202,7 +202,7 @@ def site_tensors(folder, tensors: list[np.ndarray], **more: object) -> str:
 
 
 def simulate(folder, tensors: str, *flags: object) -> tuple[int, str]:
-    return run("simulate_mas", "--site-tensors", tensors, "--out", folder / "S.csv", *flags)
+    return run("simulate_mas", "--site-tensors", tensors, "--isotope", "7Li", "--out", folder / "S.csv", *flags)
 
 
 def test_the_fast_limit_of_equal_and_opposite_tensors_is_one_line(tmp_path):

@@ -13,6 +13,7 @@ from insilico_nmr.nuclei import nucleus
 from insilico_nmr.powder import frequency_unit, quadrupolar_frequency, zcw
 from insilico_nmr.spectra import exchange_fid
 from insilico_nmr.surroundings import Added
+from insilico_nmr.tensors import COLUMNS, ROWS
 from lattices import isolated_sites, network
 from programs import run
 from scipy.spatial.transform import Rotation
@@ -124,7 +125,7 @@ def test_signals_along_paths_do_not_depend_on_the_frame():
     turn = Rotation.random(random_state=1).as_matrix()
     found = []
     for frame in (np.eye(3), turn):
-        first, *second = (frame @ integrals @ frame.T)[..., paths.ROWS, paths.COLUMNS]
+        first, *second = (frame @ integrals @ frame.T)[..., ROWS, COLUMNS]
         grid = paths.orientations(400, np.random.default_rng(6))
         found.append(
             [*paths.decay(np.array(second), grid, Li7), *paths.alignment_echo(first, np.array(second), grid, Li7)]
@@ -173,7 +174,7 @@ def test_surroundings_follow_every_jump():
         ])  # fmt: skip
         while checked < len(times) and times[checked] < moment:
             at = expected + tensors * (times[checked] - now)
-            np.testing.assert_allclose(found[checked], at[:, paths.ROWS, paths.COLUMNS], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(found[checked], at[:, ROWS, COLUMNS], rtol=1e-9, atol=1e-12)
             checked += 1
         expected += tensors * (min(moment, times[-1]) - now)
         now = moment
@@ -190,7 +191,7 @@ def test_surroundings_leave_the_mean_tensor_of_a_site():
     start, state = kmc.start_in_equilibrium(lattice, n_ions, np.random.default_rng(2))
     found = paths.integrated_tensors(lattice, [(field, n_ions)], start, state, np.array([300.0]))[0]
     mean = found[0].mean(axis=0) / 300
-    assert mean == pytest.approx(own[0][paths.ROWS, paths.COLUMNS], abs=0.02 * np.abs(own).max())
+    assert mean == pytest.approx(own[0][ROWS, COLUMNS], abs=0.02 * np.abs(own).max())
 
 
 def test_a_neighbour_that_is_none_back_and_a_box_too_small_are_refused():

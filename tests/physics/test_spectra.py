@@ -274,7 +274,18 @@ def test_replicas_of_kinetic_monte_carlo_and_replicates_of_tensors_are_in_the_sa
     monkeypatch.chdir(tmp_path)
     rate = 1e5
     two_site_study(tmp_path, rate, 20 / rate)
-    inputs = ("--propagator", "P.nc", "--site-tensors", "T.json", "--lorentz-Hz", 2000, "--out", "S.csv")
+    inputs = (
+        "--propagator",
+        "P.nc",
+        "--site-tensors",
+        "T.json",
+        "--isotope",
+        "7Li",
+        "--lorentz-Hz",
+        2000,
+        "--out",
+        "S.csv",
+    )
 
     def said_to_be() -> np.ndarray:
         assert run("simulate_spectra", *inputs)[0] == 0
@@ -348,7 +359,17 @@ def test_command_lines(tmp_path, monkeypatch):
     (tmp_path / "T.json").write_text(json.dumps(tensors))
 
     monkeypatch.chdir(tmp_path)
-    inputs = ("--propagator", "P.nc", "--site-tensors", "T.json", "--evolution-times-us", "10", "500")
+    inputs = (
+        "--propagator",
+        "P.nc",
+        "--site-tensors",
+        "T.json",
+        "--isotope",
+        "7Li",
+        "--evolution-times-us",
+        "10",
+        "500",
+    )
     outputs = ("--out-echo", "E.csv", "--out-correlation", "C.csv", "--out-fits", "F.csv")
     code, said = run("simulate_nmr", *inputs, *outputs, "--t1q-s", "5")
     assert code == 0, said
@@ -367,7 +388,18 @@ def test_command_lines(tmp_path, monkeypatch):
     correlation = pd.read_csv(tmp_path / "C.csv")
     assert correlation.normalised[0] == pytest.approx(1)
 
-    flags = ("--propagator", "P.nc", "--site-tensors", "T.json", "--lorentz-Hz", "1000", "--out", "S.csv")
+    flags = (
+        "--propagator",
+        "P.nc",
+        "--site-tensors",
+        "T.json",
+        "--isotope",
+        "7Li",
+        "--lorentz-Hz",
+        "1000",
+        "--out",
+        "S.csv",
+    )
     code, said = run("simulate_spectra", *flags)
     assert code == 0, said
     drawn = pd.read_csv(tmp_path / "S.csv")

@@ -103,7 +103,7 @@ LEARN = {"validation_groups": ["a"], "supercell": [1, 1, 1], "temperatures_K": [
         (lambda c: c.update(dft=DFT | {"pool": "data/pool.extxyz"}), "dft.pool is data/pool.extxyz: no such file"),
         (
             lambda c: c.update(dft=DFT | {"pool": "config/test.yaml"}),
-            "config/test.yaml: not whole extended XYZ",
+            "config/test.yaml, line 1: expected the number of atoms of frame 0",
         ),
         (lambda c: c.update(dft=DFT | {"convergence": CONVERGENCE}), "dft.convergence.frame is 999; dft.pool has"),
         (lambda c: c.update(reference_scale=SCALE), "reference_scale needs the section dft"),
