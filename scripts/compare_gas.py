@@ -24,7 +24,7 @@ from insilico_nmr.files import atomic_path
 from insilico_nmr.neighbourhoods import pair_matrix, read_interactions
 from insilico_nmr.rate_shifts import STRENGTH, read_rate_model
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
-from insilico_nmr.sites import build_sites, read_sites, site_orbits
+from insilico_nmr.sites import build_sites, on_network, read_sites, site_orbits
 from insilico_nmr.trajectory import read_trajectory
 
 SAMPLES = 4000
@@ -50,7 +50,7 @@ def main() -> None:
     interactions, model = read_interactions(args.interactions, sites), read_rate_model(args.model, sites)
     if STRENGTH not in model["parameters"]:
         raise InputError(f"{args.model}: a rate model of ions without interactions")
-    network = build_sites(read_crystal(args.cif), sites["mobile"], args.cutoff)
+    network = build_sites(on_network(read_crystal(args.cif), sites), sites["mobile"], args.cutoff)
     pairs = [pair | {"energy_eV": model[STRENGTH] * pair["energy_eV"]} for pair in interactions["pairs"]]
     tables, occupancies = [], []
     for target, runs in md_runs(args, sites).items():

@@ -73,7 +73,7 @@ def table_row(quantity: str, temperature_K: float | None, unit: str, predicted: 
     row = {"quantity": quantity, "temperature_K": "" if temperature_K is None else f"{temperature_K:g}", "unit": unit}
     if predicted is None:
         return row | {"basis": "not determined by the tables"}
-    value, low, high = shown_interval(predicted)
+    value, low, high = shown_interval(predicted, of_logarithm=unit not in ("eV", "kHz"))
     return row | {
         "predicted": value,
         "ci_low": low,

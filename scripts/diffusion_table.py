@@ -178,7 +178,8 @@ def md_rows(paths: list[Path]) -> list[dict[str, float | str]]:
         error = float(error_over_replicas(values)) if len(values) > 1 else 0.0
         seen = error < values.mean()
         if not seen:
-            print(f"MD at {temperature:g} K: D is {values.mean():.2g} ± {error:.2g} m²/s: no diffusion was seen",
+            error_text = f" ± {error:.2g}" if len(values) > 1 else ""
+            print(f"MD at {temperature:g} K: D is {values.mean():.2g}{error_text} m²/s: no diffusion was seen",
                   file=sys.stderr)  # fmt: skip
         elif len(values) > 1:
             row["ci_low_m2_per_s"], row["ci_high_m2_per_s"] = log_interval(values.mean(), error)

@@ -15,7 +15,7 @@ from insilico_nmr.dataset import write_frames
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.neb import NebFailed, find_barrier, hop_start, jump_of_class
 from insilico_nmr.potential import calculator
-from insilico_nmr.sites import read_sites
+from insilico_nmr.sites import on_network, read_sites
 from insilico_nmr.vineyard import find_minima
 
 TRIES = 20
@@ -40,7 +40,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="images, extended XYZ")
     args = parser.parse_args()
 
-    crystal, sites = read_crystal(args.cif), read_sites(args.sites)
+    sites = read_sites(args.sites)
+    crystal = on_network(read_crystal(args.cif), sites)
     calc = calculator(args.potential, {orbit.element for orbit in crystal.orbits})
     common = {"material": args.material, "phase": args.phase, "group": args.group, "charge": args.charge}
     frames, found = [], 0

@@ -64,11 +64,12 @@ def main() -> None:
     if not args.temperature > 0:
         raise InputError(f"--temperature is {args.temperature:g}; expected more than 0 K")
 
-    crystal, sites = read_crystal(args.cif), read_sites(args.sites)
+    sites = read_sites(args.sites)
+    crystal = on_network(read_crystal(args.cif), sites)
     network = build_sites(crystal, sites["mobile"], args.cutoff)
     if site_orbits(network) != site_orbits(sites):
         raise InputError(f"{args.sites} has other sites than {args.cif}")
-    rows = relaxed_rows(args, on_network(crystal, sites), sites, network)
+    rows = relaxed_rows(args, crystal, sites, network)
     fits = [fitted(rows, network, tuple(args.repeat), args.cutoff, member) for member in range(args.members)]
     occupancy = {orbit.label: orbit.occupancy for orbit in crystal.mobile_orbits(sites["mobile"])}
     write_json(args.out, {"pairs": pair_list(network, fits[0].pair_eV), "occupancy": occupancy})

@@ -10,7 +10,8 @@ barrier two errors lower and the attempt frequency two factors higher) is not th
 together, say, while the others stand still in NEB. It is left out, and named.
 
 Directed classes whose jumps end within a frame or two have no rate that MD could tell: such a site is left, as soon as
-its ion has come, by the next. The model gives them no barrier, within k_BT of the runs, in place of their counts.
+its ion has come, by the next. The model gives them no barrier, within k_BT of the runs, in place of their counts and of
+NEB's barrier.
 
 Vineyard's attempt frequencies of the paths are laid beside the model's one (in the model's file) and not fitted: they
 stand for harmonic vibrations about single minima of the potential, which an ion at the temperatures of MD leaves.
@@ -280,8 +281,9 @@ def main() -> None:
         neighbours = read_neighbours(args.neighbours, all_counts)
         all_counts, members = of_all_members(neighbours), up_to(neighbours, args.mark_above, args.neighbours)
         counts = up_to(all_counts, args.mark_above, args.neighbours)
-    known = {barrier.directed for barrier in barriers if not barrier.kinetic}
-    taken = barriers + [NebBarrier(key, 0.0, thermal_eV) for key in fast if key not in known]
+    # MD has seen that these barriers are crossed at once, whatever NEB found among ions at rest.
+    taken = [barrier for barrier in barriers if barrier.kinetic or barrier.directed not in fast]
+    taken += [NebBarrier(key, 0.0, thermal_eV) for key in fast]
     counts, all_counts, members = (without(fast, table) for table in (counts, all_counts, members))
     radius_log_sd = float(np.sqrt((counts.groupby("temperature_K")["radius_log_sd"].first() ** 2).mean()))
 

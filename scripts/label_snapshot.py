@@ -49,10 +49,9 @@ def main() -> None:
     if args.beside:
         planned = atoms.copy()
         planned.info["level_of_theory"] = level.describe(atoms, gpaw_version())
-        of_others = [other for other in read_frames(args.beside) if other.info["material"] == atoms.info["material"]]
-        check_one_level(
-            [*of_others, planned], args.beside, [*(f"frame {n}" for n in range(len(of_others))), "the label to be made"]
-        )
+        others = enumerate(read_frames(args.beside))
+        same = {f"frame {n}": other for n, other in others if other.info["material"] == atoms.info["material"]}
+        check_one_level([*same.values(), planned], args.beside, [*same, "the label to be made"])
     args.text.parent.mkdir(parents=True, exist_ok=True)
     try:
         labelled = label(atoms, level, str(args.datasets), str(args.text), args.relax)

@@ -24,7 +24,9 @@ from insilico_nmr.potential import member_file
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
 
-APART_A = {True: 3.0, False: 2.0}  # atoms of host units from those of others; single atoms from all
+# Atoms of host units from those of others, single atoms from all: above the shortest contacts of the crystals that
+# melts start from, so that the first steps of MD do not blow up. The melt forgets it.
+APART_A = {True: 3.0, False: 2.0}
 TRIALS, ATTEMPTS = 2000, 500
 INTERVAL_FS = 100.0  # between looks at the run, which tell a potential that blows up
 GRAM_PER_CM3 = 1e24 * units._amu * 1e3  # of one atomic mass unit per Å³

@@ -19,16 +19,16 @@ from insilico_nmr.propagator import read_propagator
 from insilico_nmr.rate_shifts import parameters_of, read_rate_model
 from insilico_nmr.rates import BOLTZMANN_EV_PER_K
 from insilico_nmr.sites import read_network, site_orbits
-from scipy.special import expit, logit
+from scipy.special import expit
 
 STEP_EV = 1e-4  # of a parameter, to differentiate by
 COLUMNS = ["temperature_K", "origin", "orbit", "ions_per_site", "ci_low", "ci_high"]
 
 
-def logit_errors(
+def logit_with_error(
     orbits: np.ndarray, model: dict, temperature_K: float, filling: float, vacancy_factor: float
-) -> pd.Series:
-    """Standard deviation of ln(n/(1 − n)) by orbit, n ions per site among `filling`, by the model's covariance."""
+) -> pd.DataFrame:
+    """ln(n/(1 − n)) by orbit, n ions per site among `filling`, and its standard deviation by the model's covariance."""
     kT = BOLTZMANN_EV_PER_K * temperature_K
 
     def logits(parameters: np.ndarray, ions_per_site: float) -> pd.Series:
@@ -41,8 +41,9 @@ def logit_errors(
     slopes = [(logits(theta + step, filling) - logits(theta - step, filling)) / (2 * STEP_EV) for step in steps]
     slopes = np.array(slopes).T
     variance = np.einsum("op,pq,oq->o", slopes, np.array(model["covariance"], float), slopes)
-    by_vacancies = logits(theta, 1 - (1 - filling) * vacancy_factor**0.1) - logits(theta, filling)
-    return np.sqrt(variance + (10 * by_vacancies) ** 2)
+    mean = logits(theta, filling)
+    by_vacancies = logits(theta, 1 - (1 - filling) * vacancy_factor**0.1) - mean
+    return pd.DataFrame({"mean": mean, "sd": np.sqrt(variance + (10 * by_vacancies) ** 2)})
 
 
 def kmc_rows(paths: list[Path], orbits: np.ndarray, model: dict, vacancy_factor: float) -> list[list]:
@@ -56,9 +57,10 @@ def kmc_rows(paths: list[Path], orbits: np.ndarray, model: dict, vacancy_factor:
             raise InputError(f"{path} is of a rate model that was moved")
         temperature, filling = float(data.attrs["temperature_K"]), data.attrs["n_ions"] / data.attrs["n_sites"]
         per_site = pd.Series(data["p"].to_numpy() * filling * len(orbits)).groupby(orbits).mean()
-        errors = logit_errors(orbits, model, temperature, filling, vacancy_factor)
+        # Of ions that exclude each other the model knows the mean, also of orbits where the last vacancy is not seen.
+        known = logit_with_error(orbits, model, temperature, filling, vacancy_factor)
         for orbit, value in per_site.items():
-            interval = expit(logit(value) + 1.96 * errors[orbit] * np.array([-1, 1]))
+            interval = expit(known.loc[orbit, "mean"] + 1.96 * known.loc[orbit, "sd"] * np.array([-1, 1]))
             rows.append([temperature, "kmc", orbit, value, *interval])
     return rows
 

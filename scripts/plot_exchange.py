@@ -30,7 +30,8 @@ def part(rows: pd.DataFrame) -> str:
     if rows[ERRORS].iloc[0].isna().all():
         return f"{percent:.2g} % changed"
     if error > percent > 0:
-        return f"{percent:.2g} %, to a factor of {1 + error / percent:.2g}, changed"
+        factor = np.exp(np.sqrt(np.log1p((error / percent) ** 2)))  # of a log-normal distribution
+        return f"{percent:.2g} %, to a factor of {factor:.2g}, changed"
     return f"{percent:.2g} ± {error:.2g} % changed"
 
 

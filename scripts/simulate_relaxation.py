@@ -95,13 +95,13 @@ def with_recovery(rates: dict[str, float], later: float | None) -> dict[str, flo
     return {"R1": rates["R1"], "R1_recovery": recovery} | rates
 
 
-def fluctuates(kernels: np.ndarray, populations: np.ndarray) -> np.ndarray:
-    """Whether parts of the tensors differ between sites beyond rounding, (...,), by their kernels (..., S, S).
+def fluctuates(kernels: np.ndarray, populations: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Whether an ion's parts of the tensors change beyond rounding, (...,), by their kernels (..., S, S) and P(∞).
 
     Along a common axis of all tensors, for example, nothing flips a spin: what rounding leaves would relax it.
     """
     square = np.einsum("...aa,a->...", kernels, populations)
-    apart = square - np.einsum("...ab,a,b->...", kernels, populations, populations)
+    apart = square - np.einsum("...ab,ab->...", kernels, limit)
     return apart > NOTHING * square.max(axis=-1, keepdims=True)
 
 
@@ -117,7 +117,7 @@ def rows_of(
     propagator, counts = relaxation.completed(propagator, states.mean)
     sets = [states.mean[None], states.members, states.samples, states.scaled]
     kernels = np.array([relaxation.fluctuation_kernels(tensors, direction) for tensors in np.concatenate(sets)])
-    kernels[~fluctuates(kernels, propagator.populations)] = 0
+    kernels[~fluctuates(kernels, propagator.populations, propagator.limit)] = 0
     limit = propagator.limit[..., None]
     remaining = contract(kernels, propagator.joint - limit)
     decayed = contract(relaxation.decay_kernel(kernels), propagator.joint)

@@ -70,7 +70,8 @@ def read_frames(path: str | Path) -> list[Atoms]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    count_frames(path)
+    if count_frames(path) == 0:
+        raise InputError(f"{path}: empty dataset, expected at least one frame")
     try:
         frames = ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # ASE raises whatever the bad line provokes

@@ -164,7 +164,8 @@ class LammpsEngine(Engine):
         self.prepared = True
 
     def largest_force(self) -> float:
-        return float(self.lammps.get_thermo("fmax"))
+        forces = np.array(self.lammps.gather_atoms("f", 1, 3)).reshape(-1, 3)
+        return float(np.linalg.norm(forces, axis=1).max())
 
     def minimise(self) -> None:
         """Conjugate gradients of LAMMPS."""

@@ -40,7 +40,7 @@ def over_members(count: int) -> float:
     Of a mean over g = FOLDS parts of variance σ² each the first is σ²/g. Members differ from member 0 by σ²/(g(g − 1))
     in the mean square, and from each other by 2σ²/(g − 1)², or where groups were dealt anew between them by 1 − 1/g of
     that, for parts that overlap; the sample variance is the mean half over pairs. 4.6 for 4 members. Errors are upper
-    bounds where the data have fewer groups than FOLDS, so that members leave out more (by a factor of 2.4 for two
+    bounds where the data have fewer groups than FOLDS, so that members leave out more (by about 2 for two
     groups), and of kind "painn", whose members differ by the seeds of their training too.
     """
     g, others = FOLDS, count - 1

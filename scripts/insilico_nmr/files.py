@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,8 @@ def keep_state_of(folder: str | Path, script: str | Path, *parts: object) -> Non
     mark = hashlib.sha256(repr((hash_of_program(script), *parts)).encode()).hexdigest()
     owner = folder / "belongs_to.txt"
     if not (owner.exists() and owner.read_text() == mark):
+        if owner.exists():
+            print(f"{folder}: what was there is of other code, settings or data; starting anew", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         with atomic_path(owner) as temporary:
             temporary.write_text(mark)

@@ -1,6 +1,7 @@
 """What the study predicts for a quantity that is measured: Arrhenius lines over its tables, with intervals."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ WIDE = 5.0
 # Words of a method, in any case, that say what a measured rate or energy is of; else it is of long-range transport.
 BY_ECHO = ("sae", "spin-alignment", "spin alignment", "stimulated echo", "stimulated-echo")
 OF_ALL_JUMPS = ("local", "low-t flank")
-BY_RELAXATION = ("t1", "t2", "relaxation", "narrowing", "line width", "linewidth")
+BY_RELAXATION = ("t1", "t2", "spin-lattice", "narrowing", "line width", "linewidth")
 MOST_JUMPS = 0.3  # t_p/τ up to which the 1/τ of such an echo is that of the tensors' correlation, within a tenth
 
 
@@ -50,15 +51,15 @@ def digits_held(prediction: Prediction) -> int:
     return int(np.clip(np.floor(np.log10(abs(prediction.value))) - place + extra, 2, 4))
 
 
-def shown_interval(prediction: Prediction) -> tuple[str, str, str]:
+def shown_interval(prediction: Prediction, of_logarithm: bool = False) -> tuple[str, str, str]:
     """Value and both ends of the interval, all cut at the same decimal place; the upper end by itself where it is 0.
 
-    Ends that are a factor WIDE apart have two digits each: they are those of a logarithm.
+    `of_logarithm`: it is one of rates and the like, whose ends have two digits each where they are a factor WIDE apart.
     """
     if prediction.value == 0:
         return "0", "0", shown(prediction.high, 2) if prediction.high > 0 else "0"
     digits = digits_held(prediction)
-    if prediction.high > WIDE * prediction.low > 0:
+    if of_logarithm and prediction.high > WIDE * prediction.low > 0:
         return shown(prediction.value, digits), shown(prediction.low, 2), shown(prediction.high, 2)
     place = np.floor(np.log10(abs(prediction.value))) - digits + 1
     ends = [
@@ -87,32 +88,34 @@ def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
     return ArrheniusFit(-float(slope), float(log_prefactor), covariance, 0.0)
 
 
-def moved_lines(
-    values: pd.Series, relative_error: pd.Series, moved: pd.DataFrame, column: str
-) -> list[tuple[ArrheniusFit, ArrheniusFit]]:
-    """Lines of `values` (by temperature, K) and of each model that was moved, over the temperatures that both have.
+def by_rate_model(
+    values: pd.Series, relative_error: pd.Series, moved: pd.DataFrame, column: str, shifts: Iterable[float]
+) -> np.ndarray | None:
+    """Covariance (2, 2) of (ln ν, E) of the line of `values` (by temperature, K) by the rate model.
 
-    `moved`: rows of moved models, with columns `shift` and `temperature_K`. One that shares fewer than two temperatures
-    has no line; stderr says so.
+    It is moved by one standard deviation along each of the directions `shifts`; lines are compared over the
+    temperatures that both have. `moved`: rows with `shift`, `temperature_K` and `column`. A direction in which fewer
+    than two are left counts as much as the largest of the others, which stderr says; None where none has a line.
     """
-    pairs = []
-    for shift, rows in moved.groupby("shift"):
-        other = rows.set_index("temperature_K")[column].dropna()
+    inverse = 1 / (BOLTZMANN_EV_PER_K * values.index.to_numpy(float))
+    found, lost = [], []
+    for shift in sorted(shifts):
+        other = moved[moved["shift"] == shift].set_index("temperature_K")[column].dropna()
         both = values.index.intersection(other.index)
         if len(both) < 2:
-            print(f"{column}: the model of shift {shift:g} has no line, intervals go without it", file=sys.stderr)
+            lost.append(f"{shift:g}")
             continue
-        pairs.append(tuple(line_of(some[both], relative_error[both]) for some in (values, other)))
-    return pairs
-
-
-def changes(pairs: list[tuple[ArrheniusFit, ArrheniusFit]]) -> np.ndarray:
-    """Covariance (2, 2) of (ln ν, E) from lines before and after moves of the rate model by one standard deviation."""
-    differences = [
-        [after.log_prefactor - before.log_prefactor, after.activation_energy_eV - before.activation_energy_eV]
-        for before, after in pairs
-    ]
-    return sum((np.outer(change, change) for change in differences), start=np.zeros((2, 2)))
+        before, after = (line_of(some[both], relative_error[both]) for some in (values, other))
+        found.append(
+            [after.log_prefactor - before.log_prefactor, after.activation_energy_eV - before.activation_energy_eV]
+        )
+    if lost:
+        part = "counted as the largest of the others" if found else "intervals are without the rate model"
+        print(f"{column}: no line of the rate model moved along {', '.join(lost)}: {part}", file=sys.stderr)
+    if not found:
+        return None
+    largest = max(found, key=lambda change: abs(change[0] - inverse.mean() * change[1]))
+    return sum(np.outer(change, change) for change in [*found, *[largest] * len(lost)])
 
 
 def line_points(diffusion: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +129,7 @@ def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high
 
     Weights from the interval columns `low` and `high`. Rows of origin kmc_shift, simulated with the rate model moved by
     one standard deviation along a direction of its covariance, add that model's uncertainty, taken as common to all
-    temperatures: lines are compared over the temperatures that both have. Raises InputError for fewer than two
-    temperatures with a value, moved or not.
+    temperatures (`by_rate_model`). Raises InputError for fewer than two temperatures with a value.
     """
     points = line_points(diffusion)
     points = points.dropna(subset=[column] if low is None else [column, low, high]).sort_values("temperature_K")
@@ -136,8 +138,14 @@ def arrhenius(diffusion: pd.DataFrame, column: str, low: str | None = None, high
     error = pd.Series(np.hypot(relative, LEAST_RELATIVE_ERROR), index=base["temperature_K"].to_numpy())
     values = base.set_index("temperature_K")[column]
     fit = line_of(values, error)
-    moves = moved_lines(values, error, points[points["origin"] == "kmc_shift"], column)
-    return replace(fit, covariance=fit.covariance + changes(moves))
+    moved = points[points["origin"] == "kmc_shift"]
+    of_model = by_rate_model(values, error, moved, column, shifts_of(diffusion))
+    return fit if of_model is None else replace(fit, covariance=fit.covariance + of_model)
+
+
+def shifts_of(table: pd.DataFrame) -> set[float]:
+    """Directions that a table has the rate model moved along."""
+    return set(table["shift"]) - {0}
 
 
 def line_of(values: pd.Series, relative_error: pd.Series) -> ArrheniusFit:
@@ -201,7 +209,8 @@ def echo_line(fits: pd.DataFrame, evolution_us: float | None = None) -> DecayLin
         number = base.groupby("evolution_time_us")["temperature_K"].nunique()
         evolution_us = float(number[number == number.max()].index.max())
     basis = f"1/τ of the echo at t_p {evolution_us:g} µs"
-    return decay_line(good[np.isclose(good["evolution_time_us"], evolution_us)], evolution_us, basis)
+    chosen = good[np.isclose(good["evolution_time_us"], evolution_us)]
+    return decay_line(chosen, shifts_of(fits), evolution_us, basis)
 
 
 def correlation_line(fits: pd.DataFrame) -> DecayLine:
@@ -210,14 +219,13 @@ def correlation_line(fits: pd.DataFrame) -> DecayLine:
     good &= fits["observable"] == "tensor_correlation"
     if not good.any():
         raise InputError("no usable fit of the tensors' correlation function")
-    return decay_line(fits[good], 0.0, "1/τ of the tensors' correlation function")
+    return decay_line(fits[good], shifts_of(fits), 0.0, "1/τ of the tensors' correlation function")
 
 
-def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine:
+def decay_line(good: pd.DataFrame, shifts: set[float], evolution_us: float, basis: str) -> DecayLine:
     """Line through fits of decays.
 
-    Rows with `shift` are simulated with the rate model moved; see `arrhenius`. Where they have fewer than two
-    temperatures in common with the others, the interval goes without.
+    Rows with `shift` are simulated with the rate model moved along one of `shifts`; see `by_rate_model`.
     """
     good = good.sort_values("temperature_K")
     base = good[good["shift"] == 0].set_index("temperature_K")
@@ -227,12 +235,13 @@ def decay_line(good: pd.DataFrame, evolution_us: float, basis: str) -> DecayLine
     error = np.sqrt(relative**2 + (of_tensors**2).sum(axis=1) + LEAST_RELATIVE_ERROR**2)
     rates = base["rate_per_s"]
     fit = line_of(rates, error)
-    moves = moved_lines(rates, error, good[good["shift"] > 0], "rate_per_s")
-    parts = ["sampling and rate model" if moves else "sampling"]
+    of_model = by_rate_model(rates, error, good[good["shift"] > 0], "rate_per_s", shifts)
+    parts = ["sampling" if of_model is None else "sampling and rate model"]
     for error_of, name in (("rate_sd_model_per_s", "tensors"), ("rate_sd_dft_per_s", "DFT")):
         parts += [name] if base[error_of].notna().any() else []
-    interval = ", ".join(parts) if len(parts) > 1 or moves else "sampling only"
-    fit = replace(fit, covariance=fit.covariance + changes(moves))
+    interval = "sampling only" if parts == ["sampling"] else ", ".join(parts)
+    if of_model is not None:
+        fit = replace(fit, covariance=fit.covariance + of_model)
     return DecayLine(fit, evolution_us, rates.index.to_numpy(), basis, interval)
 
 

@@ -34,7 +34,19 @@ def source_files(script: Path) -> list[Path]:
     return [*found, NUCLEI] if any(path.name == "nuclei.py" for path in found) else found
 
 
+@cache
+def substance(path: Path) -> str:
+    """What a file does: a table's bytes, or code without comments and docstrings."""
+    if path.suffix != ".py":
+        return path.read_text()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
 def hash_of_program(script: str | Path) -> str:
-    """Hash of all files that a program is made of (`source_files`): what makes its numbers."""
-    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in source_files(Path(script)))
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    """Hash of all files that a program is made of (`source_files`), for what makes its numbers: not their comments."""
+    files = sorted(source_files(Path(script)), key=lambda path: path.name)
+    return hashlib.sha256("".join(map(substance, files)).encode()).hexdigest()

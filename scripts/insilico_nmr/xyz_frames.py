@@ -6,14 +6,14 @@ from insilico_nmr.errors import InputError
 
 
 def count_frames(path: str | Path) -> int:
-    """Number of frames, at least one. Raises InputError for a file that ends inside a frame: ASE would drop or misread
-    its last lines without a word."""
+    """Number of frames, 0 of an empty file. Raises InputError for a file that ends inside a frame: ASE would drop or
+    misread its last lines without a word."""
     try:
         lines = Path(path).read_text().split("\n")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file, expected extended XYZ") from None
     if not any(line.strip() for line in lines):
-        raise InputError(f"{path}: empty dataset, expected at least one frame")
+        return 0
     if lines.pop() != "":
         raise InputError(f"{path}: truncated, the last line has no end")
     while lines and not lines[-1].strip():

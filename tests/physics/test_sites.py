@@ -7,7 +7,7 @@ import pytest
 from crystals import cif
 from insilico_nmr.crystal import arrange, mobile_sites, read_crystal, starting_structure
 from insilico_nmr.errors import InputError
-from insilico_nmr.sites import build_sites, check_sites, read_sites, refined, site_positions, write_sites
+from insilico_nmr.sites import build_sites, check_sites, on_network, read_sites, refined, site_positions, write_sites
 
 HEXAGONAL = cif(
     191, (3.6, 3.6, 3.9), "Li1 Li 0 0 0.5 1.0", "Li2 Li 0.3333 0.6667 0 1.0", "N1 N 0 0 0 1.0", angles=(90, 90, 120)
@@ -169,6 +169,14 @@ def test_refinement_keeps_the_site_symmetry(written):
     np.testing.assert_allclose((after - before)[0], [0.2, 0.3, -0.1], atol=1e-9)  # 8d: anything goes
     np.testing.assert_allclose(after[8:12], before[8:12], atol=1e-9)  # 4b: an inversion centre does not move
     np.testing.assert_allclose((after - before)[12], [0.2, 0, -0.1], atol=1e-9)  # 4c: stays on its mirror plane
+    # Ions are put where the network has its sites, the host where it was.
+    network = build_sites(moved, "Na", 4.0)
+    there = on_network(crystal, network)
+    np.testing.assert_allclose(mobile_sites(there, "Na", (1, 2, 1)), mobile_sites(moved, "Na", (1, 2, 1)), atol=1e-9)
+    np.testing.assert_array_equal(there.host("Na").positions, crystal.host("Na").positions)
+    assert np.abs(mobile_sites(crystal, "Na", (1, 2, 1)) - mobile_sites(there, "Na", (1, 2, 1))).max() > 0.2
+    with pytest.raises(InputError, match="3 sites are not those of the crystal"):
+        on_network(crystal, network | {"sites": network["sites"][:3]})
 
 
 def test_starting_structure_keeps_composition_and_distances(written):

@@ -20,6 +20,7 @@ from insilico_nmr.errors import InputError
 from insilico_nmr.files import sha256
 from insilico_nmr.registry import check_registered
 from insilico_nmr.tensors import traceless_symmetric
+from insilico_nmr.xyz_frames import count_frames
 
 
 def snapshot(seed=0, phase="a", group="a1"):
@@ -154,6 +155,14 @@ def test_an_empty_dataset_is_refused(tmp_path):
         read_dataset(tmp_path / "empty.extxyz")
     with pytest.raises(InputError, match="no such file"):
         read_dataset(tmp_path / "absent.extxyz")
+
+
+def test_frames_are_counted_without_reading_them(tmp_path):
+    path = tmp_path / "frames.extxyz"
+    write_frames(path, [snapshot(0), snapshot(1)])
+    assert count_frames(path) == 2
+    path.write_text("")
+    assert count_frames(path) == 0  # what a round of active learning has picked that ends it
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):

@@ -524,7 +524,7 @@ def synthetic_exchange(part: float, sampling: float, rates: float) -> pd.DataFra
     ("errors", "title"),
     [
         ((0.21, 0.03, 0.04), "1 ms, 21 ± 5 % changed"),
-        ((0.02, 0.0, 0.06), "1 ms, 2 %, to a factor of 4, changed"),  # no part is negative
+        ((0.02, 0.0, 0.06), "1 ms, 2 %, to a factor of 4.6, changed"),  # no part is negative
         ((0.21, np.nan, np.nan), "1 ms, 21 % changed"),
     ],
 )
