@@ -15,7 +15,16 @@ from ase.calculators.calculator import Calculator
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.events import assign, directed_classes, find_jumps
 from insilico_nmr.files import atomic_path
-from insilico_nmr.member_energies import COLUMNS, SITE, TOP, ions_by_orbit, site_differences, tops
+from insilico_nmr.member_energies import (
+    COLUMNS,
+    SITE,
+    TOP,
+    ions_by_orbit,
+    run_weights,
+    site_differences,
+    tops,
+    weighted_mean,
+)
 from insilico_nmr.potential import calculator, load_members
 from insilico_nmr.sites import read_sites, site_orbits
 from insilico_nmr.trajectory import Trajectory, read_trajectory
@@ -76,23 +85,22 @@ def main() -> None:
             others[each, home] -= 1
             others[each, home + len(labels)] -= assignment.outside[top, jumps.ion[mine]]
             found = differences(run, top, members) - at_rest[-1].mean(axis=0)
-            crossed += [(name, *row) for row in zip(others, found, strict=True)]
+            crossed += [(name, number, *row) for row in zip(others, found, strict=True)]
         print(f"run {number + 1}/{len(runs)}", file=sys.stderr)
     for name, number in skipped.items():
         if number:
             print(f"{name}: {number} jumps between two frames, whose tops nothing shows, left out", file=sys.stderr)
-    energies, errors = site_differences(counts, at_rest)
+    weights = run_weights(at_rest)
+    energies, errors = site_differences(counts, at_rest, weights)
     rows = [
         (member, SITE, label, energies[n, member], errors[n, member], sum(map(len, at_rest)))
         for n, label in enumerate(labels[1:], 1)
         for member in range(len(members))
     ]
-    for name in dict.fromkeys(name for name, _, _ in crossed):
-        left = np.array([found - others @ energies for own, others, found in crossed if own == name])
-        error = left.std(axis=0, ddof=1) / np.sqrt(len(left)) if len(left) > 1 else np.full(len(members), np.nan)
-        rows += [
-            (member, TOP, name, left[:, member].mean(), error[member], len(left)) for member in range(len(members))
-        ]
+    for name in dict.fromkeys(name for name, *_ in crossed):
+        mine = [(number, found - others @ energies) for own, number, others, found in crossed if own == name]
+        mean, error = weighted_mean(np.array([left for _, left in mine]), weights[[number for number, _ in mine]])
+        rows += [(member, TOP, name, mean[member], error[member], len(mine)) for member in range(len(members))]
     with atomic_path(args.out) as temporary:
         pd.DataFrame(rows, columns=COLUMNS).to_csv(temporary, index=False, float_format="%.5g")
 

@@ -7,6 +7,10 @@ numbers of jumps in runs of each member's own would be full of.
 
 With member 0 as the reference, D_m = E_m − E_0 of a frame is taken to be a constant of the run plus ε_m(o) for every
 ion on an orbit o; from an ion between two sites its barrier top is what is left of D_m when all others have had theirs.
+
+First order holds where D_m scatters by k_BT or so. A member that lacks some of the data may run into states that it has
+far too low, and D_m, by electronvolts, tells nothing else in that run. Runs therefore count by the reciprocal of the
+variance of D_m (`run_weights`), each member's own.
 """
 
 import numpy as np
@@ -21,6 +25,7 @@ from insilico_nmr.tables import read_table
 
 COLUMNS = ["member", "quantity", "name", "difference_eV", "standard_error_eV", "configurations"]
 SITE, TOP = "site_energy", "barrier_top"
+LEAST_SCATTER_EV = 1e-3  # of a cell, below which runs count alike
 
 
 def tops(assignment: Assignment, jumps: Jumps, chosen: np.ndarray) -> np.ndarray:
@@ -52,16 +57,35 @@ def ions_by_orbit(assignment: Assignment) -> np.ndarray:
     return np.stack([some.sum(axis=1) for some in [*assigned, *(one & assignment.outside for one in assigned)]], axis=1)
 
 
-def site_differences(counts: list[np.ndarray], differences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def run_weights(differences: list[np.ndarray]) -> np.ndarray:
+    """Weight of each run for each member, (R, M), 1/eV², by the scatter of D (F, M) in its frames."""
+    return 1 / (np.array([run.var(axis=0) for run in differences]) + LEAST_SCATTER_EV**2)
+
+
+def site_differences(
+    counts: list[np.ndarray], differences: list[np.ndarray], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """ε of all orbits over the first and of being in no core (2 O, M), eV, and standard errors, from frames of each
-    run: `ions_by_orbit` (F, 2 O) and D (F, M). 0 for what does not change."""
+    run: `ions_by_orbit` (F, 2 O) and D (F, M), and the runs' weights (R, M). 0 for what does not change."""
     x = np.concatenate([run - run.mean(axis=0) for run in counts])[:, 1:]  # all ions are somewhere
     y = np.concatenate([run - run.mean(axis=0) for run in differences])
-    inverse = np.linalg.pinv(x.T @ x, rcond=1e-9)
-    slopes = inverse @ x.T @ y
-    left = ((y - x @ slopes) ** 2).sum(axis=0) / max(1, len(y) - x.shape[1] - len(counts))
-    first = np.zeros((1, y.shape[1]))
-    return np.vstack([first, slopes]), np.vstack([first, np.sqrt(np.outer(inverse.diagonal(), left))])
+    rows = np.repeat(weights, [len(run) for run in counts], axis=0)
+    found, errors = np.zeros((2, x.shape[1] + 1, y.shape[1]))
+    for member, weight in enumerate(rows.T):
+        inverse = np.linalg.pinv((x.T * weight) @ x, rcond=1e-9)
+        slopes = inverse @ (x.T * weight) @ y[:, member]
+        left = weight @ (y[:, member] - x @ slopes) ** 2 / max(1, len(y) - x.shape[1] - len(counts))
+        found[1:, member], errors[1:, member] = slopes, np.sqrt(inverse.diagonal() * left)
+    return found, errors
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis of (n, M), and its standard error by the scatter; NaN where one value has the weight."""
+    share = weights / weights.sum(axis=0)
+    mean, effective = (share * values).sum(axis=0), 1 / (share**2).sum(axis=0)
+    square = (share**2 * (values - mean) ** 2).sum(axis=0)
+    many = effective > 1 + 1e-9
+    return mean, np.where(many, np.sqrt(square * effective / np.where(many, effective - 1, 1)), np.nan)
 
 
 def read_differences(path, model: RateModel) -> tuple[np.ndarray, list[str]]:

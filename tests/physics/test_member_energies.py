@@ -7,7 +7,7 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from insilico_nmr.crystal import make_crystal
 from insilico_nmr.files import write_json
-from insilico_nmr.member_energies import covariance
+from insilico_nmr.member_energies import covariance, run_weights, site_differences, weighted_mean
 from insilico_nmr.sites import build_sites
 from insilico_nmr.trajectory import Trajectory, write_trajectory
 from programs import run
@@ -73,6 +73,22 @@ def test_sites_and_tops_are_those_that_members_differ_by(row, monkeypatch):
     for member in range(3):
         assert found["site_energy", member] == pytest.approx(member * ON_B_EV, abs=0.03 * max(member, 1) * ON_B_EV)
         assert found["barrier_top", member] == pytest.approx(member * TOP_EV, abs=0.03 * max(member, 1) * TOP_EV)
+
+
+def test_a_member_in_a_state_of_its_own_tells_nothing_of_sites():
+    """Three runs whose member 1 is 0.05 eV higher for every ion on B; in the third it wanders by an electronvolt."""
+    rng = np.random.default_rng(4)
+    counts = [np.stack([4 - on_b, on_b, 0 * on_b, 0 * on_b], axis=1) for on_b in rng.integers(0, 4, (3, 60))]
+    differences = [np.stack([0 * run[:, 1], 0.05 * run[:, 1] + rng.normal(0, 0.01, 60)], axis=1) for run in counts]
+    differences[2][:, 1] += np.cumsum(rng.normal(0, 0.3, 60))
+    found, errors = site_differences(counts, differences, run_weights(differences))
+    assert found[1] == pytest.approx([0.0, 0.05], abs=0.005)
+    assert abs(found[1, 1] - 0.05) < 3 * errors[1, 1] < 0.02
+    assert site_differences(counts, differences, np.ones((3, 2)))[1][1, 1] > 5 * errors[1, 1]
+    mean, error = weighted_mean(np.array([[0.1], [0.12], [0.11], [2.0]]), np.array([[1.0], [1.0], [1.0], [1e-4]]))
+    assert mean[0] == pytest.approx(0.11, abs=1e-3)
+    assert error[0] == pytest.approx(0.01 / np.sqrt(3), rel=0.05)
+    assert np.isnan(weighted_mean(np.ones((1, 1)), np.ones((1, 1)))[1][0])
 
 
 def test_a_class_without_jumps_has_the_largest_variance_of_the_others():
