@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from insilico_nmr.errors import InputError, run_script
 from insilico_nmr.style import DOUBLE_MM, figure_arguments, letter, new_figure, save
-from insilico_nmr.tables import only_errors, read_table, total
+from insilico_nmr.tables import log_normal_sd, only_errors, read_table, total
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
@@ -30,8 +30,7 @@ def part(rows: pd.DataFrame) -> str:
     if rows[ERRORS].iloc[0].isna().all():
         return f"{percent:.2g} % changed"
     if error > percent > 0:
-        factor = np.exp(np.sqrt(np.log1p((error / percent) ** 2)))  # of a log-normal distribution
-        return f"{percent:.2g} %, to a factor of {factor:.2g}, changed"
+        return f"{percent:.2g} %, to a factor of {np.exp(log_normal_sd(error / percent)):.2g}, changed"
     return f"{percent:.2g} ± {error:.2g} % changed"
 
 

@@ -88,6 +88,13 @@ def rate_line(rows: pd.DataFrame) -> ArrheniusFit:
     return ArrheniusFit(-float(slope), float(log_prefactor), covariance, 0.0)
 
 
+def comparable(moved: pd.DataFrame, temperatures_K: Iterable[float], column: str) -> dict[float, pd.Series]:
+    """Values of `column` by temperature of each moved model, by its shift: of those that have two or more in common
+    with `temperatures_K`, which a line takes, and there alone."""
+    shared = moved[moved["temperature_K"].isin(temperatures_K)].dropna(subset=column).set_index("temperature_K")
+    return {shift: rows[column] for shift, rows in shared.groupby("shift") if len(rows) > 1}
+
+
 def by_rate_model(
     values: pd.Series, relative_error: pd.Series, moved: pd.DataFrame, column: str, shifts: Iterable[float]
 ) -> np.ndarray | None:
@@ -98,14 +105,10 @@ def by_rate_model(
     than two are left counts as much as the largest of the others, which stderr says; None where none has a line.
     """
     inverse = 1 / (BOLTZMANN_EV_PER_K * values.index.to_numpy(float))
-    found, lost = [], []
-    for shift in sorted(shifts):
-        other = moved[moved["shift"] == shift].set_index("temperature_K")[column].dropna()
-        both = values.index.intersection(other.index)
-        if len(both) < 2:
-            lost.append(f"{shift:g}")
-            continue
-        before, after = (line_of(some[both], relative_error[both]) for some in (values, other))
+    others = comparable(moved, values.index, column)
+    found, lost = [], [f"{shift:g}" for shift in sorted(set(shifts) - others.keys())]
+    for other in others.values():
+        before, after = (line_of(some[other.index], relative_error[other.index]) for some in (values, other))
         found.append(
             [after.log_prefactor - before.log_prefactor, after.activation_energy_eV - before.activation_energy_eV]
         )
@@ -252,8 +255,8 @@ class Study:
         self.couplings = couplings[couplings["average"] == "thermal"]
         points = line_points(diffusion)
         self.temperatures_K = points.loc[points["origin"] == "kmc", "temperature_K"].to_numpy()
-        moved = points[(points["origin"] == "kmc_shift") & points["temperature_K"].isin(self.temperatures_K)]
-        with_model = (moved.groupby("shift")["temperature_K"].nunique() > 1).any()
+        moved = points[points["origin"] == "kmc_shift"]
+        with_model = comparable(moved, self.temperatures_K, "D_tracer_m2_per_s")
         self.interval = "sampling and rate model" if with_model else "sampling only"
         self.tracer = self._try(
             "diffusion", lambda: arrhenius(diffusion, "D_tracer_m2_per_s", "ci_low_m2_per_s", "ci_high_m2_per_s")

@@ -107,11 +107,16 @@ def total(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     return np.sqrt((table[columns].fillna(0.0) ** 2).sum(axis=1))
 
 
+def log_normal_sd(relative: pd.Series | float) -> pd.Series | float:
+    """Standard deviation of the logarithm, of a log-normal distribution with this relative standard deviation."""
+    return np.sqrt(np.log1p(relative**2))
+
+
 def log_normal_ends(rows: pd.DataFrame, column: str, errors: list[str], log_sd: np.ndarray) -> dict[str, pd.Series]:
     """`low` and `high`, 95 %, of a positive column: by its errors in `errors`, as those of a log-normal distribution,
     and by the standard deviation `log_sd` (n,) of its logarithm (`moved_log_sd`; NaN is none)."""
     relative = total(rows, errors) / rows[column]
-    factor = np.exp(1.96 * np.sqrt(np.log1p(relative**2) + np.nan_to_num(log_sd) ** 2))
+    factor = np.exp(1.96 * np.hypot(log_normal_sd(relative), np.nan_to_num(log_sd)))
     return {"low": rows[column] / factor, "high": rows[column] * factor}
 
 

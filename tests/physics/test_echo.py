@@ -443,6 +443,9 @@ def test_site_tensor_refusals(tmp_path):
         echo.read_site_tensors(path, 2, "7Li")
 
 
+TWO_SITE_INPUTS = ("--propagator", "P.nc", "--site-tensors", "T.json", "--isotope", "7Li")  # files of two_site_study
+
+
 def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
     """Arguments of simulate_nmr.py for two-site exchange: three replicas with slightly different rates, two members."""
     time_s = np.concatenate([[0.0], np.geomspace(1e-3 / rate_per_s, longest_s, 40)])
@@ -453,7 +456,7 @@ def two_site_study(folder, rate_per_s, longest_s, isotope="7Li"):
         {"index": i, "tensor": TWO_SITES[i].tolist(), "members": [m[i].tolist() for m in members]} for i in (0, 1)
     ]
     (folder / "T.json").write_text(json.dumps({"temperature_K": 200, "isotope": isotope, "states": states}))
-    arguments = ["--propagator", "P.nc", "--site-tensors", "T.json", "--isotope", "7Li", "--evolution-times-us", "20"]
+    arguments = [*TWO_SITE_INPUTS, "--evolution-times-us", "20"]
     arguments += ["--out-echo", "e.csv", "--out-correlation", "c.csv", "--out-fits", "f.csv"]
     return ["simulate_nmr.py", *arguments]
 
@@ -633,17 +636,7 @@ def test_replicates_of_the_tensors_widen_the_interval_of_a_decay_rate(tmp_path, 
 def test_relaxation_of_two_sites_is_bpp(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     two_site_study(tmp_path, 2e9, 2e-9)
-    command = [
-        "simulate_relaxation.py",
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--out",
-        "r.csv",
-    ]
+    command = ["simulate_relaxation.py", *TWO_SITE_INPUTS, "--out", "r.csv"]
     monkeypatch.setattr(sys, "argv", [*command, "--fields-T", "4.7", "9.4"])
     simulate_relaxation.main()
     table = pd.read_csv("r.csv").set_index(["field_T", "quantity"])

@@ -20,7 +20,7 @@ from insilico_nmr.tensors import from_components
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
-from test_echo import TWO_SITES, two_site_study
+from test_echo import TWO_SITE_INPUTS, TWO_SITES, two_site_study
 
 LITHIUM = quadrupolar_nucleus("7Li")
 AXIAL = 0.01 * np.diag([-0.5, -0.5, 1.0])
@@ -224,17 +224,7 @@ def test_the_rate_model_says_how_well_the_part_elsewhere_is_known(tmp_path, monk
     for name, rate, longest in (("moved_1.nc", 20.0, 0.1), ("moved_2.nc", 5.0, 0.4), ("P.nc", 10.0, 0.4)):
         two_site_study(tmp_path, rate, longest)
         (tmp_path / "P.nc").rename(name)
-    command = [
-        "simulate_exchange.py",
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--points",
-        "16",
-    ]
+    command = ["simulate_exchange.py", *TWO_SITE_INPUTS, "--points", "16"]
     times = [0.0, 0.02, 0.3]
     command += ["--mixing-times-s", *map(str, times), "--out", "exchange.csv"]
     monkeypatch.setattr(sys, "argv", [*command, "--moved", "moved_1.nc", "moved_2.nc"])
@@ -265,17 +255,7 @@ def test_jumps_between_equal_tensors_leave_no_ion_elsewhere(tmp_path, monkeypatc
     content = json.loads((tmp_path / "T.json").read_text())
     content["states"][1] |= {key: content["states"][0][key] for key in ("tensor", "members")}
     (tmp_path / "T.json").write_text(json.dumps(content))
-    command = [
-        "simulate_exchange.py",
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--out",
-        "exchange.csv",
-    ]
+    command = ["simulate_exchange.py", *TWO_SITE_INPUTS, "--out", "exchange.csv"]
     monkeypatch.setattr(sys, "argv", [*command, "--points", "16", "--mixing-times-s", "0.3"])
     simulate_exchange.main()
     assert pd.read_csv("exchange.csv")["elsewhere"].abs().max() < 1e-9
@@ -285,17 +265,7 @@ def test_a_single_crystal_has_lines_where_its_sites_have_them(tmp_path, monkeypa
     """Jumps are rare, 10 1/s: peaks at ±ν of the two sites on the diagonal, half-way through mixing beside it too."""
     monkeypatch.chdir(tmp_path)
     two_site_study(tmp_path, 10.0, 0.4)
-    command = [
-        "simulate_exchange.py",
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--out",
-        "exchange.csv",
-    ]
+    command = ["simulate_exchange.py", *TWO_SITE_INPUTS, "--out", "exchange.csv"]
     monkeypatch.setattr(sys, "argv", [*command, "--mixing-times-s", "0", "0.3", "--direction", "3", "1", "9"])
     simulate_exchange.main()
     table = pd.read_csv("exchange.csv")

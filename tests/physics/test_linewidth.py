@@ -15,6 +15,15 @@ from programs import run
 from simulate_linewidth import decay_of
 
 
+def simulated_line(folder, supercell, replicas: int, max_events: int, *flags: object) -> tuple[int, str]:
+    """Exit code and words of the program on sites.json and rates.csv of a folder; its row goes to line.csv there."""
+    return run(
+        "simulate_linewidth", folder / "sites.json", "--rates", folder / "rates.csv", "--temperature", 300,
+        "--isotope", "7Li", "--supercell", *supercell, "--out", folder / "line.csv", "--replicas", replicas,
+        "--max-events", max_events, *flags,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def line_at(tmp_path):
     """The program's row at a jump rate (1/s), or its message."""
@@ -26,11 +35,7 @@ def line_at(tmp_path):
         (tmp_path / "sites.json").write_text(json.dumps(sites | {"host": [atom]}))
         header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
         (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,{rate_per_s},,,model\n")
-        code, said = run(
-            "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
-            "--isotope", "7Li", "--supercell", 2, 2, 2, "--out", tmp_path / "line.csv", "--replicas", 3,
-            "--max-events", 200_000, *flags,
-        )  # fmt: skip
+        code, said = simulated_line(tmp_path, (2, 2, 2), 3, 200_000, *flags)
         if code:
             return said
         row = pd.read_csv(tmp_path / "line.csv").iloc[0]
@@ -81,11 +86,7 @@ def line_of_layers(tmp_path, out_per_s: float) -> tuple[pd.Series, float]:
     )
     rates = rates.assign(temperature_K=300, count="", exposure_s="", ci_low_per_s="", ci_high_per_s="", origin="model")
     rates.to_csv(tmp_path / "rates.csv", index=False)
-    code, said = run(
-        "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
-        "--isotope", "7Li", "--supercell", 2, 2, 2, "--out", tmp_path / "line.csv", "--replicas", 3,
-        "--max-events", 400_000,
-    )  # fmt: skip
+    code, said = simulated_line(tmp_path, (2, 2, 2), 3, 400_000)
     assert code == 0, said
     line = pd.read_csv(tmp_path / "line.csv").iloc[0]
     at = np.array(list(product(range(-4, 5), range(-4, 5), range(-2, 3)))) * [3.0, 3.0, 5.0]
@@ -122,11 +123,7 @@ def test_a_known_exchange_gives_the_width_of_anderson_and_weiss(tmp_path, rate_p
     (tmp_path / "sites.json").write_text(json.dumps(sites))
     header = "class,from,to,temperature_K,count,exposure_s,rate_per_s,ci_low_per_s,ci_high_per_s,origin"
     (tmp_path / "rates.csv").write_text(f"{header}\nnn,A,A,300,,,{rate_per_s},,,model\n")
-    code, said = run(
-        "simulate_linewidth", tmp_path / "sites.json", "--rates", tmp_path / "rates.csv", "--temperature", 300,
-        "--isotope", "7Li", "--supercell", 24, 24, 24, "--out", tmp_path / "line.csv", "--replicas", 25,
-        "--max-events", 200_000,
-    )  # fmt: skip
+    code, said = simulated_line(tmp_path, (24, 24, 24), 25, 200_000)
     assert code == 0, said
     line = pd.read_csv(tmp_path / "line.csv").iloc[0]
     r = np.linalg.norm(places, axis=1)

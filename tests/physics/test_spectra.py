@@ -14,7 +14,7 @@ from programs import run
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 from student import widening
-from test_echo import TWO_SITES, two_site_study
+from test_echo import TWO_SITE_INPUTS, TWO_SITES, two_site_study
 
 ROOT = Path(__file__).parents[2]
 LITHIUM = quadrupolar_nucleus("7Li")
@@ -274,18 +274,7 @@ def test_replicas_of_kinetic_monte_carlo_and_replicates_of_tensors_are_in_the_sa
     monkeypatch.chdir(tmp_path)
     rate = 1e5
     two_site_study(tmp_path, rate, 20 / rate)
-    inputs = (
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--lorentz-Hz",
-        2000,
-        "--out",
-        "S.csv",
-    )
+    inputs = (*TWO_SITE_INPUTS, "--lorentz-Hz", 2000, "--out", "S.csv")
 
     def said_to_be() -> np.ndarray:
         assert run("simulate_spectra", *inputs)[0] == 0
@@ -359,17 +348,7 @@ def test_command_lines(tmp_path, monkeypatch):
     (tmp_path / "T.json").write_text(json.dumps(tensors))
 
     monkeypatch.chdir(tmp_path)
-    inputs = (
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--evolution-times-us",
-        "10",
-        "500",
-    )
+    inputs = (*TWO_SITE_INPUTS, "--evolution-times-us", "10", "500")
     outputs = ("--out-echo", "E.csv", "--out-correlation", "C.csv", "--out-fits", "F.csv")
     code, said = run("simulate_nmr", *inputs, *outputs, "--t1q-s", "5")
     assert code == 0, said
@@ -388,18 +367,7 @@ def test_command_lines(tmp_path, monkeypatch):
     correlation = pd.read_csv(tmp_path / "C.csv")
     assert correlation.normalised[0] == pytest.approx(1)
 
-    flags = (
-        "--propagator",
-        "P.nc",
-        "--site-tensors",
-        "T.json",
-        "--isotope",
-        "7Li",
-        "--lorentz-Hz",
-        "1000",
-        "--out",
-        "S.csv",
-    )
+    flags = (*TWO_SITE_INPUTS, "--lorentz-Hz", "1000", "--out", "S.csv")
     code, said = run("simulate_spectra", *flags)
     assert code == 0, said
     drawn = pd.read_csv(tmp_path / "S.csv")
